@@ -1,0 +1,1 @@
+"""htcnns: brain tumours segmented by three networks and STAPLE."""

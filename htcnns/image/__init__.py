@@ -1,0 +1,1 @@
+"""The mathematics of images: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""What the challenges compute of a prediction and a truth."""

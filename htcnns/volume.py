@@ -1,0 +1,89 @@
+"""A volume is an array of voxels with the affine that places it in the world; plus cropping and turning it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+Spacing = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels and where they lie.
+
+    Attributes:
+        array: (I, J, K); float32 intensities, bool masks or uint8 label maps.
+        affine: (4, 4) float64, voxel index to world mm, RAS+.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+
+    @cached_property
+    def spacing_mm(self) -> Spacing:
+        """Voxel size along I, J, K."""
+        return spacing_mm(self.affine)
+
+
+def spacing_mm(affine: np.ndarray) -> Spacing:
+    """Voxel size along I, J, K: the lengths of the affine's columns."""
+    i, j, k = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return float(i), float(j), float(k)
+
+
+def grid_difference_mm(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
+    """The largest distance in mm between where the two affines put a corner of a grid of that shape."""
+    corners = np.array([[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)])
+    return float(np.linalg.norm((corners @ (affine - other).T)[:, :3], axis=1).max())
+
+
+def axis_order(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """How the voxel axes must be turned so that I, J, K run to the left, posterior and superior (LPS).
+
+    LPS is how BraTS stores its cases, so those are not turned at all. Oblique affines go to the nearest axes:
+    the pairing of voxel and world axes with the largest product of direction cosines.
+
+    Returns:
+        order: voxel axis that becomes I, J and K.
+        flips: whether I, J and K (after ordering) must be reversed.
+    """
+    cosines = affine[:3, :3] / np.asarray(spacing_mm(affine))  # columns are voxel axes, rows world axes
+    orders = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+    order = max(orders, key=lambda p: float(np.prod(np.abs([cosines[world, p[world]] for world in range(3)]))))
+    wanted = (-1.0, -1.0, 1.0)  # world is RAS+, LPS runs against the first two
+    i, j, k = (bool(cosines[world, order[world]] * wanted[world] < 0) for world in range(3))
+    return order, (i, j, k)
+
+
+def turn(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
+    """A view of (…, I, J, K) with its last three axes ordered and reversed as `axis_order` says."""
+    lead = array.ndim - 3
+    turned = array.transpose(*range(lead), *(lead + axis for axis in order))
+    return turned[(..., *(slice(None, None, -1) if flip else slice(None) for flip in flips))]
+
+
+def turn_back(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
+    """The inverse of `turn`, also a view."""
+    unflipped = array[(..., *(slice(None, None, -1) if flip else slice(None) for flip in flips))]
+    lead = array.ndim - 3
+    return unflipped.transpose(*range(lead), *(lead + int(axis) for axis in np.argsort(order)))
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """The smallest box that holds every True of an (I, J, K) bool mask; None when there is none."""
+    slices = []
+    for axis in range(3):
+        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hits.size == 0:
+            return None
+        slices.append(slice(int(hits[0]), int(hits[-1]) + 1))
+    return slices[0], slices[1], slices[2]
+
+
+def uncrop(array: np.ndarray, box: Box, shape: tuple[int, int, int]) -> np.ndarray:
+    """(…, I, J, K) zeros of that shape with `array` in `box`: the inverse of `array[..., *box]`."""
+    whole = np.zeros((*array.shape[:-3], *shape), array.dtype)
+    whole[(..., *box)] = array
+    return whole
