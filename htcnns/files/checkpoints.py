@@ -1,0 +1,57 @@
+"""Where a training stands, and the prepared cases it trains on, on disk."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A fit after `step` steps; `recipe` is plain data that a resumed fit must share."""
+
+    step: int
+    recipe: dict
+    network: dict
+    optimizer: dict
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically: a reader finds the old one or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    torch.save(
+        {
+            "step": checkpoint.step,
+            "recipe": checkpoint.recipe,
+            "network": checkpoint.network,
+            "optimizer": checkpoint.optimizer,
+        },
+        part,
+    )
+    os.replace(part, path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint there, or None; only tensors and plain data are unpickled."""
+    if not path.exists():
+        return None
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    return Checkpoint(saved["step"], saved["recipe"], saved["network"], saved["optimizer"])
+
+
+def write_pack(path: Path, array: np.ndarray, label_map: np.ndarray) -> None:
+    """Store a prepared case: (4, i, j, k) float16 and (i, j, k) uint8, uncompressed for quick loading."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, array=array.astype(np.float16), label_map=label_map)
+    os.replace(part, path)
+
+
+def read_pack(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The two arrays that `write_pack` stored."""
+    with np.load(path) as arrays:
+        return arrays["array"], arrays["label_map"]

@@ -1,0 +1,215 @@
+"""From four sequences to what networks see, and back: turn, resample to 1 mm, find the brain, z-score, crop, pad."""
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from htcnns.errors import SettingsError
+from htcnns.labels import SEQUENCES
+from htcnns.volume import Box, Spacing, axis_order, bounding_box, spacing_mm, turn, turn_back, uncrop
+
+SPACING_TOLERANCE_MM = 0.01  # a voxel this near to 1 mm is not resampled
+SPECK_FRACTION = 0.01  # pieces smaller than this part of the brain are specks, not brain
+LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
+CONSTANT_BORDER = 0.5  # part of the border voxels that must share one value for it to be the background
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PreprocessSettings:
+    """What a member wants to see.
+
+    Attributes:
+        window: smallest edges in voxels; smaller brains are padded with zeros.
+        box: a fixed larger box to pad to (the paper's is 192x224x160); None pads to the window only.
+            A brain larger than the box is never cut.
+    """
+
+    window: Shape = (128, 128, 128)
+    box: Shape | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.window) < 1 or (self.box is not None and min(self.box) < 1):
+            raise SettingsError(
+                f"window {self.window} and box {self.box}: edges must be positive. Correct the manifest."
+            )
+
+    @property
+    def least(self) -> Shape:
+        """The smallest shape that networks are given."""
+        box = self.box or self.window
+        return max(self.window[0], box[0]), max(self.window[1], box[1]), max(self.window[2], box[2])
+
+
+@dataclass(frozen=True)
+class Undo:
+    """All that is needed to bring an array of the networks' grid back to the case's own.
+
+    Attributes:
+        shape: of the case, (I, J, K).
+        order, flips: how the case was turned to LPS.
+        turned_shape: after turning.
+        grid_shape: after resampling to 1 mm; equal to turned_shape where nothing was resampled.
+        box: of the brain in that grid.
+        inner: of the brain's box in the padded array.
+    """
+
+    shape: Shape
+    order: Shape
+    flips: tuple[bool, bool, bool]
+    turned_shape: Shape
+    grid_shape: Shape
+    box: Box
+    inner: Box
+
+    @property
+    def resampled(self) -> bool:
+        return self.grid_shape != self.turned_shape
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """(C, i, j, k) of the networks' grid as (C, I, J, K) of the case; zero outside the brain's box.
+
+        Values are interpolated linearly where the case was resampled (then float32), else returned as they are.
+        """
+        whole = uncrop(array[(..., *self.inner)], self.box, self.grid_shape)
+        if self.resampled:
+            whole = resample(whole.astype(np.float32), self.turned_shape)
+        return np.ascontiguousarray(turn_back(whole, self.order, self.flips))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the networks see.
+
+    Attributes:
+        array: (4, i, j, k) float32, z-scored inside the brain, zero outside.
+        brain: (i, j, k) bool.
+        undo: the way back.
+        notes: one sentence for each thing that is not as in BraTS.
+    """
+
+    array: np.ndarray
+    brain: np.ndarray
+    undo: Undo
+    notes: tuple[str, ...]
+
+
+def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSettings) -> Prepared:
+    """Everything between reading and the networks.
+
+    Args:
+        sequences: (4, I, J, K) float32 in the order of SEQUENCES, finite, none of them constant.
+        affine: (4, 4) voxel to mm.
+        settings: window and box.
+    """
+    order, flips = axis_order(affine)
+    turned = turn(sequences, order, flips)
+    spacing = spacing_mm(affine)
+    spacing = spacing[order[0]], spacing[order[1]], spacing[order[2]]
+    signal, masks, notes = _without_background(turned)
+    grid_shape = _grid_shape(turned.shape[1:], spacing)
+    if grid_shape != turned.shape[1:]:
+        signal, masks = resample(signal, grid_shape), resample(masks.astype(np.float32), grid_shape) >= 0.5
+        notes.append(_resampled_note(spacing))
+    brain = _without_specks(np.any(masks, axis=0))
+    notes += _stripping_notes(brain)
+    box = bounding_box(brain)
+    assert box is not None, "nifti refuses constant sequences, so something differs from the background"
+    cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
+    padded, inner = pad(cropped, settings.least)
+    undo = Undo(sequences.shape[1:], order, flips, turned.shape[1:], grid_shape, box, inner)
+    return Prepared(padded, pad(brain[box][None], settings.least)[0][0], undo, tuple(notes))
+
+
+def resample(array: np.ndarray, shape: Shape) -> np.ndarray:
+    """(C, i, j, k) float32 linearly interpolated to (C, *shape); the outer faces of the two grids coincide."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))[None]
+    return F.interpolate(tensor, size=shape, mode="trilinear", align_corners=False)[0].numpy()
+
+
+def pad(array: np.ndarray, least: Shape) -> tuple[np.ndarray, Box]:
+    """(C, i, j, k) centred in zeros of at least that shape, and the box in which it now lies."""
+    missing = [max(0, want - have) for want, have in zip(least, array.shape[1:], strict=True)]
+    padded = np.pad(array, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
+    i, j, k = (slice(m // 2, m // 2 + n) for m, n in zip(missing, array.shape[1:], strict=True))
+    return padded, (i, j, k)
+
+
+def _grid_shape(shape: Shape, spacing: Spacing) -> Shape:
+    """The shape at 1 mm; the same shape where every spacing is 1 mm already."""
+    if all(abs(s - 1.0) <= SPACING_TOLERANCE_MM for s in spacing):
+        return shape
+    i, j, k = (max(1, round(n * s)) for n, s in zip(shape, spacing, strict=True))
+    return i, j, k
+
+
+def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Signal with a background of zero, masks of where there is signal, and notes on unusual backgrounds."""
+    signal = np.empty(turned.shape, np.float32)
+    masks = np.empty(turned.shape, bool)
+    notes = []
+    for sequence, array, out, mask in zip(SEQUENCES, turned, signal, masks, strict=True):
+        background, is_constant = _background(array)
+        if is_constant:
+            np.not_equal(array, background, out=mask)
+        else:
+            np.greater(array, background, out=mask)
+            notes.append(f"{sequence}: no constant background; the head is taken to lie above {background:.4g}")
+        np.multiply(array, mask, out=out)
+        if is_constant and background != 0:
+            notes.append(f"{sequence}: the background is {background:.4g}, not 0")
+        if array.min() < min(0, background):
+            notes.append(f"{sequence}: holds negative values down to {array.min():.4g}")
+    return signal, masks, notes
+
+
+def _background(array: np.ndarray) -> tuple[float, bool]:
+    """The background's value and True where the border shares one; else a limit above the border's noise and False."""
+    faces = [array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1]]
+    border = np.concatenate([face.ravel() for face in faces])
+    values, counts = np.unique(border, return_counts=True)
+    if counts.max() >= CONSTANT_BORDER * border.size:
+        return float(values[counts.argmax()]), True
+    median = np.median(border)
+    deviation = 1.4826 * np.median(np.abs(border - median))
+    return float(median + 5 * deviation), False
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    """The mask without pieces (26-connected) that are tiny beside the largest; one piece or none is left as it is."""
+    box = bounding_box(mask)
+    if box is None:
+        return mask
+    pieces = cc3d.connected_components(mask[box], connectivity=26)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    kept = sizes >= SPECK_FRACTION * sizes.max()
+    kept[0] = False
+    return uncrop(kept[pieces], box, mask.shape)
+
+
+def _z_scored(signal: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """(4, i, j, k) float32 with mean 0 and deviation 1 inside each sequence's own mask, 0 outside."""
+    scored = np.zeros(signal.shape, np.float32)
+    for array, mask, out in zip(signal, masks, scored, strict=True):
+        values = array[mask]
+        if values.size:
+            deviation = values.std(dtype=np.float64)
+            out[mask] = (values - values.mean(dtype=np.float64)) / max(deviation, 1e-8)
+    return scored
+
+
+def _resampled_note(spacing: Spacing) -> str:
+    return f"voxels of {spacing[0]:.4g}x{spacing[1]:.4g}x{spacing[2]:.4g} mm were resampled to 1 mm and the result back"
+
+
+def _stripping_notes(brain: np.ndarray) -> list[str]:
+    """A sentence when the mask at 1 mm is too large for a brain."""
+    volume_ml = brain.sum() / 1000
+    if volume_ml <= LARGEST_BRAIN_ML:
+        return []
+    return [f"does not look skull-stripped: {volume_ml:.0f} ml of signal, a brain has below {LARGEST_BRAIN_ML:.0f} ml"]

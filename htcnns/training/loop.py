@@ -1,0 +1,131 @@
+"""One fit: a network, some cases, a fixed number of steps; stops and resumes anywhere."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from htcnns.errors import SettingsError
+from htcnns.files.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from htcnns.training.losses import deep_supervision
+from htcnns.training.samples import TrainingCase, draw
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The recipe; folds and shipped weights share it.
+
+    Attributes:
+        n_steps: patches seen, one a step.
+        learning_rate: the highest; reached after the warm-up, then a cosine down to zero.
+        n_warmup: steps of linear warm-up.
+        patches: (share of the steps done, edge in voxels): small patches first, for more steps in the same time.
+        clip_norm: gradients are scaled down to this norm.
+        n_between: steps between checkpoints.
+        seed: of weights and patches; patches depend on it and the step alone, so a resumed fit goes the same way.
+    """
+
+    n_steps: int = 1200
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-2
+    n_warmup: int = 40
+    patches: tuple[tuple[float, int], ...] = ((0.0, 64), (0.6, 96))
+    clip_norm: float = 5.0
+    n_between: int = 50
+    seed: int = 2412
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1:
+            raise SettingsError(f"--steps: {self.n_steps} is below 1. Give a positive number of steps.")
+
+    def edge_at(self, step: int) -> int:
+        """Edge of the patch at that step."""
+        return [edge for share, edge in self.patches if step >= share * self.n_steps][-1]
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then half a cosine."""
+        if step < self.n_warmup:
+            return self.learning_rate * (step + 1) / self.n_warmup
+        done = (step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step gave: its number, loss and duration."""
+
+    step: int
+    loss: float
+    seconds: float
+
+
+def fit(
+    network: nn.Module,
+    cases: list[TrainingCase],
+    settings: TrainSettings,
+    *,
+    checkpoint: Path,
+    on_step: Callable[[StepReport], None],
+) -> None:
+    """Train `network` in place on the device where it lives, going on from the checkpoint where there is one.
+
+    Raises:
+        SettingsError: the checkpoint was made with other settings or cases.
+    """
+    recipe = {**asdict(settings), "cases": [case.name for case in cases]}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    start = _resume(network, optimizer, recipe, checkpoint)
+    network.to(memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
+    for step in range(start, settings.n_steps):
+        began = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate_at(step)
+        x, truth = _patch(cases, settings, step, device=next(network.parameters()).device)
+        loss = _step(network, optimizer, x, truth, settings.clip_norm)
+        on_step(StepReport(step, loss, time.perf_counter() - began))
+        if (step + 1) % settings.n_between == 0 or step + 1 == settings.n_steps:
+            write_checkpoint(checkpoint, Checkpoint(step + 1, recipe, network.state_dict(), optimizer.state_dict()))
+
+
+def _resume(network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict, path: Path) -> int:
+    """Put the checkpoint's state into network and optimizer; the step to go on with."""
+    saved = read_checkpoint(path)
+    if saved is None:
+        return 0
+    if saved.recipe != recipe:
+        changed = sorted(key for key in recipe if saved.recipe.get(key) != recipe[key])
+        raise SettingsError(
+            f"{path}: was made with other {', '.join(changed)}; "
+            f"found {saved.recipe.get(changed[0])}, expected {recipe[changed[0]]}. Give another --work folder."
+        )
+    network.load_state_dict(saved.network)
+    optimizer.load_state_dict(saved.optimizer)
+    return saved.step
+
+
+def _patch(
+    cases: list[TrainingCase], settings: TrainSettings, step: int, *, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The patch of that step as (1, 4, e, e, e) and (1, 3, e, e, e)."""
+    rng = np.random.default_rng((settings.seed, step))
+    x, truth = draw(cases[int(rng.integers(len(cases)))], settings.edge_at(step), rng)
+    tensor = torch.from_numpy(x)[None].to(device, memory_format=torch.channels_last_3d)
+    return tensor, torch.from_numpy(truth)[None].to(device)
+
+
+def _step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, truth: Tensor, clip_norm: float) -> float:
+    """One update of the weights; the loss before it."""
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        outputs = network.deep(x)  # type: ignore[operator]
+    loss = deep_supervision(outputs, truth)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    if torch.isfinite(norm):  # a bf16 step can overflow; taking it would lose the fit
+        optimizer.step()
+    return loss.item()

@@ -1,0 +1,108 @@
+"""Random patches of prepared cases, and how they are varied."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from htcnns.labels import REGIONS, SEQUENCES, Label, Sequence, region_mask
+
+TUMOUR_SHARE = 0.7  # of the patches lie around a voxel of the tumour, the rest anywhere in the brain
+GAMMA_SHARE = 0.3
+NOISE_SHARE = 0.2
+QUENCH_SHARE = 0.2
+T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """One prepared case with its truth.
+
+    Attributes:
+        name: of the case.
+        array: (4, i, j, k) float16, z-scored, 0 outside the brain.
+        label_map: (i, j, k) uint8 truth on the same grid.
+    """
+
+    name: str
+    array: np.ndarray
+    label_map: np.ndarray
+
+    @cached_property
+    def places(self) -> dict[int, np.ndarray]:
+        """Flat indices of the voxels of each label that occurs; those of the brain under BACKGROUND."""
+        places = {int(label): np.flatnonzero(self.label_map == label) for label in (Label.NCR, Label.ED, Label.ET)}
+        places[Label.BACKGROUND] = np.flatnonzero(self.array.any(axis=0))
+        return {label: indices for label, indices in places.items() if indices.size}
+
+
+def draw(case: TrainingCase, edge: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random, varied patch.
+
+    Args:
+        case: where from.
+        edge: of the cube in voxels; where the case is smaller, zeros are added.
+
+    Returns:
+        (4, edge, edge, edge) float32 intensities and (3, edge, edge, edge) float32 regions of 0 and 1.
+    """
+    corner = _corner(case, edge, rng)
+    array = _cut(case.array, corner, edge).astype(np.float32)
+    label_map = _cut(case.label_map[None], corner, edge)[0]
+    if rng.random() < QUENCH_SHARE:
+        array, label_map = quench_enhancement(array, label_map)
+    array = vary_intensities(array, rng)
+    axes = tuple(1 + axis for axis in range(3) if rng.random() < 0.5)
+    truth = np.stack([region_mask(label_map, region) for region in REGIONS]).astype(np.float32)
+    return np.ascontiguousarray(np.flip(array, axes)), np.ascontiguousarray(np.flip(truth, axes))
+
+
+def vary_intensities(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shift and scale each sequence by up to a tenth, sometimes bend its contrast or add noise; background stays 0.
+
+    Shift and scale as in HT-CNNs and TransBTS; gamma and noise as in nnU-Net, milder.
+    """
+    brain = array != 0
+    lead = (len(array), 1, 1, 1)
+    varied = array * rng.uniform(0.9, 1.1, lead) + rng.uniform(-0.1, 0.1, lead)
+    if rng.random() < GAMMA_SHARE:
+        low, span = -3.0, 8.0  # z-scores of nearly all of a brain
+        unit = np.clip((varied - low) / span, 0, 1)
+        varied = unit ** rng.uniform(0.7, 1.4, lead) * span + low
+    if rng.random() < NOISE_SHARE:
+        varied += rng.normal(0, rng.uniform(0, 0.15), array.shape)
+    return (varied * brain).astype(np.float32)
+
+
+def quench_enhancement(array: np.ndarray, label_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same tumour as if nothing took up contrast agent: t1c becomes t1n inside it and ET becomes NCR.
+
+    The change fades over five voxels, so that no edge betrays it. Teaches what a case without enhancing tumour looks
+    like where training cases have none.
+    """
+    inside = uniform_filter((label_map > 0).astype(np.float32), size=5)
+    fade = np.minimum(1, 2 * inside)
+    quenched = array.copy()
+    quenched[T1C] = fade * array[T1N] + (1 - fade) * array[T1C]
+    return quenched, np.where(label_map == Label.ET, np.uint8(Label.NCR), label_map)
+
+
+def _corner(case: TrainingCase, edge: int, rng: np.random.Generator) -> np.ndarray:
+    """Lowest corner of a patch around a random voxel, moved by up to a quarter of the edge and kept inside the case."""
+    labels = [label for label in case.places if label != Label.BACKGROUND]
+    wanted = rng.choice(labels) if labels and rng.random() < TUMOUR_SHARE else Label.BACKGROUND
+    voxel = np.unravel_index(rng.choice(case.places[int(wanted)]), case.label_map.shape)
+    corner = np.array(voxel) - edge // 2 + rng.integers(-edge // 4, edge // 4 + 1, 3)
+    room = np.array(case.label_map.shape) - edge
+    return np.where(room > 0, np.clip(corner, 0, np.maximum(room, 0)), room // 2)
+
+
+def _cut(array: np.ndarray, corner: np.ndarray, edge: int) -> np.ndarray:
+    """(C, edge, edge, edge) from that corner, zeros where it reaches beyond the array."""
+    cube = np.zeros((len(array), edge, edge, edge), array.dtype)
+    low, high = np.maximum(corner, 0), np.minimum(corner + edge, array.shape[1:])
+    source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    target = tuple(slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True))
+    cube[(slice(None), *target)] = array[(slice(None), *source)]
+    return cube
