@@ -1,0 +1,148 @@
+"""One case under one rule: a prediction and a truth in the rule's numbers become scores per region."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from htcnns.scores.instances import instance_scores
+from htcnns.scores.lesionwise import lesionwise_scores
+from htcnns.scores.metrics import DEFINITIONS, dice, sensitivity, specificity
+from htcnns.scores.pair import Pair, crop_pair, masks_of
+from htcnns.scores.rules import Rule, Scheme
+from htcnns.scores.surfaces import hd95_mm
+from htcnns.volume import Spacing
+
+RegionScores = dict[str, float]
+CaseScores = dict[str, RegionScores]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One score as tables show it: its unit, and whether more (1) or less (-1) of it is better, or neither (0)."""
+
+    name: str
+    unit: str
+    better: int
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("lesion_dice", "", 1),
+        Column("lesion_hd95_mm", "mm", -1),
+        Column("dice", "", 1),
+        Column("hd95_mm", "mm", -1),
+        Column("sensitivity", "", 1),
+        Column("specificity", "", 1),
+        Column("lesion_nsd_0.5mm", "", 1),
+        Column("lesion_nsd_1mm", "", 1),
+        Column("lesion_nsd", "", 1),
+        Column("nsd_0.5mm", "", 1),
+        Column("nsd_1mm", "", 1),
+        Column("nsd", "", 1),
+        Column("f1", "", 1),
+        Column("precision", "", 1),
+        Column("recall", "", 1),
+        Column("panoptic_quality", "", 1),
+        Column("n_tp", "", 1),
+        Column("n_fp", "", -1),
+        Column("n_fn", "", -1),
+        Column("prediction_volume_ml", "ml", 0),
+        Column("truth_volume_ml", "ml", 0),
+        Column("volume_error_ml", "ml", 0),
+        Column("hd95-deepmind", "mm", -1),
+        Column("hd95-medpy", "mm", -1),
+        Column("hd95-monai", "mm", -1),
+        Column("nsd-0.5mm", "", 1),
+        Column("nsd-1mm", "", 1),
+    )
+}
+"""The scores that people read; others of a rule (spreads, counts of large lesions) are written to files only."""
+
+
+def score_case(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing_mm: Spacing,
+    *,
+    rule: Rule,
+    definitions: tuple[str, ...] = (),
+) -> CaseScores:
+    """Every score of a rule for every region of a case.
+
+    Args:
+        prediction, truth: (I, J, K) uint8 label maps in the rule's numbers; other numbers count as background.
+        spacing_mm: voxel size of the prediction along I, J, K; rounded to float32, as NIfTI headers hold it.
+        rule: a row of `RULES`, or `as_meant` of one.
+        definitions: names of `DEFINITIONS` to compute besides.
+
+    Returns:
+        Scores by region, by name of the score. Counts are floats too. NaN only under the 2026 rules, where the
+        official code has it: scores of a region that is empty in both, precision without predicted lesions, recall
+        without lesions, standard deviations without a match.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}; they must be one grid")
+    reach = max(tissue.dilation for tissue in rule.tissues)
+    pair = crop_pair(prediction, truth, spacing_mm, reach=reach)
+    scores = _SCHEMES[rule.scheme](pair, rule)
+    return {region: _with_volumes(pair, rule, region, scores[region], definitions) for region in rule.regions}
+
+
+def worst_scores(best: RegionScores, *, penalty_mm: float) -> RegionScores:
+    """What a missing prediction gets: 0 where more is better, the penalty for distances, NaN for what has no worst."""
+    return {name: _worst(name, penalty_mm) for name in best}
+
+
+def _whole_scores(pair: Pair, rule: Rule) -> CaseScores:
+    """Dice, HD95, sensitivity and specificity of whole masks, as BraTS 2017 to 2022 had them."""
+    predictions, truths = masks_of(pair.prediction, rule.tissues), masks_of(pair.truth, rule.tissues)
+    penalty_mm = pair.penalty_mm(rule.penalty_mm)
+    return {
+        region: {
+            "dice": dice(predictions[region], truths[region]),
+            "hd95_mm": _or_penalty(hd95_mm(predictions[region], truths[region], pair.spacing_mm), penalty_mm),
+            "sensitivity": sensitivity(predictions[region], truths[region]),
+            "specificity": specificity(predictions[region], truths[region], n_voxels=pair.n_voxels),
+        }
+        for region in rule.regions
+    }
+
+
+_SCHEMES: dict[Scheme, Callable[[Pair, Rule], CaseScores]] = {
+    Scheme.WHOLE: _whole_scores,
+    Scheme.LESIONS: lesionwise_scores,
+    Scheme.INSTANCES: instance_scores,
+}
+
+
+def _with_volumes(
+    pair: Pair, rule: Rule, region: str, scores: RegionScores, definitions: tuple[str, ...]
+) -> RegionScores:
+    tissue = next(t for t in rule.tissues if t.name == region)
+    prediction, truth = masks_of(pair.prediction, (tissue,))[region], masks_of(pair.truth, (tissue,))[region]
+    predicted_ml = np.count_nonzero(prediction) * pair.voxel_mm3 / 1000
+    true_ml = np.count_nonzero(truth) * pair.voxel_mm3 / 1000
+    extra = {name: DEFINITIONS[name](prediction, truth, pair.spacing_mm) for name in definitions}
+    return {
+        **scores,
+        "prediction_volume_ml": predicted_ml,
+        "truth_volume_ml": true_ml,
+        "volume_error_ml": predicted_ml - true_ml,
+        **extra,
+    }
+
+
+def _or_penalty(distance_mm: float, penalty_mm: float) -> float:
+    return penalty_mm if np.isinf(distance_mm) else distance_mm
+
+
+def _worst(name: str, penalty_mm: float) -> float:
+    better = COLUMNS[name].better if name in COLUMNS else 0
+    if better == 0 or name.startswith("n_"):
+        return float("nan")
+    return 0.0 if better > 0 else penalty_mm

@@ -1,0 +1,197 @@
+"""Scores as in BraTS 2026: connected components matched one to one, then scored in pairs.
+
+Source: BraTS/BraTS_evaluation 0.0.10, which runs panoptica 2.1.7 (maximum bipartite matching on Dice) and then its
+own table of large and small metastases; both in our own words.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from htcnns.scores.lesions import Lesions, plain_lesions
+from htcnns.scores.metrics import border_of, dice_of_counts
+from htcnns.scores.nearest import Surface, distances_mm
+from htcnns.scores.pair import Pair, masks_of
+from htcnns.scores.rules import Rule
+from htcnns.volume import Spacing
+
+_MATCHED_FROM = 1e-6  # matching_threshold in the organisers' configuration
+_WHOLE_TOLERANCE = 0.5  # panoptica's default when it is told no voxel size
+_FOUND_FROM = 0.2  # Dice from which brats-infra counts a matched metastasis as found
+_LARGE_PENALTY_MM = 373.0  # "diameter of the cube in SRI space"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One lesion of the truth: its size, and the scores of its match; those of none when nothing was matched to it."""
+
+    n_voxels: int
+    is_matched: bool = False
+    dice: float = 0.0
+    hd95_mm: float = _LARGE_PENALTY_MM
+    nsd: float = 0.0
+
+
+def instance_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
+    """Instance-wise and whole-mask scores of every region of a case, under a rule of 2026."""
+    spacing_mm = pair.spacing_mm if rule.turns_spacing else pair.spacing_mm[::-1]
+    predictions, truths = masks_of(_turned(pair.prediction), rule.tissues), masks_of(_turned(pair.truth), rule.tissues)
+    scores = {}
+    for region in rule.regions:
+        prediction, truth = plain_lesions(predictions[region]), plain_lesions(truths[region])
+        instances = matched_instances(prediction, truth, spacing_mm)
+        n_lesions = prediction.n_lesions, truth.n_lesions
+        scores[region] = {
+            **_mean_scores(instances, n_lesions, pair.voxel_mm3),
+            **_whole_scores(prediction, truth, (1.0, 1.0, 1.0) if rule.whole_in_voxels else spacing_mm, rule),
+        }
+        if rule.large_lesion_mm3 is not None:
+            n_fp = prediction.n_lesions - sum(i.is_matched for i in instances)
+            scores[region] |= large_lesion_scores(
+                instances, n_fp=n_fp, voxel_mm3=pair.voxel_mm3, large_mm3=rule.large_lesion_mm3
+            )
+    return scores
+
+
+def matched_instances(prediction: Lesions, truth: Lesions, spacing_mm: Spacing) -> list[Instance]:
+    """Every lesion of the truth, with its scores where a predicted one was matched to it.
+
+    One to one, so that the sum of the pairs' Dice is largest. NSD's tolerance is the shortest side of a voxel.
+    """
+    if prediction.n_lesions == 0 or truth.n_lesions == 0:
+        sizes = np.bincount(truth.labels.reshape(-1), minlength=1)[1:]
+        return [Instance(n_voxels) for n_voxels in sizes.tolist()]
+    pairs = _matched_pairs(prediction, truth)
+    sizes = np.bincount(truth.labels.reshape(-1))[1:].tolist()
+    borders = [border_of(lesions.labels > 0, labels=lesions.labels) for lesions in (prediction, truth)]
+    return [
+        _instance(n_voxels, pairs[lesion], borders, lesion, spacing_mm) if lesion in pairs else Instance(n_voxels)
+        for lesion, n_voxels in enumerate(sizes, start=1)
+    ]
+
+
+def large_lesion_scores(
+    instances: Sequence[Instance], *, n_fp: int, voxel_mm3: float, large_mm3: float
+) -> dict[str, float]:
+    """The table of the metastases challenge: large lesions scored and counted, small ones only counted.
+
+    Every false positive counts as large and as small. NaN for all of a size of which the truth has no lesion.
+    """
+    large = [i for i in instances if i.n_voxels * voxel_mm3 >= large_mm3]
+    small = [i for i in instances if i.n_voxels * voxel_mm3 < large_mm3]
+    values = {
+        "dice": [i.dice for i in large] + [0.0] * n_fp,
+        "nsd": [i.nsd for i in large] + [0.0] * n_fp,
+        "hd95_mm": [i.hd95_mm for i in large] + [_LARGE_PENALTY_MM] * n_fp,
+    }
+    scores = {f"large_{name}": float(np.mean(v)) if large else math.nan for name, v in values.items()}
+    spreads = {f"large_{name}_sd": float(np.std(v)) if large else math.nan for name, v in values.items()}
+    return {**scores, **spreads, **_detection("large", large, n_fp), **_detection("small", small, n_fp)}
+
+
+def _turned(label_map: np.ndarray) -> np.ndarray:
+    """(K, J, I), the order in which the organisers' reader, SimpleITK, gives an array and so numbers its lesions."""
+    return np.ascontiguousarray(label_map.T)
+
+
+def _matched_pairs(prediction: Lesions, truth: Lesions) -> dict[int, tuple[int, float]]:
+    """Predicted lesion and Dice for every matched lesion of the truth."""
+    voxels = np.flatnonzero(prediction.labels.reshape(-1) * truth.labels.reshape(-1))
+    shape = truth.n_lesions + 1, prediction.n_lesions + 1
+    both = truth.labels.reshape(-1)[voxels].astype(np.int64) * shape[1] + prediction.labels.reshape(-1)[voxels]
+    common = np.bincount(both, minlength=shape[0] * shape[1]).reshape(shape)[1:, 1:]
+    sizes = [np.bincount(lesions.labels.reshape(-1))[1:] for lesions in (truth, prediction)]
+    dices = 2 * common / np.add.outer(*sizes)
+    costs = np.where((common > 0) & (dices >= _MATCHED_FROM), 1.0 - dices, 1.0 + 1e-6)
+    rows, columns = linear_sum_assignment(costs)
+    return {
+        int(row) + 1: (int(column) + 1, float(dices[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if costs[row, column] < 1.0
+    }
+
+
+def _instance(
+    n_voxels: int, matched: tuple[int, float], borders: list[Surface], lesion: int, spacing_mm: Spacing
+) -> Instance:
+    partner, dice = matched
+    hd95_mm, nsd = _border_scores(
+        borders[0].only(np.array([partner])), borders[1].only(np.array([lesion])), spacing_mm, min(spacing_mm)
+    )
+    return Instance(n_voxels, True, dice, hd95_mm, nsd)
+
+
+def _border_scores(one: Surface, other: Surface, spacing_mm: Spacing, tolerance_mm: float) -> tuple[float, float]:
+    """HD95 (both directions taken together) and NSD of two borders, neither empty."""
+    there, back = distances_mm(one, other, spacing_mm), distances_mm(other, one, spacing_mm)
+    nsd = (np.mean(there <= tolerance_mm) + np.mean(back <= tolerance_mm)) / 2
+    return float(np.percentile(np.concatenate([there, back]), 95)), float(nsd)
+
+
+def _mean_scores(instances: list[Instance], n_lesions: tuple[int, int], voxel_mm3: float) -> dict[str, float]:
+    """Counts, precision, recall, F1 and the means over matched pairs; NaN as `score_case` says."""
+    found = [i for i in instances if i.is_matched]
+    n_tp, n_fp, n_fn = len(found), n_lesions[0] - len(found), n_lesions[1] - len(found)
+    f1 = n_tp / (n_tp + 0.5 * n_fp + 0.5 * n_fn) if sum(n_lesions) else math.nan
+    lists = {
+        "lesion_dice": [i.dice for i in found],
+        "lesion_hd95_mm": [i.hd95_mm for i in found],
+        "lesion_nsd": [i.nsd for i in found],
+    }
+    means = {name: float(np.mean(v)) if found else _nothing_found(name, n_lesions) for name, v in lists.items()}
+    spreads = {f"{name}_sd": float(np.std(v)) if found else math.nan for name, v in lists.items()}
+    mean_voxels = float(np.mean([i.n_voxels for i in found])) if found else math.nan
+    return {
+        **means,
+        **spreads,
+        "f1": f1,
+        "precision": n_tp / n_lesions[0] if n_lesions[0] else math.nan,
+        "recall": n_tp / n_lesions[1] if n_lesions[1] else math.nan,
+        "panoptic_quality": means["lesion_dice"] * f1,
+        "n_tp": float(n_tp),
+        "n_fp": float(n_fp),
+        "n_fn": float(n_fn),
+        "n_prediction": float(n_lesions[0]),
+        "n_truth": float(n_lesions[1]),
+        "found_voxels": mean_voxels,
+        "found_volume_ml": mean_voxels * voxel_mm3 / 1000,
+    }
+
+
+def _whole_scores(prediction: Lesions, truth: Lesions, spacing_mm: Spacing, rule: Rule) -> dict[str, float]:
+    """Dice, HD95 and NSD of the whole region; inf mm when a mask is empty or, by the quirk, when nothing is common."""
+    masks = prediction.labels > 0, truth.labels > 0
+    n_common, n_prediction, n_truth = (int(np.count_nonzero(m)) for m in (masks[0] & masks[1], *masks))
+    n_lesions = prediction.n_lesions, truth.n_lesions
+    if 0 in n_lesions or (rule.whole_in_voxels and n_common == 0):
+        names = {"dice": "lesion_dice", "hd95_mm": "lesion_hd95_mm", "nsd": "lesion_nsd"}
+        values = {name: _nothing_found(like, n_lesions) for name, like in names.items()}
+    else:
+        hd95_mm, nsd = _border_scores(border_of(masks[0]), border_of(masks[1]), spacing_mm, _WHOLE_TOLERANCE)
+        values = {"dice": dice_of_counts(n_common, n_prediction, n_truth), "hd95_mm": hd95_mm, "nsd": nsd}
+    return {**values, "n_prediction_voxels": float(n_prediction), "n_truth_voxels": float(n_truth)}
+
+
+def _nothing_found(name: str, n_lesions: tuple[int, int]) -> float:
+    """The score of a region without any match: NaN when it is empty in both, else 0, or inf for a distance."""
+    if sum(n_lesions) == 0:
+        return math.nan
+    return math.inf if name.endswith("_mm") else 0.0
+
+
+def _detection(size: str, lesions: Sequence[Instance], n_fp: int) -> dict[str, float]:
+    """Lesions of one size found and missed, with precision, recall and F1; NaN when the truth has none of that size."""
+    n_tp = sum(i.is_matched and i.dice >= _FOUND_FROM for i in lesions)
+    n_fn = len(lesions) - n_tp
+    values = {
+        "n_tp": n_tp,
+        "n_fp": n_fp,
+        "n_fn": n_fn,
+        "precision": n_tp / (n_tp + n_fp) if n_tp + n_fp else 0.0,
+        "recall": n_tp / (n_tp + n_fn) if n_tp + n_fn else 0.0,
+        "f1": 2 * n_tp / (2 * n_tp + n_fp + n_fn) if 2 * n_tp + n_fp + n_fn else 0.0,
+    }
+    return {f"{size}_{name}": float(value) if lesions else math.nan for name, value in values.items()}

@@ -1,0 +1,201 @@
+"""Lesion-wise scores as in BraTS 2023 to 2025: every lesion of the truth against the predicted lesions near it.
+
+A lesion is scored against all predicted lesions that come within its reach, each taken whole. The mean runs over the
+lesions of the truth that are large enough and over the predicted lesions that answer none (Dice 0, HD95 the penalty).
+"""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from htcnns.scores.lesions import (
+    Lesions,
+    Matches,
+    dilate,
+    joined_by_touch,
+    match,
+    merged_lesions,
+    plain_lesions,
+    without_small,
+)
+from htcnns.scores.metrics import border_nsd, border_of, dice_of_counts
+from htcnns.scores.nearest import Surface
+from htcnns.scores.pair import Pair, masks_of
+from htcnns.scores.rules import Rule, Tissue
+from htcnns.scores.surfaces import surface_areas_mm2, surface_hd95_mm, surface_of
+from htcnns.volume import Spacing
+
+_NSD_SHRINK = 2 / (2 + 1e-8)  # BraTS 2025 adds 1e-8 to a denominator that is always 2
+NSD_TOLERANCES_MM = {"nsd_0.5mm": 0.5, "nsd_1mm": 1.0}
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One mask of a region: its lesions and their surfaces, by name of the measure."""
+
+    lesions: Lesions
+    surfaces: dict[str, Surface]
+
+
+def lesionwise_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
+    """Whole-mask and lesion-wise scores of every region of a case, under a rule of 2023 to 2025."""
+    truths = tissue_lesions(pair.truth, rule.tissues)
+    if rule.merges_prediction:
+        per_voxel = 1 / pair.voxel_mm3 if rule.drops_by_volume else 1.0
+        predictions = tissue_lesions(pair.prediction, rule.tissues, drop_per_ignored=per_voxel)
+    else:
+        predictions = {name: plain_lesions(m) for name, m in masks_of(pair.prediction, rule.tissues).items()}
+    return {
+        tissue.name: _region_scores(predictions[tissue.name], truths[tissue.name], pair, rule, tissue)
+        for tissue in rule.tissues
+        if tissue.scored
+    }
+
+
+def tissue_lesions(
+    label_map: np.ndarray, tissues: tuple[Tissue, ...], *, drop_per_ignored: float | None = None
+) -> dict[str, Lesions]:
+    """The lesions of every tissue, joined by dilation, then by the touch of other tissues.
+
+    Args:
+        label_map: (I, J, K) uint8 in the rule's numbers.
+        drop_per_ignored: voxels per unit of `Tissue.ignored`; smaller merged lesions are dropped before any is joined
+            by touch. None to keep them all.
+    """
+    masks = masks_of(label_map, tissues)
+    dilated = _dilated(masks, tissues)
+    lesions = {tissue.name: merged_lesions(masks[tissue.name], dilated[tissue.name]) for tissue in tissues}
+    if drop_per_ignored is not None:
+        for tissue in tissues:
+            lesions[tissue.name] = without_small(lesions[tissue.name], most_voxels=tissue.ignored * drop_per_ignored)
+    joined = {
+        tissue.name: joined_by_touch(lesions[tissue.name], [lesions[other] for other in tissue.joined_by])
+        for tissue in tissues
+        if tissue.joined_by
+    }
+    return {**lesions, **joined}
+
+
+def _dilated(masks: dict[str, np.ndarray], tissues: tuple[Tissue, ...]) -> dict[str, np.ndarray]:
+    """Every mask dilated by its tissue's iterations: all masks as bits of one byte, so that one pass serves all."""
+    planes = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for bit, tissue in enumerate(tissues):
+        planes |= masks[tissue.name].view(np.uint8) << np.uint8(bit)
+    dilated, done = {}, 0
+    for iterations in sorted({tissue.dilation for tissue in tissues}):
+        planes = dilate(planes, iterations=iterations - done)
+        done = iterations
+        for bit, tissue in enumerate(tissues):
+            if tissue.dilation == iterations:
+                dilated[tissue.name] = (planes & np.uint8(1 << bit)) != 0
+    return dilated
+
+
+def _region_scores(prediction: Lesions, truth: Lesions, pair: Pair, rule: Rule, tissue: Tissue) -> dict[str, float]:
+    """The scores of one region; lists the whole-mask ones last."""
+    matches = match(prediction, truth)
+    penalty_mm = pair.penalty_mm(rule.penalty_mm)
+    sides = _side(prediction, pair.spacing_mm, rule), _side(truth, pair.spacing_mm, rule)
+    counted = np.flatnonzero(matches.n_voxels_truth * pair.voxel_mm3 > tissue.ignored)
+    found = matches.touches[counted].any(axis=1)
+    n_fp = matches.n_false_positives
+    n_all = counted.size + (n_fp if rule.counts_false_positives else 0)
+    values = [_lesion_values(matches, lesion, sides, pair.spacing_mm, penalty_mm) for lesion in counted.tolist()]
+    invented = _missed(sides[1], penalty_mm)
+    return {
+        **{f"lesion_{name}": _mean([v[name] for v in values], worst, n_all) for name, worst in invented.items()},
+        "n_tp": float(found.sum()),
+        "n_fp": float(n_fp),
+        "n_fn": float((~found).sum()),
+        **_whole_scores(sides, matches, pair, rule, penalty_mm),
+    }
+
+
+def _mean(values: list[float], worst: float, n_all: int) -> float:
+    """Mean over lesions and false positives; the best value, 1 or 0 mm, when there is neither."""
+    if n_all == 0:
+        return 1.0 if worst == 0 else 0.0
+    return (sum(values) + worst * (n_all - len(values))) / n_all
+
+
+def _lesion_values(
+    matches: Matches, lesion: int, sides: tuple[_Side, _Side], spacing_mm: Spacing, penalty_mm: float
+) -> dict[str, float]:
+    """Dice, HD95 and NSD of one lesion of the truth, counted from 0, against all that touches it."""
+    answers = np.flatnonzero(matches.touches[lesion]) + 1
+    if answers.size == 0:
+        return _missed(sides[1], penalty_mm)
+    prediction = {name: surface.only(answers) for name, surface in sides[0].surfaces.items()}
+    truth = {name: surface.only(np.array([lesion + 1])) for name, surface in sides[1].surfaces.items()}
+    return {"dice": matches.dice(lesion), **_surface_values(prediction, truth, spacing_mm)}
+
+
+def _surface_values(prediction: dict[str, Surface], truth: dict[str, Surface], spacing_mm: Spacing) -> dict[str, float]:
+    values = {"hd95_mm": surface_hd95_mm(prediction["elements"], truth["elements"], spacing_mm)}
+    if "border" in truth:
+        for name, tolerance_mm in NSD_TOLERANCES_MM.items():
+            found = border_nsd(prediction["border"], truth["border"], spacing_mm, tolerance_mm=tolerance_mm)
+            values[name] = found * _NSD_SHRINK
+    return values
+
+
+def _missed(truth: _Side, penalty_mm: float) -> dict[str, float]:
+    """The scores of a lesion that was missed or invented."""
+    missed = {"dice": 0.0, "hd95_mm": penalty_mm}
+    return {**missed, **dict.fromkeys(NSD_TOLERANCES_MM, 0.0)} if "border" in truth.surfaces else missed
+
+
+def _side(lesions: Lesions, spacing_mm: Spacing, rule: Rule) -> _Side:
+    mask = lesions.labels > 0
+    areas = surface_areas_mm2(spacing_mm)
+    surfaces = {"elements": surface_of(mask, areas, labels=lesions.labels)}
+    if rule.has_nsd:
+        surfaces["border"] = border_of(mask, labels=lesions.labels)
+    return _Side(lesions, surfaces)
+
+
+def _whole_scores(
+    sides: tuple[_Side, _Side], matches: Matches, pair: Pair, rule: Rule, penalty_mm: float
+) -> dict[str, float]:
+    """Scores of the whole region, as if it were one lesion."""
+    n_prediction, n_truth = int(matches.n_voxels_prediction.sum()), int(matches.n_voxels_truth.sum())
+    values = {"dice": dice_of_counts(int(matches.n_common.sum()), n_prediction, n_truth)}
+    if n_prediction == 0 or n_truth == 0:
+        both = n_prediction == n_truth
+        values.update(
+            {
+                name: (1.0 if worst == 0 else 0.0) if both else worst
+                for name, worst in _missed(sides[1], penalty_mm).items()
+            }
+        )
+    else:
+        values.update(_surface_values(sides[0].surfaces, sides[1].surfaces, pair.spacing_mm))
+    if rule.whole_from_label_image:
+        values.update(_label_image_scores(sides, pair, penalty_mm))
+    else:
+        values.update(_agreement(*(side.lesions.labels > 0 for side in sides), n_voxels=pair.n_voxels))
+    return values
+
+
+def _label_image_scores(sides: tuple[_Side, _Side], pair: Pair, penalty_mm: float) -> dict[str, float]:
+    """QUIRK: HD95, sensitivity and specificity of the numbered lesions, as if their numbers were a mask."""
+    images = [side.lesions.labels.astype(np.uint8) for side in sides]
+    values = _agreement(*(side.lesions.labels for side in sides), n_voxels=pair.n_voxels)
+    if any(side.lesions.labels.any() for side in sides):
+        areas = surface_areas_mm2(pair.spacing_mm)
+        distance_mm = surface_hd95_mm(surface_of(images[0], areas), surface_of(images[1], areas), pair.spacing_mm)
+        values["hd95_mm"] = penalty_mm if np.isinf(distance_mm) else distance_mm
+    return values
+
+
+def _agreement(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int) -> dict[str, float]:
+    """Sensitivity and specificity, in the official formula: of masks, or of label images as if they were masks."""
+    ones_predicted, ones_true = prediction == 1, truth == 1
+    n_predicted, n_true = int(prediction.sum()), int(truth.sum())
+    n_common = int(np.count_nonzero(ones_predicted & ones_true))
+    n_neither = n_voxels - int(np.count_nonzero(ones_predicted | ones_true))
+    return {
+        "sensitivity": 1.0 if n_predicted == n_true == 0 else n_common / (n_true + sys.float_info.min),
+        "specificity": n_neither / (n_neither + n_predicted - n_common + sys.float_info.min),
+    }

@@ -1,0 +1,138 @@
+"""Scores of a whole mask against a whole mask: overlap, surface agreement, and the other definitions of HD95.
+
+Masks are (I, J, K) bool, the prediction first. Which value an empty mask gets stands in every function, because
+that is where libraries disagree; the challenges' own substitutes (374 mm and the like) are in `rules`.
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from htcnns.scores.nearest import MARGIN, Surface, distances_mm, share_within
+from htcnns.scores.surfaces import hd95_mm
+from htcnns.volume import Spacing, bounding_box
+
+Score = Callable[[np.ndarray, np.ndarray, Spacing], float]
+
+
+def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Twice the common voxels over the sum of both; 1 when both masks are empty, 0 when one is."""
+    common, predicted, true = (int(np.count_nonzero(mask)) for mask in (prediction & truth, prediction, truth))
+    return dice_of_counts(common, predicted, true)
+
+
+def dice_of_counts(n_common: int, n_prediction: int, n_truth: int) -> float:
+    """Dice from voxel counts; 1 when there are no voxels at all."""
+    return 2.0 * n_common / (n_prediction + n_truth) if n_prediction + n_truth else 1.0
+
+
+def sensitivity(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """The share of the truth that was found; 1 when both masks are empty, 0 when only the truth is.
+
+    Source: the challenges' code adds the smallest float to the denominator, so nothing is ever divided by zero.
+    """
+    n_truth = np.count_nonzero(truth)
+    if n_truth == 0 and not prediction.any():
+        return 1.0
+    return float(np.count_nonzero(prediction & truth) / (n_truth + sys.float_info.min))
+
+
+def specificity(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int | None = None) -> float:
+    """The share of the background that was left alone; 0 when the truth fills the whole volume.
+
+    Args:
+        n_voxels: size of the volume that the masks were cropped from; None when they were not.
+    """
+    n_voxels = truth.size if n_voxels is None else n_voxels
+    n_background = n_voxels - np.count_nonzero(truth)
+    n_false = np.count_nonzero(prediction & ~truth)
+    return float((n_background - n_false) / (n_background + sys.float_info.min))
+
+
+def hd95_medpy_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
+    """HD95 as medpy and panoptica have it: 95th percentile of both directions' border distances taken together.
+
+    Border voxels, all weighted alike, linear interpolation. 0 when both masks are empty, inf when one is.
+    """
+    if not prediction.any() or not truth.any():
+        return 0.0 if prediction.any() == truth.any() else float("inf")
+    return float(np.percentile(np.concatenate(border_distances_mm(prediction, truth, spacing_mm)), 95))
+
+
+def hd95_monai_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
+    """HD95 as MONAI has it: the larger of the two directions' 95th percentiles of border distances.
+
+    Border voxels, all weighted alike, linear interpolation. MONAI answers NaN when a mask is empty; a mean that skips
+    NaN would then leave the worst cases out, so this is 0 when both masks are empty and inf when one is.
+    """
+    if not prediction.any() or not truth.any():
+        return 0.0 if prediction.any() == truth.any() else float("inf")
+    return max(float(np.percentile(d, 95)) for d in border_distances_mm(prediction, truth, spacing_mm))
+
+
+def nsd(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
+    """Normalised surface Dice on border voxels: the mean share of either border within the tolerance of the other.
+
+    1 when both masks are empty, 0 when one is. Not DeepMind's surface Dice, which weights surface elements by area.
+    Source: nnU-Net's surface_dice.py, which BraTS 2025 and panoptica use, without its 1e-8 in the denominator.
+    """
+    box = bounding_box(prediction | truth)
+    if box is None:
+        return 1.0
+    return border_nsd(border_of(prediction[box]), border_of(truth[box]), spacing_mm, tolerance_mm=tolerance_mm)
+
+
+def border_nsd(one: Surface, other: Surface, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
+    """Normalised surface Dice of two borders on the same lattice, at least one not empty; 0 when the other is."""
+    if one.index.size == 0 or other.index.size == 0:
+        return 0.0
+    found = share_within(one, other, spacing_mm, tolerance_mm=tolerance_mm)
+    return (found + share_within(other, one, spacing_mm, tolerance_mm=tolerance_mm)) / 2.0
+
+
+def border_distances_mm(
+    prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing
+) -> tuple[np.ndarray, np.ndarray]:
+    """From every border voxel of one mask to the other's border, for both masks, neither empty; float64 mm."""
+    box = bounding_box(prediction | truth)
+    assert box is not None
+    one, other = border_of(prediction[box]), border_of(truth[box])
+    return distances_mm(one, other, spacing_mm), distances_mm(other, one, spacing_mm)
+
+
+def border_of(mask: np.ndarray, *, labels: np.ndarray | None = None) -> Surface:
+    """The voxels of a mask that have one of their six neighbours outside it; what lies beyond the array is outside.
+
+    Args:
+        mask: (I, J, K) bool.
+        labels: (I, J, K) lesion number of every voxel of the mask; None when one number is enough.
+    """
+    padded = np.pad(mask, MARGIN)
+    inside = padded.copy()
+    for axis in range(3):
+        for step in (1, -1):
+            inside &= np.roll(padded, step, axis=axis)
+    border = padded & ~inside
+    index = np.flatnonzero(border)
+    lattice = border.view(np.uint8) if labels is None else np.pad(labels, MARGIN) * border
+    wanted = np.arange(int(lattice.max(initial=0)) + 1) > 0
+    return Surface(lattice, index, np.ones(index.size), wanted)
+
+
+def _nsd_half_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
+    return nsd(prediction, truth, spacing_mm, tolerance_mm=0.5)
+
+
+def _nsd_one_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
+    return nsd(prediction, truth, spacing_mm, tolerance_mm=1.0)
+
+
+DEFINITIONS: dict[str, Score] = {
+    "hd95-deepmind": hd95_mm,
+    "hd95-medpy": hd95_medpy_mm,
+    "hd95-monai": hd95_monai_mm,
+    "nsd-0.5mm": _nsd_half_mm,
+    "nsd-1mm": _nsd_one_mm,
+}
+"""Scores that can be asked for by name besides a rule's own, whatever the challenge."""
