@@ -1,0 +1,290 @@
+"""Several members' label maps made one, region by region: STAPLE, majority vote, mean probability.
+
+Members that vote alike in a voxel are alike to the sums of STAPLE, so it runs on the few vote patterns that occur
+(at most 2^n_members) and how many voxels have each, not on the volume.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from htcnns.errors import SettingsError, require_known
+from htcnns.labels import REGIONS, Region, compose, region_mask
+from htcnns.volume import Box, bounding_box
+
+# A voxel at exactly 0.5 is taken in: a tie between members is no vote against, and a missed tumour is the worse error.
+CUT = np.float32(0.5)
+MAX_ITERATIONS = 1_000_000  # ITK has no limit; we saw a few dozen on real masks, 400,000 on pure noise
+_SMALLEST_CHANGE = 1e-14  # of a squared sensitivity or specificity; ITK's constant
+MAX_MEMBERS = 16  # 2^16 patterns; an ensemble has three members
+
+
+@dataclass(frozen=True)
+class Staple:
+    """What STAPLE believes of one region.
+
+    Attributes:
+        probability: (I, J, K) float32, that the voxel belongs to the region.
+        sensitivity: (n_members,) float64; nan when the region is believed empty in every voxel.
+        specificity: (n_members,) float64; nan when it is believed to fill the whole volume.
+        n_iterations: 0 where the votes were unanimous in every voxel the same way; MAX_ITERATIONS if it did not settle.
+    """
+
+    probability: np.ndarray
+    sensitivity: np.ndarray
+    specificity: np.ndarray
+    n_iterations: int
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The members' common answer.
+
+    Attributes:
+        probabilities: (3, I, J, K) float32 in the order of REGIONS: STAPLE's probability, the share of votes or the
+            mean probability. Each region is fused for itself, so these need not nest; `label_map` does.
+        label_map: (I, J, K) uint8; the probabilities cut at >= 0.5 and written WT, TC, ET, the later over the earlier.
+        sensitivity: (n_members, 3) float64, STAPLE's estimate, else the share of the fused region that the member
+            marks; nan where the fused region is empty.
+        specificity: (n_members, 3) float64, likewise of the voxels outside; nan where there are none.
+        notes: sentences for the report on regions that a member or all members left empty, and on ties.
+    """
+
+    probabilities: np.ndarray
+    label_map: np.ndarray
+    sensitivity: np.ndarray
+    specificity: np.ndarray
+    notes: tuple[str, ...]
+
+
+def fuse(label_maps: np.ndarray, *, method: str = "staple", probabilities: np.ndarray | None = None) -> Fused:
+    """One label map of the label maps of several members, or of one.
+
+    Args:
+        label_maps: (n_members, I, J, K) uint8, values of Label.
+        method: a key of FUSIONS.
+        probabilities: (n_members, 3, I, J, K) float32, regions in the order of REGIONS; only the mean looks at them.
+
+    Raises:
+        SettingsError: an unknown method, the mean without probabilities, no member or more than MAX_MEMBERS.
+    """
+    require_known(method, FUSIONS, what="fusion", where="--fusion")
+    if not 1 <= len(label_maps) <= MAX_MEMBERS:
+        raise SettingsError(
+            f"--members: {len(label_maps)} members to fuse; expected 1 to {MAX_MEMBERS}. Choose others."
+        )
+    return FUSIONS[method](label_maps, probabilities)
+
+
+def staple(masks: np.ndarray) -> Staple:
+    """The region that members of unknown sensitivity and specificity most probably mean.
+
+    Both are estimated over the whole volume, background included, as ITK does.
+
+    Args:
+        masks: (n_members, I, J, K) bool.
+
+    Returns:
+        When no mask has a voxel, probability 0 and no sensitivity; when all masks are full, 1 and no specificity.
+        When only one of n masks has voxels, STAPLE stands still at probability 1/n in them.
+        An empty mask beside two others leaves the region to those two: what both mark stays.
+
+    Source: Warfield, Zou, Wells 2004 (doi 10.1109/TMI.2004.828354); start, prior and end as in ITK's
+    STAPLEImageFilter, whose result this is to 1e-6 in every voxel.
+    """
+    shape = masks.shape[1:]
+    box = _box(np.logical_or.reduce(masks, axis=0))
+    ballots = _count(masks[:, *box], n_voxels=int(np.prod(shape)))
+    verdict = _staple(ballots)
+    probability = np.empty(shape, np.float32)
+    _spread(ballots, verdict.weights, box, into=probability)
+    return Staple(probability, verdict.sensitivity, verdict.specificity, verdict.n_iterations)
+
+
+@dataclass(frozen=True)
+class _Ballots:
+    """The votes on one region, voxels with the same votes counted together.
+
+    Attributes:
+        codes: (I', J', K') unsigned, the votes inside the box; bit m is set where member m marks the voxel.
+        patterns: (n_patterns,) the codes that occur, ascending; voxels outside the box have code 0.
+        votes: (n_members, n_patterns) bool, the bits of the patterns.
+        n_voxels: (n_patterns,) float64, how many voxels of the whole volume have each pattern.
+    """
+
+    codes: np.ndarray
+    patterns: np.ndarray
+    votes: np.ndarray
+    n_voxels: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What a way of fusing makes of ballots: (n_patterns,) float64 weights, (n_members,) rates, EM steps taken."""
+
+    weights: np.ndarray
+    sensitivity: np.ndarray
+    specificity: np.ndarray
+    n_iterations: int = 0
+
+
+def _box(mask: np.ndarray) -> Box:
+    """The bounding box of the mask; a box without voxels when the mask is empty."""
+    return bounding_box(mask) or (slice(0, 0), slice(0, 0), slice(0, 0))
+
+
+def _count(masks: np.ndarray, *, n_voxels: int) -> _Ballots:
+    """Ballots of (n_members, I', J', K') bool masks, cut from a volume of `n_voxels` with no vote elsewhere."""
+    n_members = len(masks)
+    codes = np.zeros(masks.shape[1:], np.min_scalar_type(2**n_members - 1))
+    for member, mask in enumerate(masks):
+        codes |= mask.astype(codes.dtype) << member
+    counts = np.bincount(codes.ravel(), minlength=2**n_members)
+    counts[0] += n_voxels - codes.size
+    patterns = np.flatnonzero(counts)
+    votes = (patterns >> np.arange(n_members)[:, None]) & 1 == 1
+    return _Ballots(codes, patterns, votes, counts[patterns].astype(np.float64))
+
+
+def _staple(ballots: _Ballots) -> _Verdict:
+    """Expectation-maximisation from the share of votes until no rate changes by more than 1e-7."""
+    weights = ballots.votes.mean(axis=0)
+    prior = float(weights @ ballots.n_voxels / ballots.n_voxels.sum())
+    sensitivity, specificity = _rates(ballots, weights)
+    if prior in (0.0, 1.0):  # nobody has a voxel, or everybody has all: nothing to estimate
+        return _Verdict(weights, sensitivity, specificity)
+    n_iterations, settled = 0, False
+    while not settled and n_iterations < MAX_ITERATIONS:
+        weights = _posterior(ballots.votes, prior, sensitivity, specificity)
+        last = sensitivity, specificity
+        sensitivity, specificity = _rates(ballots, weights)
+        changes = np.square([sensitivity - last[0], specificity - last[1]])
+        settled = bool((changes <= _SMALLEST_CHANGE).all())
+        n_iterations += 1
+    return _Verdict(_posterior(ballots.votes, prior, sensitivity, specificity), sensitivity, specificity, n_iterations)
+
+
+def _posterior(votes: np.ndarray, prior: float, sensitivity: np.ndarray, specificity: np.ndarray) -> np.ndarray:
+    """(n_patterns,) probability of the region given each pattern of votes.
+
+    Never 0 / 0: a pattern that occurs has made its own rates possible, in the region or outside it.
+    """
+    p, q = sensitivity[:, None], specificity[:, None]
+    inside = prior * np.where(votes, p, 1 - p).prod(axis=0)
+    outside = (1 - prior) * np.where(votes, 1 - q, q).prod(axis=0)
+    return inside / (inside + outside)
+
+
+def _rates(ballots: _Ballots, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n_members,) sensitivity and specificity against a region of (n_patterns,) weights; nan for 0 / 0."""
+    inside, outside = weights * ballots.n_voxels, (1 - weights) * ballots.n_voxels
+    return (
+        _share((ballots.votes * inside).sum(axis=1), (~ballots.votes * inside).sum(axis=1)),
+        _share((~ballots.votes * outside).sum(axis=1), (ballots.votes * outside).sum(axis=1)),
+    )
+
+
+def _share(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """part / (part + rest), exactly 1 when nothing is left and nan when there is nothing at all."""
+    whole = part + rest
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _majority(ballots: _Ballots) -> _Verdict:
+    """The share of votes; rates against the voxels that reach the cut."""
+    weights = ballots.votes.mean(axis=0)
+    return _Verdict(weights, *_rates(ballots, (weights >= CUT).astype(np.float64)))
+
+
+def _spread(ballots: _Ballots, weights: np.ndarray, box: Box, *, into: np.ndarray) -> None:
+    """Fill the (I, J, K) float32 array `into` with the weight of each voxel's pattern."""
+    table = np.zeros(2 ** len(ballots.votes), np.float32)
+    table[ballots.patterns] = weights
+    into[...] = table[0]
+    into[box] = table.take(ballots.codes)
+
+
+def _fuse_votes(label_maps: np.ndarray, judge: Callable[[_Ballots], _Verdict]) -> Fused:
+    """Each region's ballots judged and spread over the volume."""
+    shape = label_maps.shape[1:]
+    box = _box(np.bitwise_or.reduce(label_maps, axis=0))
+    inside = label_maps[:, *box]
+    probabilities = np.empty((len(REGIONS), *shape), np.float32)
+    verdicts, notes = [], []
+    for region, probability in zip(REGIONS, probabilities, strict=True):
+        ballots = _count(region_mask(inside, region), n_voxels=int(np.prod(shape)))
+        verdict = judge(ballots)
+        _spread(ballots, verdict.weights, box, into=probability)
+        verdicts.append(verdict)
+        notes += _notes_on_votes(region, ballots, verdict)
+    return Fused(
+        probabilities,
+        _label_map(probabilities, box),
+        np.stack([verdict.sensitivity for verdict in verdicts], axis=1),
+        np.stack([verdict.specificity for verdict in verdicts], axis=1),
+        tuple(notes),
+    )
+
+
+def _label_map(probabilities: np.ndarray, box: Box) -> np.ndarray:
+    """The (3, I, J, K) probabilities, the same in every voxel outside `box`, cut and composed."""
+    corner = 0 if any(side.start > 0 for side in box) else -1  # outside, unless the box is the whole volume
+    elsewhere = probabilities[:, corner, corner, corner] >= CUT
+    label_map = np.full(probabilities.shape[1:], compose(*elsewhere))
+    label_map[box] = compose(*(probabilities[:, *box] >= CUT))
+    return label_map
+
+
+def _fuse_mean(label_maps: np.ndarray, probabilities: np.ndarray | None) -> Fused:
+    """The mean of the members' probabilities; their label maps only serve the rates and notes."""
+    if probabilities is None:
+        raise SettingsError(
+            "--fusion mean: no probabilities; found label maps only, expected (n_members, 3, I, J, K) values. "
+            "Pass the members' probabilities or choose staple or majority."
+        )
+    mean = probabilities.mean(axis=0, dtype=np.float32)  # (3, I, J, K)
+    cut = mean >= CUT
+    rates, notes = [], []
+    for region, fused in zip(REGIONS, cut, strict=True):
+        masks = [region_mask(label_map, region) for label_map in label_maps]
+        sizes = np.array([np.count_nonzero(mask) for mask in masks])
+        hits = np.array([np.count_nonzero(mask & fused) for mask in masks])
+        n_fused = int(np.count_nonzero(fused))
+        false = sizes - hits
+        rates.append((_share(hits, n_fused - hits), _share(fused.size - n_fused - false, false)))
+        notes += _notes_on_sizes(region, sizes, n_fused)
+    sensitivity, specificity = np.array(rates).transpose(1, 2, 0)  # each (n_members, 3)
+    return Fused(mean, compose(*cut), sensitivity, specificity, tuple(notes))
+
+
+def _notes_on_votes(region: Region, ballots: _Ballots, verdict: _Verdict) -> list[str]:
+    """What is odd about the votes on a region, as sentences."""
+    weights = verdict.weights.astype(np.float32)
+    n_fused = int(ballots.n_voxels[weights >= CUT].sum())
+    notes = _notes_on_sizes(region, ballots.votes @ ballots.n_voxels, n_fused)
+    if n_tied := int(ballots.n_voxels[weights == CUT].sum()):
+        notes.append(f"{region.name}: {n_tied} voxels stand at exactly 0.5 and were counted in.")
+    if verdict.n_iterations == MAX_ITERATIONS:
+        notes.append(f"{region.name}: STAPLE had not settled after {MAX_ITERATIONS} iterations.")
+    return notes
+
+
+def _notes_on_sizes(region: Region, n_voxels: np.ndarray, n_fused: int) -> list[str]:
+    """A sentence if members left the region empty or agree on no voxel; nothing if all is well."""
+    empty = [str(member) for member in np.flatnonzero(n_voxels == 0) + 1]
+    outcome = f"the fused region has {n_fused} voxels" if n_fused else "the fused region is empty"
+    if len(empty) == len(n_voxels):
+        return [f"{region.name}: no member marks a voxel; {outcome}."]
+    if empty:
+        return [f"{region.name}: nothing from member {' and '.join(empty)} of {len(n_voxels)}; {outcome}."]
+    if not n_fused:
+        return [f"{region.name}: the members agree on no voxel; {outcome}."]
+    return []
+
+
+FUSIONS: dict[str, Callable[[np.ndarray, np.ndarray | None], Fused]] = {
+    "staple": lambda label_maps, _: _fuse_votes(label_maps, _staple),
+    "majority": lambda label_maps, _: _fuse_votes(label_maps, _majority),
+    "mean": _fuse_mean,
+}

@@ -1,0 +1,258 @@
+"""Post-processing: the cut, the nesting, and each rule just below, at and just above its limit."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from htcnns.errors import SettingsError
+from htcnns.image.postprocess import Changes, PostprocessRules, postprocess, postprocess_and_count
+from htcnns.labels import REGIONS, Label, region_mask
+
+SHAPE = (32, 32, 32)
+RULES = PostprocessRules()
+NO_SIZES = {"WT": 0, "TC": 0, "ET": 0}
+
+
+def head(wt: float = 0.0) -> np.ndarray:
+    """(3, I, J, K) float32 probabilities: `wt` in the lower half, nothing else."""
+    probabilities = np.zeros((3, *SHAPE), np.float32)
+    probabilities[0, :, :, :16] = wt
+    return probabilities
+
+
+def put_et(probabilities: np.ndarray, n_voxels: int, p: float, *, at: tuple[int, int] = (2, 2)) -> np.ndarray:
+    """Those probabilities with a sheet of touching ET voxels added, 16 along I and on along J from (0, *at)."""
+    changed = probabilities.copy()
+    j, k = at
+    flat = np.arange(n_voxels)
+    changed[2, flat % 16, j + flat // 16, k] = p
+    changed[:2, flat % 16, j + flat // 16, k] = 1
+    return changed
+
+
+def n_labelled(label_map: np.ndarray, label: Label) -> int:
+    return int((label_map == label).sum())
+
+
+def test_each_voxel_gets_the_label_of_its_innermost_region():
+    probabilities = np.zeros((3, 1, 1, 4), np.float32)
+    probabilities[0, ..., 1:] = probabilities[1, ..., 2:] = probabilities[2, ..., 3:] = 1
+    np.testing.assert_array_equal(postprocess(probabilities, RULES).ravel(), [0, Label.ED, Label.NCR, Label.ET])
+
+
+def test_a_voxel_at_its_threshold_is_in_the_region_and_one_below_is_not():
+    rules = PostprocessRules(thresholds={"WT": 0.3, "TC": 0.5, "ET": 0.7})
+    probabilities = np.zeros((3, 1, 1, 2), np.float32)
+    probabilities[0, 0, 0] = [0.3, np.nextafter(np.float32(0.3), np.float32(0))]
+    np.testing.assert_array_equal(postprocess(probabilities, rules).ravel(), [Label.ED, 0])
+
+
+def test_an_et_voxel_outside_the_others_joins_them():
+    probabilities = np.zeros((3, *SHAPE), np.float32)
+    probabilities[2, 4:10, 4:10, 4:10] = 1
+    label_map = postprocess(probabilities, RULES)
+    assert label_map.dtype == np.uint8
+    np.testing.assert_array_equal(label_map, np.where(probabilities[2] == 1, Label.ET, Label.BACKGROUND))
+
+
+def test_regions_nest_whatever_the_probabilities(rng: np.random.Generator):
+    label_map = postprocess(rng.random((3, *SHAPE), dtype=np.float32), RULES)
+    wt, tc, et = (region_mask(label_map, region) for region in REGIONS)
+    assert (tc <= wt).all()
+    assert (et <= tc).all()
+    assert et.any()
+
+
+# A large sure component keeps the rule about the total out of these.
+@pytest.mark.parametrize(
+    ("n_voxels", "p", "n_moved"),
+    [
+        (15, 0.89, 15),
+        (15, 0.9, 0),
+        (15, 0.91, 0),
+        (16, 0.89, 0),
+        (17, 0.55, 0),
+        (1, 0.6, 1),
+        (1, 1.0, 0),
+    ],
+)
+def test_a_small_doubtful_et_component_becomes_ncr(n_voxels: int, p: float, n_moved: int):
+    probabilities = put_et(put_et(head(), 120, 1.0, at=(2, 2)), n_voxels, p, at=(2, 20))
+    label_map, changes = postprocess_and_count(probabilities, RULES)
+    assert n_labelled(label_map, Label.ET) == 120 + n_voxels - n_moved
+    assert n_labelled(label_map, Label.NCR) == n_moved
+    assert changes == Changes(n_to_background=0, n_to_ed=0, n_to_ncr=n_moved)
+
+
+@pytest.mark.parametrize(
+    ("n_voxels", "p", "n_moved"),
+    [(72, 0.89, 72), (72, 0.9, 0), (72, 0.91, 0), (73, 0.89, 0), (74, 0.55, 0)],
+)
+def test_few_doubtful_et_voxels_become_ncr_all_together(n_voxels: int, p: float, n_moved: int):
+    label_map, changes = postprocess_and_count(put_et(head(), n_voxels, p), RULES)
+    assert n_labelled(label_map, Label.ET) == n_voxels - n_moved
+    assert n_labelled(label_map, Label.NCR) == n_moved
+    assert changes.n_to_ncr == n_moved
+
+
+def test_the_total_counts_only_what_the_component_rule_left():
+    # 60 + 15 = 75 voxels reach 73, but the 15 doubtful ones go first, and then 60 are too few.
+    probabilities = put_et(put_et(head(), 60, 0.8, at=(2, 2)), 15, 0.8, at=(2, 20))
+    label_map, changes = postprocess_and_count(probabilities, RULES)
+    assert n_labelled(label_map, Label.ET) == 0
+    assert n_labelled(label_map, Label.NCR) == 75
+    assert changes.n_to_ncr == 75
+
+
+def test_the_mean_of_the_total_is_over_voxels_not_components():
+    # (20 * 0.6 + 40 * 1.0) / 60 = 0.867 < 0.9 although one of two components is sure
+    doubtful = put_et(put_et(head(), 40, 1.0, at=(2, 2)), 20, 0.6, at=(2, 20))
+    assert n_labelled(postprocess(doubtful, RULES), Label.ET) == 0
+    # (20 * 0.8 + 40 * 1.0) / 60 = 0.933
+    sure = put_et(put_et(head(), 40, 1.0, at=(2, 2)), 20, 0.8, at=(2, 20))
+    assert n_labelled(postprocess(sure, RULES), Label.ET) == 60
+
+
+def test_the_component_mean_is_over_et_probabilities_alone():
+    probabilities = put_et(put_et(head(), 120, 1.0, at=(2, 2)), 10, 0.8, at=(2, 20))
+    probabilities[:2] = 1
+    assert n_labelled(postprocess(probabilities, RULES), Label.ET) == 120
+
+
+def test_voxels_that_touch_at_a_corner_are_one_component():
+    diagonal = put_et(head(), 120, 1.0)
+    steps = np.arange(16)
+    diagonal[:, 10 + steps, 14 + steps, 16 + steps] = 0.6
+    assert n_labelled(postprocess(diagonal, RULES), Label.ET) == 136
+    diagonal[:, 10, 14, 16] = 0
+    assert n_labelled(postprocess(diagonal, RULES), Label.ET) == 120
+
+
+def test_the_rules_can_be_switched_off():
+    off = PostprocessRules(et_component_voxels=0, et_total_voxels=0)
+    label_map, changes = postprocess_and_count(put_et(head(), 1, 0.6), off)
+    assert n_labelled(label_map, Label.ET) == 1
+    assert changes == Changes(0, 0, 0)
+
+
+def two_nested_tumours(small: int) -> np.ndarray:
+    """A cube of 12 with TC of 8 and ET of 6, and apart from it a cube of `small` that is ET through and through."""
+    probabilities = np.zeros((3, *SHAPE), np.float32)
+    probabilities[0, 2:14, 2:14, 2:14] = 1
+    probabilities[1, 4:12, 4:12, 4:12] = 1
+    probabilities[2, 5:11, 5:11, 5:11] = 1
+    probabilities[:, 20 : 20 + small, 20 : 20 + small, 20 : 20 + small] = 1
+    return probabilities
+
+
+@pytest.mark.parametrize(
+    ("region", "label", "changes"),
+    [
+        ("WT", Label.BACKGROUND, Changes(27, 0, 0)),
+        ("TC", Label.ED, Changes(0, 27, 0)),
+        ("ET", Label.NCR, Changes(0, 0, 27)),
+    ],
+    ids=["WT", "TC", "ET"],
+)
+def test_a_component_below_its_regions_size_goes_to_what_surrounds_it(region: str, label: Label, changes: Changes):
+    probabilities = two_nested_tumours(small=3)
+    whole = postprocess(probabilities, RULES)
+    at_limit = PostprocessRules(min_component_voxels={**NO_SIZES, region: 27})
+    np.testing.assert_array_equal(postprocess(probabilities, at_limit), whole)
+    above_it = PostprocessRules(min_component_voxels={**NO_SIZES, region: 28})
+    label_map, counted = postprocess_and_count(probabilities, above_it)
+    assert (label_map[20:23, 20:23, 20:23] == label).all()
+    np.testing.assert_array_equal(label_map[:16], whole[:16])
+    assert counted == changes
+
+
+def test_sizes_apply_from_the_outermost_region_inwards():
+    rules = PostprocessRules(min_component_voxels={"WT": 28, "TC": 28, "ET": 28})
+    label_map = postprocess(two_nested_tumours(small=3), rules)
+    assert not label_map[20:, 20:, 20:].any()
+
+
+def test_sizes_apply_before_the_total_is_counted():
+    # 60 doubtful and 27 sure voxels are enough together (87); without the 27, the doubtful ones are too few.
+    probabilities = put_et(put_et(head(), 60, 0.6, at=(2, 2)), 27, 1.0, at=(2, 20))
+    assert n_labelled(postprocess(probabilities, RULES), Label.ET) == 87
+    rules = PostprocessRules(min_component_voxels={**NO_SIZES, "ET": 28})
+    assert n_labelled(postprocess(probabilities, rules), Label.ET) == 0
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_flipping_the_probabilities_flips_the_label_map(axes: tuple[int, ...], rng: np.random.Generator):
+    probabilities = rng.random((3, *SHAPE), dtype=np.float32) ** 6
+    rules = PostprocessRules(min_component_voxels={"WT": 3, "TC": 2, "ET": 2})
+    flipped = postprocess(np.flip(probabilities, [axis + 1 for axis in axes]), rules)
+    np.testing.assert_array_equal(flipped, np.flip(postprocess(probabilities, rules), axes))
+
+
+def test_nothing_above_a_threshold_is_an_empty_label_map():
+    label_map, changes = postprocess_and_count(head(wt=0.49), RULES)
+    assert label_map.shape == SHAPE
+    assert label_map.dtype == np.uint8
+    assert not label_map.any()
+    assert changes == Changes(0, 0, 0)
+
+
+def test_a_tumour_without_et_is_left_alone():
+    probabilities = head(wt=0.8)
+    label_map, changes = postprocess_and_count(probabilities, RULES)
+    np.testing.assert_array_equal(label_map, np.where(probabilities[0] > 0, Label.ED, Label.BACKGROUND))
+    assert changes == Changes(0, 0, 0)
+
+
+def test_et_everywhere_stays_everywhere():
+    assert (postprocess(np.ones((3, *SHAPE), np.float32), RULES) == Label.ET).all()
+
+
+def test_the_probabilities_are_not_changed(rng: np.random.Generator):
+    probabilities = rng.random((3, *SHAPE), dtype=np.float32)
+    before = probabilities.copy()
+    postprocess(probabilities, RULES)
+    np.testing.assert_array_equal(probabilities, before)
+
+
+def test_rules_survive_the_way_through_json():
+    rules = PostprocessRules(thresholds={"WT": 0.4, "TC": 0.5, "ET": 0.6}, et_total_voxels=100)
+    assert PostprocessRules.from_json(json.loads(json.dumps(asdict(rules))), where="manifest.json") == rules
+    assert rules != RULES
+
+
+def test_an_empty_json_object_is_the_default_rules():
+    assert PostprocessRules.from_json({}, where="manifest.json") == RULES
+
+
+def test_an_unknown_field_is_refused_with_the_known_ones():
+    with pytest.raises(SettingsError, match=r"manifest\.json: unknown fields et_totl; known are thresholds, "):
+        PostprocessRules.from_json({"et_totl": 73}, where="manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"thresholds": {"WT": 0.5, "TC": 0.5}}, "thresholds is .* expected one number each for WT, TC, ET"),
+        ({"thresholds": [0.5, 0.5, 0.5]}, "expected one number each for WT, TC, ET"),
+        ({"thresholds": {"WT": 0.0, "TC": 0.5, "ET": 0.5}}, "thresholds of WT is 0.0; expected a number from"),
+        ({"thresholds": {"WT": 0.5, "TC": 1.5, "ET": 0.5}}, "thresholds of TC is 1.5; expected a number from"),
+        ({"thresholds": {"WT": 0.5, "TC": 0.5, "ET": "half"}}, "thresholds of ET is 'half'"),
+        ({"thresholds": {"WT": float("nan"), "TC": 0.5, "ET": 0.5}}, "thresholds of WT is nan"),
+        (
+            {"min_component_voxels": {"WT": -1, "TC": 0, "ET": 0}},
+            "min_component_voxels of WT is -1; expected .* 0 or more",
+        ),
+        ({"et_component_voxels": -16}, "et_component_voxels is -16"),
+        ({"et_total_voxels": None}, "et_total_voxels is None"),
+        ({"et_component_mean": 90}, "et_component_mean is 90; expected a number from 0.0 to 1.0"),
+        ({"et_total_mean": -0.1}, "et_total_mean is -0.1"),
+    ],
+    ids=lambda part: str(part)[:40] if isinstance(part, dict) else "",
+)
+def test_impossible_rules_are_refused(settings: dict, message: str):
+    with pytest.raises(SettingsError, match=message):
+        PostprocessRules(**settings)
+    with pytest.raises(SettingsError, match=r"manifest\.json: postprocess: "):
+        PostprocessRules.from_json(settings, where="manifest.json")
