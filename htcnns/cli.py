@@ -1,0 +1,169 @@
+"""The command line: arguments in, one call, text and exit code out.
+
+torch takes a second to import, so what needs it is imported inside the commands, and `--help` stays quick.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from htcnns.errors import HtcnnsError, SettingsError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+weights_app = typer.Typer(no_args_is_help=True, help="What the members are, and whether their files are whole.")
+app.add_typer(weights_app, name="weights")
+
+InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.")]
+WeightsFolder = Annotated[
+    Path | None, typer.Option("--weights", help="Folder with manifest.json; default: the shipped one.")
+]
+Channels = Annotated[
+    str, typer.Option(help="What nnU-Net's 0000, 0001 ... are, as t1n,t1c,t2w,t2f in the right order.")
+]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code; a user's mistake ends as one sentence on stderr."""
+    try:
+        code = app(args=arguments, prog_name="htcnns", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except HtcnnsError as error:
+        print(f"htcnns: {error}", file=sys.stderr)
+        return error.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors have it
+            raise
+        print(f"htcnns: {error.format_message()} See htcnns --help.", file=sys.stderr)
+        return SettingsError.exit_code
+
+
+@app.command()
+def segment(
+    input: InputFolder,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for one mask a case; made if absent.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    weights: WeightsFolder = None,
+    members: Annotated[str, typer.Option(help="Names from `htcnns weights list`, by commas; default: all.")] = "",
+    fusion: Annotated[str, typer.Option(help="staple, majority or mean.")] = "staple",
+    labels: Annotated[str | None, typer.Option(help="Label set; default: by each case's name.")] = None,
+    overlap: Annotated[float, typer.Option(help="Of neighbouring windows, 0 to below 1.")] = 0.6,
+    mirror: Annotated[str, typer.Option(help="Axes to mirror over: letters of ijk.")] = "",
+    batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
+    again: Annotated[bool, typer.Option("--again", help="Segment cases anew whose mask is there.")] = False,
+    on_failure: Annotated[str, typer.Option(help="skip, or empty for an empty mask.")] = "skip",
+    report: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
+    probabilities: Annotated[Path | None, typer.Option(help="Folder for a probability map a region.")] = None,
+    previews: Annotated[Path | None, typer.Option(help="Folder for an overlay picture a case.")] = None,
+    short_names: Annotated[
+        bool, typer.Option("--short-names", help="00495.nii.gz for a flat BraTS2021_00495, as in the 2021 challenge.")
+    ] = False,
+    channels: Channels = "",
+) -> int:
+    """Segment every case in IN and write one mask each to OUT."""
+    from htcnns.console import run_and_tell  # imports torch
+    from htcnns.runs.batch import BatchSettings
+    from htcnns.runs.ensemble import EnsembleSettings
+    from htcnns.runs.folder import SHIPPED_WEIGHTS, Request
+
+    settings = BatchSettings(
+        ensemble=EnsembleSettings(overlap=overlap, mirror=mirror, batch=batch),
+        fusion=fusion,
+        labels=labels,
+        again=again,
+        on_failure=on_failure,
+        probabilities=probabilities,
+        previews=previews,
+        short_names=short_names,
+    )
+    request = Request(
+        input=input,
+        output=output,
+        weights=weights or SHIPPED_WEIGHTS,
+        members=_names(members),
+        device=device,
+        precision=precision,
+        channels=_channels(channels),
+        report=report,
+        batch=settings,
+    )
+    return run_and_tell(request)
+
+
+@app.command()
+def cases(input: InputFolder, channels: Channels = "") -> int:
+    """List the cases in IN, what each has and lacks, and what to rename; runs nothing."""
+    from rich.console import Console  # only for the table
+    from rich.table import Table
+
+    from htcnns.files.cases import case_rows, search
+
+    found = search(input, channels=_channels(channels))
+    table = Table("case", "naming", "found", "missing", "what to rename")
+    for row in case_rows(found):
+        table.add_row(row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    for leftover in found.leftovers:
+        console.print(f"not used: {leftover.path}: {leftover.reason}", markup=False, highlight=False)
+    return 0
+
+
+@weights_app.command("list")
+def list_weights(weights: WeightsFolder = None) -> int:
+    """List the members with their networks, files and training."""
+    from htcnns.files.weights import read_manifest  # imports torch
+    from htcnns.runs.folder import SHIPPED_WEIGHTS
+
+    for member in read_manifest(weights or SHIPPED_WEIGHTS):
+        print(f"{member.name}: {member.title}")
+        print(f"  network {member.network}, window {'x'.join(map(str, member.window))}")
+        print(f"  files {', '.join(file.path.name for file in member.files)}")
+        for key, value in member.trained_on.items():
+            print(f"  {key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return 0
+
+
+@weights_app.command("verify")
+def verify_weights(weights: WeightsFolder = None) -> int:
+    """Check every file against its sha256 and load it strictly into its network."""
+    from htcnns.files.weights import read_manifest, verify_member  # imports torch
+    from htcnns.runs.folder import SHIPPED_WEIGHTS
+
+    for member in read_manifest(weights or SHIPPED_WEIGHTS):
+        print("\n".join(verify_member(member)))
+    return 0
+
+
+@app.command()
+def doctor(weights: WeightsFolder = None) -> int:
+    """Say what this machine offers: versions, devices, precision, weights."""
+    from htcnns.runs.devices import choose_device, choose_precision, precision_name  # imports torch
+    from htcnns.runs.folder import environment
+
+    for key, value in environment().items():
+        print(f"{key}: {value}")
+    device = choose_device("auto")
+    print(f"would run on {device} in {precision_name(choose_precision('auto', device))}")
+    return verify_weights(weights)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _channels(text: str) -> tuple | None:
+    """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
+    from htcnns.labels import SPELLINGS
+
+    names = _names(text.lower())
+    for name in names:
+        if name not in SPELLINGS:
+            raise SettingsError(f"--channels: unknown sequence {name!r}; known are {', '.join(SPELLINGS)}. Correct it.")
+    return tuple(SPELLINGS[name] for name in names) or None

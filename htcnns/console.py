@@ -1,0 +1,140 @@
+"""How a run speaks to people: a progress bar on a terminal, one line a case elsewhere, and signals."""
+
+import signal
+import sys
+import time
+from types import FrameType, TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE, HtcnnsError
+from htcnns.runs.batch import DONE, FAILED, KEPT, NOT_STARTED, Outcome, Watcher
+from htcnns.runs.devices import precision_name
+from htcnns.runs.folder import Request, Start, n_failed, prepare, run
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a request that the run answers between two windows; a second one kills at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def wanted(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.number = number
+        signal.signal(number, signal.SIG_DFL)
+
+
+def run_and_tell(request: Request, *, any_success_is_success: bool = False) -> int:
+    """Run a request, print what happens, and give the exit code.
+
+    Args:
+        any_success_is_success: 0 as soon as one case succeeded, as challenge runners need; else 7 when one failed.
+
+    Raises:
+        HtcnnsError: what stops the run before or in the middle of the work.
+    """
+    with StopRequest() as stop:
+        start = prepare(request)
+        teller = Teller(start)
+        teller.greet(request)
+        with teller.progress:
+            outcomes = run(request, start, watcher=teller.watcher(stop))
+        teller.farewell(outcomes)
+    if stop.wanted():
+        return 128 + stop.number
+    if any_success_is_success and any(outcome.state in (DONE, KEPT) for outcome in outcomes):
+        return EXIT_DONE
+    return EXIT_CASE_FAILED if n_failed(outcomes) else EXIT_DONE
+
+
+def tell_error(error: HtcnnsError) -> int:
+    """Print a mistake's sentence on stderr and give its exit code."""
+    print(f"htcnns: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+class Teller:
+    """Prints the course of one run."""
+
+    def __init__(self, start: Start) -> None:
+        self.console = Console(soft_wrap=True, highlight=False)
+        self.start = start
+        self.n_cases = len(start.cases)
+        self.n_told = 0
+        self.began = time.perf_counter()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.bar = self.progress.add_task("", total=None)
+
+    def watcher(self, stop: StopRequest) -> Watcher:
+        """The watcher that a batch reports to."""
+        return Watcher(
+            on_start=lambda _, name: self.progress.reset(self.bar, description=name, total=None),
+            on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
+            on_outcome=self.tell,
+            should_stop=stop.wanted,
+        )
+
+    def greet(self, request: Request) -> None:
+        """One line on what runs where."""
+        ensemble = self.start.ensemble
+        names = ", ".join(member.name for member in ensemble.members)
+        self._print(
+            f"{self.n_cases} cases in {request.input}; {names} on {ensemble.device} in "
+            f"{precision_name(ensemble.precision)}, fused by {request.batch.fusion}"
+        )
+        if self.start.swept:
+            self._print(f"removed {len(self.start.swept)} temporary files that a killed run had left")
+
+    def tell(self, outcome: Outcome) -> None:
+        """One line on a case, and one on each of its notes."""
+        self.n_told += 1
+        count = f"[{self.n_told}/{self.n_cases}]"
+        if outcome.state == KEPT:
+            self._print(f"{count} {outcome.case}: kept, finished before (--again makes it anew)")
+        elif outcome.state == FAILED:
+            self._print(f"{count} FAILED {outcome.error}")
+        else:
+            volumes = ", ".join(f"{name} {volume:.1f} ml" for name, volume in outcome.volumes_ml.items())
+            numbers = " ".join(f"{name}={number}" for name, number in outcome.labels.items())
+            self._print(f"{count} {outcome.case}: {volumes}; labels {numbers}; {outcome.seconds:.1f} s{self._left()}")
+        for note in outcome.notes:
+            self._print(f"      {note}")
+
+    def farewell(self, outcomes: list[Outcome]) -> None:
+        """One line on all cases, and the names of those that failed or were not begun."""
+        counts = {state: [o.case for o in outcomes if o.state == state] for state in (DONE, KEPT, FAILED, NOT_STARTED)}
+        self._print(", ".join(f"{len(names)} {state}" for state, names in counts.items() if names))
+        for state in (FAILED, NOT_STARTED):
+            if counts[state]:
+                self._print(f"{state}: {', '.join(counts[state])}")
+
+    def _left(self) -> str:
+        remaining = self.n_cases - self.n_told
+        if not remaining:
+            return ""
+        minutes = (time.perf_counter() - self.began) / self.n_told * remaining / 60
+        return f", about {minutes:.0f} min left" if minutes >= 1 else ""
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False)
