@@ -115,6 +115,40 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     return 0
 
 
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the case, its mask, a picture, a report.")],
+) -> int:
+    """Make a synthetic head, segment it with the shipped members, and compare with what is known."""
+    from htcnns.console import demo_and_tell  # imports torch
+
+    return demo_and_tell(output)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of cases of 1 mm, each with its truth.")],
+    work: Annotated[Path, typer.Option(help="Packs, checkpoints, fits; a campaign cut off goes on from here.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, manifest and the table of held-out scores.")],
+    steps: Annotated[int | None, typer.Option(help="Of each fit; default: as the shipped weights.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this fit, such as unet:fold0; may be repeated.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 1 where several processes share the fits.")] = 0,
+) -> int:
+    """Train the compact members on DATA: two folds to measure, all cases to ship."""
+    import torch  # takes a second
+
+    from htcnns.image.postprocess import PostprocessRules
+    from htcnns.runs.devices import choose_device
+    from htcnns.training.campaign import Campaign, run_campaign
+
+    if threads:
+        torch.set_num_threads(threads)
+    campaign = Campaign(data, work, out, choose_device(device), PostprocessRules(), n_steps=steps)
+    run_campaign(campaign, only=only or (), tell=lambda line: print(line, flush=True))
+    return 0
+
+
 @weights_app.command("list")
 def list_weights(weights: WeightsFolder = None) -> int:
     """List the members with their networks, files and training."""

@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE, HtcnnsError
 from htcnns.runs.batch import DONE, FAILED, KEPT, NOT_STARTED, Outcome, Watcher
+from htcnns.runs.demo import compare, make_demo
 from htcnns.runs.devices import precision_name
 from htcnns.runs.folder import Request, Start, n_failed, prepare, run
 
@@ -58,6 +60,23 @@ def run_and_tell(request: Request, *, any_success_is_success: bool = False) -> i
     if any_success_is_success and any(outcome.state in (DONE, KEPT) for outcome in outcomes):
         return EXIT_DONE
     return EXIT_CASE_FAILED if n_failed(outcomes) else EXIT_DONE
+
+
+def demo_and_tell(folder: Path) -> int:
+    """Make the synthetic case, segment it, compare with what is known, and say where the files lie."""
+    phantom, request = make_demo(folder)
+    with StopRequest() as stop:
+        start = prepare(request)
+        teller = Teller(start)
+        teller.greet(request)
+        with teller.progress:
+            outcomes = run(request, start, watcher=teller.watcher(stop))
+        if stop.wanted():
+            return 128 + stop.number
+    compare(phantom, outcomes[0], tell=print)
+    print(f"mask     {outcomes[0].mask}\npicture  {folder / 'previews' / (outcomes[0].case + '.png')}")
+    print(f"report   {request.report}")
+    return EXIT_DONE
 
 
 def tell_error(error: HtcnnsError) -> int:

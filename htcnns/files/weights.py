@@ -129,6 +129,11 @@ def save_weights(path: Path, network: nn.Module) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
     """Write the manifest that `read_manifest` reads; file paths are stored as names inside the folder."""
     content = {"format": FORMAT, "members": [_entry(member) for member in members]}

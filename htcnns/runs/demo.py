@@ -1,0 +1,54 @@
+"""The main job on a head that nobody ever trained on and whose tumour volumes are known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from htcnns.errors import HtcnnsError
+from htcnns.files.nifti import read_label_map, write_case_file
+from htcnns.image.phantom import Phantom, make_phantom
+from htcnns.labels import LABEL_SETS, REGIONS, SEQUENCES, decode, encode, region_mask
+from htcnns.runs.batch import DONE, BatchSettings, Outcome
+from htcnns.runs.folder import Request
+from htcnns.scores.metrics import dice
+
+CASE = "BraTS-GLI-99999-000"
+SEED = 7
+LPS_1MM = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def make_demo(folder: Path) -> tuple[Phantom, Request]:
+    """Write the synthetic case and its truth under `folder`; the phantom and the request that segments it.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    phantom = make_phantom(seed=SEED)
+    case = folder / "input" / CASE
+    case.mkdir(parents=True, exist_ok=True)
+    for sequence, array in zip(SEQUENCES, phantom.sequences, strict=True):
+        write_case_file(case / f"{CASE}-{sequence}.nii.gz", array.astype(np.int16), LPS_1MM)
+    truth = encode(phantom.truth, LABEL_SETS["brats2023"])
+    write_case_file(case / f"{CASE}-seg.nii.gz", truth, LPS_1MM)
+    settings = replace(BatchSettings(), again=True, previews=folder / "previews")
+    return phantom, Request(folder / "input", folder / "masks", batch=settings, report=folder / "report.json")
+
+
+def compare(phantom: Phantom, outcome: Outcome, *, tell: Callable[[str], None]) -> dict[str, float]:
+    """Tell what was found against what is known; Dice by region name.
+
+    Raises:
+        HtcnnsError: the case did not succeed.
+    """
+    if outcome.state != DONE or outcome.mask is None:
+        raise HtcnnsError(f"demo: {outcome.error or outcome.state}. Please report this.")
+    found = decode(read_label_map(outcome.mask).array, LABEL_SETS["brats2023"], where=str(outcome.mask))
+    scores = {}
+    tell("region    known      found      Dice")
+    for region in REGIONS:
+        scores[region.name] = dice(region_mask(found, region), region_mask(phantom.truth, region))
+        known, volume = phantom.volumes_ml[region], outcome.volumes_ml[region.name]
+        tell(f"{region.name:6} {known:8.1f} ml {volume:7.1f} ml    {scores[region.name]:.3f}")
+    return scores
