@@ -8,6 +8,7 @@ import numpy as np
 from htcnns.scores.instances import instance_scores
 from htcnns.scores.lesionwise import lesionwise_scores
 from htcnns.scores.metrics import DEFINITIONS, dice, sensitivity, specificity
+from htcnns.scores.nearest import FRAME
 from htcnns.scores.pair import Pair, crop_pair, masks_of
 from htcnns.scores.rules import Rule, Scheme
 from htcnns.scores.surfaces import hd95_mm
@@ -87,10 +88,18 @@ def score_case(
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}; they must be one grid")
-    reach = max(tissue.dilation for tissue in rule.tissues)
-    pair = crop_pair(prediction, truth, spacing_mm, reach=reach)
+    frame = max(FRAME, *(tissue.dilation + 1 for tissue in rule.tissues))
+    pair = crop_pair(prediction, truth, spacing_mm, frame=frame)
     scores = _SCHEMES[rule.scheme](pair, rule)
-    return {region: _with_volumes(pair, rule, region, scores[region], definitions) for region in rule.regions}
+    predictions, truths = masks_of(pair.prediction, rule.tissues), masks_of(pair.truth, rule.tissues)
+    return {
+        region: {
+            **scores[region],
+            **_volumes(predictions[region], truths[region], pair.voxel_mm3),
+            **{name: DEFINITIONS[name](predictions[region], truths[region], pair.spacing_mm) for name in definitions},
+        }
+        for region in rule.regions
+    }
 
 
 def worst_scores(best: RegionScores, *, penalty_mm: float) -> RegionScores:
@@ -120,20 +129,12 @@ _SCHEMES: dict[Scheme, Callable[[Pair, Rule], CaseScores]] = {
 }
 
 
-def _with_volumes(
-    pair: Pair, rule: Rule, region: str, scores: RegionScores, definitions: tuple[str, ...]
-) -> RegionScores:
-    tissue = next(t for t in rule.tissues if t.name == region)
-    prediction, truth = masks_of(pair.prediction, (tissue,))[region], masks_of(pair.truth, (tissue,))[region]
-    predicted_ml = np.count_nonzero(prediction) * pair.voxel_mm3 / 1000
-    true_ml = np.count_nonzero(truth) * pair.voxel_mm3 / 1000
-    extra = {name: DEFINITIONS[name](prediction, truth, pair.spacing_mm) for name in definitions}
+def _volumes(prediction: np.ndarray, truth: np.ndarray, voxel_mm3: float) -> RegionScores:
+    predicted_ml, true_ml = (np.count_nonzero(mask) * voxel_mm3 / 1000 for mask in (prediction, truth))
     return {
-        **scores,
         "prediction_volume_ml": predicted_ml,
         "truth_volume_ml": true_ml,
         "volume_error_ml": predicted_ml - true_ml,
-        **extra,
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from htcnns.scores.lesions import Lesions, plain_lesions
+from htcnns.scores.lesions import Lesions, pair_counts, plain_lesions
 from htcnns.scores.metrics import border_of, dice_of_counts
 from htcnns.scores.nearest import Surface, distances_mm
 from htcnns.scores.pair import Pair, masks_of
@@ -61,15 +61,14 @@ def matched_instances(prediction: Lesions, truth: Lesions, spacing_mm: Spacing) 
 
     One to one, so that the sum of the pairs' Dice is largest. NSD's tolerance is the shortest side of a voxel.
     """
+    sizes = enumerate(truth.sizes.tolist(), start=1)
     if prediction.n_lesions == 0 or truth.n_lesions == 0:
-        sizes = np.bincount(truth.labels.reshape(-1), minlength=1)[1:]
-        return [Instance(n_voxels) for n_voxels in sizes.tolist()]
+        return [Instance(n_voxels) for _, n_voxels in sizes]
     pairs = _matched_pairs(prediction, truth)
-    sizes = np.bincount(truth.labels.reshape(-1))[1:].tolist()
-    borders = [border_of(lesions.labels > 0, labels=lesions.labels) for lesions in (prediction, truth)]
+    borders = [border_of(lesions.mask(), labels=lesions.labels()) for lesions in (prediction, truth)]
     return [
         _instance(n_voxels, pairs[lesion], borders, lesion, spacing_mm) if lesion in pairs else Instance(n_voxels)
-        for lesion, n_voxels in enumerate(sizes, start=1)
+        for lesion, n_voxels in sizes
     ]
 
 
@@ -99,12 +98,9 @@ def _turned(label_map: np.ndarray) -> np.ndarray:
 
 def _matched_pairs(prediction: Lesions, truth: Lesions) -> dict[int, tuple[int, float]]:
     """Predicted lesion and Dice for every matched lesion of the truth."""
-    voxels = np.flatnonzero(prediction.labels.reshape(-1) * truth.labels.reshape(-1))
-    shape = truth.n_lesions + 1, prediction.n_lesions + 1
-    both = truth.labels.reshape(-1)[voxels].astype(np.int64) * shape[1] + prediction.labels.reshape(-1)[voxels]
-    common = np.bincount(both, minlength=shape[0] * shape[1]).reshape(shape)[1:, 1:]
-    sizes = [np.bincount(lesions.labels.reshape(-1))[1:] for lesions in (truth, prediction)]
-    dices = 2 * common / np.add.outer(*sizes)
+    true = truth.reach.reshape(-1)[prediction.voxels]
+    common = pair_counts(true, prediction.numbers, truth.n_lesions, prediction.n_lesions)
+    dices = 2 * common / np.add.outer(truth.sizes, prediction.sizes)
     costs = np.where((common > 0) & (dices >= _MATCHED_FROM), 1.0 - dices, 1.0 + 1e-6)
     rows, columns = linear_sum_assignment(costs)
     return {
@@ -163,7 +159,7 @@ def _mean_scores(instances: list[Instance], n_lesions: tuple[int, int], voxel_mm
 
 def _whole_scores(prediction: Lesions, truth: Lesions, spacing_mm: Spacing, rule: Rule) -> dict[str, float]:
     """Dice, HD95 and NSD of the whole region; inf mm when a mask is empty or, by the quirk, when nothing is common."""
-    masks = prediction.labels > 0, truth.labels > 0
+    masks = prediction.mask(), truth.mask()
     n_common, n_prediction, n_truth = (int(np.count_nonzero(m)) for m in (masks[0] & masks[1], *masks))
     n_lesions = prediction.n_lesions, truth.n_lesions
     if 0 in n_lesions or (rule.whole_in_voxels and n_common == 0):

@@ -1,11 +1,12 @@
 """Lesions: connected components, joined by dilation and by touch, and which prediction answers which truth.
 
-All of it works on label volumes that one labelling made; the counts come from one bincount over pairs of labels.
+One labelling gives the lesions of a mask; all counts come from bincounts over the numbers at the mask's voxels.
 Source: rachitsaluja/BraTS-2023-Metrics at 43c9052 and BraTS-2024-Metrics at 9e8879a, in our own words.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import cc3d
 import numpy as np
@@ -13,17 +14,37 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lesions:
-    """The lesions of one mask.
+    """The lesions of one mask, numbered from 1.
 
     Attributes:
-        labels: (I, J, K) uint32, 1 to n_lesions at the lesions' voxels, 0 elsewhere.
-        reach: (I, J, K) uint32, the same numbers over each lesion and all that its dilation covers.
+        voxels: (N,) flat indices of the mask's voxels, sorted.
+        numbers: (N,) the lesion of each voxel.
+        reach: (I, J, K) the same numbers over each lesion and all that its dilation covers, 0 elsewhere.
         n_lesions: the largest number; numbers without a voxel may occur below it.
     """
 
-    labels: np.ndarray
+    voxels: np.ndarray
+    numbers: np.ndarray
     reach: np.ndarray
     n_lesions: int
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(n_lesions,) voxels of each lesion; 0 where a number is unused."""
+        return np.bincount(self.numbers, minlength=self.n_lesions + 1)[1:]
+
+    def mask(self) -> np.ndarray:
+        """(I, J, K) bool, all lesions together."""
+        return self._painted(np.ones(1, bool))
+
+    def labels(self) -> np.ndarray:
+        """(I, J, K) the lesions' numbers, 0 elsewhere."""
+        return self._painted(self.numbers)
+
+    def _painted(self, values: np.ndarray) -> np.ndarray:
+        volume = np.zeros(self.reach.shape, values.dtype)
+        volume.reshape(-1)[self.voxels] = values
+        return volume
 
 
 @dataclass(frozen=True)
@@ -54,38 +75,34 @@ class Matches:
 
 def plain_lesions(mask: np.ndarray) -> Lesions:
     """The 26-connected components of an (I, J, K) bool mask; a lesion reaches no further than its voxels."""
-    labels, n_lesions = components(mask)
-    return Lesions(labels, labels, n_lesions)
+    return merged_lesions(mask, mask)
 
 
 def merged_lesions(mask: np.ndarray, dilated: np.ndarray) -> Lesions:
     """Lesions of which parts near to each other count as one.
 
     Args:
-        mask: (I, J, K) bool.
+        mask: (I, J, K) bool, C-ordered.
         dilated: the mask dilated; what one 26-connected component of it covers is one lesion. The reach of a lesion
             is then that component itself: dilating its voxels alone gives the same.
     """
     reach, n_lesions = components(dilated)
-    return Lesions(reach * mask, reach, n_lesions)
+    voxels = np.flatnonzero(mask)
+    return Lesions(voxels, reach.reshape(-1)[voxels], reach, n_lesions)
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """(I, J, K) uint32 numbers of the 26-connected components, in the order in which a C-ordered scan meets them."""
+    """(I, J, K) unsigned numbers of the 26-connected components of a C-ordered mask, in the order of a scan."""
     if not mask.any():
-        return np.zeros(mask.shape, np.uint32), 0
-    labels, n_components = cc3d.connected_components(
-        np.ascontiguousarray(mask), connectivity=26, return_N=True, out_dtype=np.uint32, binary_image=True
-    )
+        return np.zeros(mask.shape, np.uint16), 0
+    labels, n_components = cc3d.connected_components(mask, connectivity=26, return_N=True, binary_image=True)
     return labels, int(n_components)
 
 
 def without_small(lesions: Lesions, *, most_voxels: float) -> Lesions:
     """Without the lesions of at most so many voxels; the others keep their numbers."""
-    sizes = np.bincount(lesions.labels.reshape(-1), minlength=lesions.n_lesions + 1)
-    numbers = np.arange(sizes.size, dtype=np.uint32)
-    numbers[sizes <= most_voxels] = 0
-    return _renumbered(lesions, numbers)
+    kept = np.concatenate([[False], lesions.sizes > most_voxels])
+    return _renumbered(lesions, np.where(kept, np.arange(kept.size), 0))
 
 
 def joined_by_touch(lesions: Lesions, others: Iterable[Lesions]) -> Lesions:
@@ -95,84 +112,87 @@ def joined_by_touch(lesions: Lesions, others: Iterable[Lesions]) -> Lesions:
     follows only the first, lowest-numbered lesion that it touches.
     """
     for other in others:
-        pairs = touching_pairs(lesions.labels, other.labels)
+        pairs = touching_pairs(lesions, other)
         if len(pairs) > 1:
             lesions = _renumbered(lesions, _partners(pairs, lesions.n_lesions))
-    used = np.unique(lesions.labels)
-    numbers = np.zeros(lesions.n_lesions + 1, np.uint32)
-    numbers[used] = np.arange(used.size) + (0 if used.size and used[0] == 0 else 1)
-    return _renumbered(lesions, numbers)
+    used = np.unique(lesions.numbers)
+    afresh = np.zeros(lesions.n_lesions + 1, np.int64)
+    afresh[used] = np.arange(1, used.size + 1)
+    return _renumbered(lesions, afresh)
 
 
-def touching_pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(n, 2) numbers of the lesions of two label volumes that share a voxel, a face or an edge; sorted, each once."""
+def touching_pairs(one: Lesions, other: Lesions) -> np.ndarray:
+    """(n, 2) numbers of the lesions of two masks that share a voxel, a face or an edge; sorted, each once.
+
+    The outer voxels of both must be empty.
+    """
+    _, n_j, n_k = one.reach.shape
+    labels = other.labels().reshape(-1)
     pairs = [np.zeros((0, 2), np.int64)]
-    padded = np.pad(other, 1)
-    where = np.nonzero(one)
-    for step in np.argwhere(box18()):
-        found = padded[tuple(axis + d for axis, d in zip(where, step, strict=True))]
-        hit = found > 0
-        pairs.append(np.unique(np.stack([one[where][hit], found[hit]], axis=1).astype(np.int64), axis=0))
+    for i, j, k in product((-1, 0, 1), repeat=3):
+        if abs(i) + abs(j) + abs(k) <= 2:
+            found = labels[one.voxels + (i * n_j * n_k + j * n_k + k)]
+            hit = found > 0
+            pairs.append(np.unique(np.stack([one.numbers[hit], found[hit]], axis=1).astype(np.int64), axis=0))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
 def match(prediction: Lesions, truth: Lesions) -> Matches:
     """Which predicted lesions lie within the reach of which lesions of the truth, and every count that scores need."""
-    voxels = np.flatnonzero(prediction.labels)
-    predicted = prediction.labels.reshape(-1)[voxels].astype(np.int64)
-    reached = truth.reach.reshape(-1)[voxels].astype(np.int64)
-    shape = truth.n_lesions + 1, prediction.n_lesions + 1
-    table = np.bincount(reached * shape[1] + predicted, minlength=shape[0] * shape[1]).reshape(shape)
+    reached = truth.reach.reshape(-1)[prediction.voxels].astype(np.int64)
+    inside = truth.mask().reshape(-1)[prediction.voxels]
     return Matches(
-        touches=table[1:, 1:] > 0,
-        n_voxels_truth=_sizes(truth),
-        n_voxels_prediction=table[:, 1:].sum(axis=0),
-        n_common=np.bincount(truth.labels.reshape(-1)[voxels], minlength=shape[0])[1:],
+        touches=pair_counts(reached, prediction.numbers, truth.n_lesions, prediction.n_lesions) > 0,
+        n_voxels_truth=truth.sizes,
+        n_voxels_prediction=prediction.sizes,
+        n_common=np.bincount(reached[inside], minlength=truth.n_lesions + 1)[1:],
     )
 
 
+def pair_counts(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """(n_rows, n_columns) how often each pair of numbers occurs; numbers count from 1, 0 is left out."""
+    width = n_columns + 1
+    pairs = rows.astype(np.int64) * width + columns
+    return np.bincount(pairs, minlength=(n_rows + 1) * width).reshape(-1, width)[1:, 1:]
+
+
 def dilate(planes: np.ndarray, *, iterations: int) -> np.ndarray:
-    """Dilation by the 18-neighbourhood, of all masks of a stack at once; nothing enters from beyond the array.
+    """Dilation by the 18-neighbourhood, of all masks of a stack at once.
 
     Args:
-        planes: (I, J, K) bool, or unsigned integers whose every bit is a mask of its own.
+        planes: (I, J, K) bool, or unsigned integers whose every bit is a mask of its own; C-ordered, the outer
+            `iterations` voxels on every side are 0.
     """
+    _, n_j, n_k = planes.shape
+    flat = planes.reshape(-1)
     for _ in range(iterations):
-        along_i, along_j = _spread(planes, 0), _spread(planes, 1)
-        planes = _spread(along_i, 1) | _spread(along_i, 2) | _spread(along_j, 2)
-    return planes
+        along_i, along_j = _spread(flat, n_j * n_k), _spread(flat, n_k)
+        flat = _spread(along_i, n_k) | _spread(along_i, 1) | _spread(along_j, 1)
+    return flat.reshape(planes.shape)
 
 
-def box18() -> np.ndarray:
-    """(3, 3, 3) bool: a voxel with its six face and twelve edge neighbours."""
-    distance = np.abs(np.indices((3, 3, 3)) - 1).sum(axis=0)
-    return distance <= 2
-
-
-def _spread(planes: np.ndarray, axis: int) -> np.ndarray:
-    """Each voxel joined with both its neighbours along one axis."""
-    wider = planes.copy()
-    from_source, to_wider = np.moveaxis(planes, axis, 0), np.moveaxis(wider, axis, 0)
-    to_wider[1:] |= from_source[:-1]
-    to_wider[:-1] |= from_source[1:]
+def _spread(flat: np.ndarray, step: int) -> np.ndarray:
+    """Each voxel joined with the two that lie one step before and behind it."""
+    wider = flat.copy()
+    wider[step:] |= flat[:-step]
+    wider[:-step] |= flat[step:]
     return wider
 
 
 def _partners(pairs: np.ndarray, n_lesions: int) -> np.ndarray:
     """New numbers, past the old ones: one for each lesion that is touched, in the order of the pairs."""
-    touched = {int(other): None for _, other in pairs}
+    touched = dict.fromkeys(int(other) for _, other in pairs)
     new = {other: n_lesions + 1 + position for position, other in enumerate(touched)}
-    numbers = np.arange(n_lesions + 1, dtype=np.uint32)
-    first = dict(reversed([(int(lesion), int(other)) for lesion, other in pairs]))
-    for lesion, other in first.items():
+    numbers = np.arange(n_lesions + 1)
+    for lesion, other in reversed(pairs.tolist()):  # the first partner of a lesion is written last
         numbers[lesion] = new[other]
     return numbers
 
 
-def _renumbered(lesions: Lesions, numbers: np.ndarray) -> Lesions:
-    reach = numbers[lesions.reach]
-    return Lesions(reach * (lesions.labels > 0), reach, int(numbers.max(initial=0)))
-
-
-def _sizes(lesions: Lesions) -> np.ndarray:
-    return np.bincount(lesions.labels.reshape(-1), minlength=lesions.n_lesions + 1)[1:]
+def _renumbered(lesions: Lesions, new: np.ndarray) -> Lesions:
+    """The lesions with number n called new[n]; those called 0 are gone."""
+    new = new.astype(np.uint32)
+    numbers = new[lesions.numbers]
+    kept = numbers > 0
+    renumbered = replace(lesions, voxels=lesions.voxels[kept], numbers=numbers[kept])
+    return replace(renumbered, reach=new[lesions.reach], n_lesions=int(new.max(initial=0)))

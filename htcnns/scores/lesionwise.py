@@ -147,11 +147,10 @@ def _missed(truth: _Side, penalty_mm: float) -> dict[str, float]:
 
 
 def _side(lesions: Lesions, spacing_mm: Spacing, rule: Rule) -> _Side:
-    mask = lesions.labels > 0
-    areas = surface_areas_mm2(spacing_mm)
-    surfaces = {"elements": surface_of(mask, areas, labels=lesions.labels)}
+    mask, labels = lesions.mask(), lesions.labels()
+    surfaces = {"elements": surface_of(mask, surface_areas_mm2(spacing_mm), labels=labels)}
     if rule.has_nsd:
-        surfaces["border"] = border_of(mask, labels=lesions.labels)
+        surfaces["border"] = border_of(mask, labels=labels)
     return _Side(lesions, surfaces)
 
 
@@ -159,43 +158,64 @@ def _whole_scores(
     sides: tuple[_Side, _Side], matches: Matches, pair: Pair, rule: Rule, penalty_mm: float
 ) -> dict[str, float]:
     """Scores of the whole region, as if it were one lesion."""
-    n_prediction, n_truth = int(matches.n_voxels_prediction.sum()), int(matches.n_voxels_truth.sum())
-    values = {"dice": dice_of_counts(int(matches.n_common.sum()), n_prediction, n_truth)}
-    if n_prediction == 0 or n_truth == 0:
-        both = n_prediction == n_truth
-        values.update(
-            {
-                name: (1.0 if worst == 0 else 0.0) if both else worst
-                for name, worst in _missed(sides[1], penalty_mm).items()
-            }
-        )
+    counts = _counts_of_masks(matches)
+    values = {"dice": dice_of_counts(counts.n_common, counts.n_prediction, counts.n_truth)}
+    if counts.n_prediction and counts.n_truth:
+        values |= _surface_values(sides[0].surfaces, sides[1].surfaces, pair.spacing_mm)
+    elif counts.n_prediction or counts.n_truth:
+        values |= _missed(sides[1], penalty_mm)
     else:
-        values.update(_surface_values(sides[0].surfaces, sides[1].surfaces, pair.spacing_mm))
+        values |= {name: _mean([], worst, 0) for name, worst in _missed(sides[1], penalty_mm).items()}
     if rule.whole_from_label_image:
-        values.update(_label_image_scores(sides, pair, penalty_mm))
-    else:
-        values.update(_agreement(*(side.lesions.labels > 0 for side in sides), n_voxels=pair.n_voxels))
-    return values
+        values |= _label_image_hd95(sides, pair.spacing_mm, penalty_mm)
+        counts = _counts_of_label_images(sides[0].lesions, sides[1].lesions)
+    return {**values, **_agreement(counts, pair.n_voxels)}
 
 
-def _label_image_scores(sides: tuple[_Side, _Side], pair: Pair, penalty_mm: float) -> dict[str, float]:
-    """QUIRK: HD95, sensitivity and specificity of the numbered lesions, as if their numbers were a mask."""
-    images = [side.lesions.labels.astype(np.uint8) for side in sides]
-    values = _agreement(*(side.lesions.labels for side in sides), n_voxels=pair.n_voxels)
-    if any(side.lesions.labels.any() for side in sides):
-        areas = surface_areas_mm2(pair.spacing_mm)
-        distance_mm = surface_hd95_mm(surface_of(images[0], areas), surface_of(images[1], areas), pair.spacing_mm)
-        values["hd95_mm"] = penalty_mm if np.isinf(distance_mm) else distance_mm
-    return values
+@dataclass(frozen=True)
+class _Counts:
+    """What sensitivity and specificity are made of; of masks, `sum` and `n` are the same."""
+
+    sum_prediction: int
+    sum_truth: int
+    n_prediction: int
+    n_truth: int
+    n_common: int
 
 
-def _agreement(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int) -> dict[str, float]:
-    """Sensitivity and specificity, in the official formula: of masks, or of label images as if they were masks."""
-    ones_predicted, ones_true = prediction == 1, truth == 1
-    n_predicted, n_true = int(prediction.sum()), int(truth.sum())
-    n_common = int(np.count_nonzero(ones_predicted & ones_true))
-    n_neither = n_voxels - int(np.count_nonzero(ones_predicted | ones_true))
+def _counts_of_masks(matches: Matches) -> _Counts:
+    n_prediction, n_truth = int(matches.n_voxels_prediction.sum()), int(matches.n_voxels_truth.sum())
+    return _Counts(n_prediction, n_truth, n_prediction, n_truth, int(matches.n_common.sum()))
+
+
+def _counts_of_label_images(prediction: Lesions, truth: Lesions) -> _Counts:
+    """QUIRK: the numbers of the lesions are summed as if they were ones, and only the first lesion is compared."""
+    first_predicted, first_true = (lesions.voxels[lesions.numbers == 1] for lesions in (prediction, truth))
+    return _Counts(
+        int(prediction.numbers.sum(dtype=np.int64)),
+        int(truth.numbers.sum(dtype=np.int64)),
+        first_predicted.size,
+        first_true.size,
+        np.intersect1d(first_predicted, first_true, assume_unique=True).size,
+    )
+
+
+def _label_image_hd95(sides: tuple[_Side, _Side], spacing_mm: Spacing, penalty_mm: float) -> dict[str, float]:
+    """QUIRK: HD95 of the numbered lesions, as if their numbers were a mask; nothing when there are no lesions."""
+    if not any(side.lesions.voxels.size for side in sides):
+        return {}
+    areas = surface_areas_mm2(spacing_mm)
+    one, other = (surface_of(side.lesions.labels().astype(np.uint8), areas) for side in sides)
+    distance_mm = surface_hd95_mm(one, other, spacing_mm)
+    return {"hd95_mm": penalty_mm if np.isinf(distance_mm) else distance_mm}
+
+
+def _agreement(counts: _Counts, n_voxels: int) -> dict[str, float]:
+    """Sensitivity and specificity in the official formula, of masks or of label images taken for masks."""
+    nothing = counts.sum_prediction == counts.sum_truth == 0
+    n_neither = n_voxels - (counts.n_prediction + counts.n_truth - counts.n_common)
+    n_false = counts.sum_prediction - counts.n_common
     return {
-        "sensitivity": 1.0 if n_predicted == n_true == 0 else n_common / (n_true + sys.float_info.min),
-        "specificity": n_neither / (n_neither + n_predicted - n_common + sys.float_info.min),
+        "sensitivity": 1.0 if nothing else counts.n_common / (counts.sum_truth + sys.float_info.min),
+        "specificity": n_neither / (n_neither + n_false + sys.float_info.min),
     }

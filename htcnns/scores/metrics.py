@@ -6,10 +6,12 @@ that is where libraries disagree; the challenges' own substitutes (374 mm and th
 
 import sys
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
-from htcnns.scores.nearest import MARGIN, Surface, distances_mm, share_within
+from htcnns.scores.nearest import FRAME, Surface, all_but_background, distances_mm, share_within
+from htcnns.scores.pair import framed
 from htcnns.scores.surfaces import hd95_mm
 from htcnns.volume import Spacing, bounding_box
 
@@ -80,7 +82,8 @@ def nsd(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *, toler
     box = bounding_box(prediction | truth)
     if box is None:
         return 1.0
-    return border_nsd(border_of(prediction[box]), border_of(truth[box]), spacing_mm, tolerance_mm=tolerance_mm)
+    one, other = (border_of(framed(mask[box], FRAME)) for mask in (prediction, truth))
+    return border_nsd(one, other, spacing_mm, tolerance_mm=tolerance_mm)
 
 
 def border_nsd(one: Surface, other: Surface, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
@@ -97,7 +100,7 @@ def border_distances_mm(
     """From every border voxel of one mask to the other's border, for both masks, neither empty; float64 mm."""
     box = bounding_box(prediction | truth)
     assert box is not None
-    one, other = border_of(prediction[box]), border_of(truth[box])
+    one, other = (border_of(framed(mask[box], FRAME)) for mask in (prediction, truth))
     return distances_mm(one, other, spacing_mm), distances_mm(other, one, spacing_mm)
 
 
@@ -105,19 +108,17 @@ def border_of(mask: np.ndarray, *, labels: np.ndarray | None = None) -> Surface:
     """The voxels of a mask that have one of their six neighbours outside it; what lies beyond the array is outside.
 
     Args:
-        mask: (I, J, K) bool.
+        mask: (I, J, K) bool in a frame of at least FRAME zeros.
         labels: (I, J, K) lesion number of every voxel of the mask; None when one number is enough.
     """
-    padded = np.pad(mask, MARGIN)
-    inside = padded.copy()
-    for axis in range(3):
-        for step in (1, -1):
-            inside &= np.roll(padded, step, axis=axis)
-    border = padded & ~inside
-    index = np.flatnonzero(border)
-    lattice = border.view(np.uint8) if labels is None else np.pad(labels, MARGIN) * border
-    wanted = np.arange(int(lattice.max(initial=0)) + 1) > 0
-    return Surface(lattice, index, np.ones(index.size), wanted)
+    _, n_j, n_k = mask.shape
+    flat = mask.reshape(-1)
+    index = np.flatnonzero(flat)
+    inside = reduce(np.logical_and, (flat[index + step] for size in (1, n_k, n_j * n_k) for step in (size, -size)))
+    index = index[~inside]
+    lattice = np.zeros(mask.shape, np.uint8 if labels is None else labels.dtype)
+    lattice.reshape(-1)[index] = 1 if labels is None else labels.reshape(-1)[index]
+    return Surface(lattice, index, np.ones(index.size), wanted=all_but_background(lattice, index))
 
 
 def _nsd_half_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:

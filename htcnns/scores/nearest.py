@@ -13,8 +13,9 @@ from scipy.spatial import KDTree
 
 from htcnns.volume import Spacing
 
-MARGIN = 4
-"""Empty sites around every lattice, so that an offset of up to four sites never leaves it."""
+_REACH = 4
+FRAME = _REACH + 1
+"""Zeros around every mask, so that its corners are on the lattice and the farthest offset from them too."""
 
 _TIE = 1e-9  # share of the weight within which a sum in another order could cross the wanted share
 
@@ -26,7 +27,7 @@ class Surface:
     Two surfaces can be compared when they were built on the same lattice.
 
     Attributes:
-        lattice: (A, B, C) labels at the points, 0 elsewhere; MARGIN empty sites on every side.
+        lattice: (A, B, C) labels at the points, 0 elsewhere; empty for four sites and more on every side.
         index: (N,) where the points lie in the flattened lattice.
         weight: (N,) float64, area of the point in mm2, or 1 per voxel.
         wanted: (max label + 1,) bool, the labels that count; wanted[0] is False.
@@ -43,6 +44,11 @@ class Surface:
         wanted[labels] = True
         keep = wanted[self.lattice.reshape(-1)[self.index]]
         return Surface(self.lattice, self.index[keep], self.weight[keep], wanted)
+
+
+def all_but_background(lattice: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`wanted` of a surface that consists of all its labels."""
+    return np.arange(int(lattice.reshape(-1)[index].max(initial=0)) + 1) > 0
 
 
 def quantile_distance_mm(start: Surface, target: Surface, spacing_mm: Spacing, *, share: float) -> float:
@@ -84,7 +90,7 @@ def share_within(start: Surface, target: Surface, spacing_mm: Spacing, *, tolera
     """
     if start.index.size == 0:
         return float("nan")
-    if tolerance_mm > MARGIN * min(spacing_mm):
+    if tolerance_mm > _REACH * min(spacing_mm):
         within = distances_mm(start, target, spacing_mm) <= tolerance_mm
     else:
         near = [offsets for distance_mm, offsets in _shells(spacing_mm) if distance_mm <= tolerance_mm]
@@ -145,11 +151,11 @@ def _lengths_mm(steps: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _shells(spacing_mm: Spacing) -> tuple[tuple[float, np.ndarray], ...]:
-    """Offsets of up to MARGIN of the shortest voxel side, grouped by their length, shortest first."""
-    reach = np.arange(-MARGIN, MARGIN + 1)
+    """Offsets of up to _REACH of the shortest voxel side, grouped by their length, shortest first."""
+    reach = np.arange(-_REACH, _REACH + 1)
     offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), axis=-1).reshape(-1, 3)
     lengths = _lengths_mm(offsets, spacing_mm)
     keys = np.round(lengths / min(spacing_mm), 9)
     return tuple(
-        (float(lengths[keys == key][0]), offsets[keys == key]) for key in np.unique(keys[keys <= MARGIN]).tolist()
+        (float(lengths[keys == key][0]), offsets[keys == key]) for key in np.unique(keys[keys <= _REACH]).tolist()
     )

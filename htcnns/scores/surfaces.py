@@ -10,7 +10,8 @@ from itertools import permutations, product
 
 import numpy as np
 
-from htcnns.scores.nearest import MARGIN, Surface, quantile_distance_mm
+from htcnns.scores.nearest import FRAME, Surface, all_but_background, quantile_distance_mm
+from htcnns.scores.pair import framed
 from htcnns.volume import Spacing, bounding_box
 
 SHARE = 0.95
@@ -33,7 +34,8 @@ def hd95_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> f
     if box is None:
         return 0.0
     areas = surface_areas_mm2(spacing_mm)
-    return surface_hd95_mm(surface_of(prediction[box], areas), surface_of(truth[box], areas), spacing_mm)
+    one, other = (surface_of(framed(mask[box], FRAME), areas) for mask in (prediction, truth))
+    return surface_hd95_mm(one, other, spacing_mm)
 
 
 def surface_hd95_mm(one: Surface, other: Surface, spacing_mm: Spacing) -> float:
@@ -48,40 +50,35 @@ def surface_of(mask: np.ndarray, areas_mm2: np.ndarray, *, labels: np.ndarray | 
     """The surface elements of a mask.
 
     Args:
-        mask: (I, J, K) bool. A uint8 label image is taken as DeepMind's code takes one: its numbers multiply the
-            neighbour codes and overflow at 256, so that the inside of every lesion but the first becomes surface.
+        mask: (I, J, K) bool in a frame of at least FRAME zeros. A uint8 label image is taken as DeepMind's code takes
+            one: its numbers multiply the neighbour codes and overflow at 256, so that the inside of every lesion but
+            the first becomes surface.
         areas_mm2: (256,) from `surface_areas_mm2`.
         labels: (I, J, K) lesion number of every voxel of the mask; None when one number is enough.
     """
     codes = neighbour_codes(mask)
     index = np.flatnonzero((codes + np.uint8(1)) > 1)  # neither 0 nor 255: the sum overflows to 0 and 1
     weight = areas_mm2[codes.reshape(-1)[index]]
-    lattice = np.zeros(codes.shape, np.uint8 if labels is None else np.uint32)
-    lattice.reshape(-1)[index] = 1 if labels is None else _labels_at(labels, codes.shape, index)
-    wanted = np.ones((1 if labels is None else int(labels.max(initial=0))) + 1, bool)
-    wanted[0] = False
-    return Surface(lattice, index, weight, wanted)
+    lattice = np.zeros(codes.shape, np.uint8 if labels is None else labels.dtype)
+    lattice.reshape(-1)[index] = 1 if labels is None else _labels_at(labels, index)
+    return Surface(lattice, index, weight, wanted=all_but_background(lattice, index))
 
 
 def neighbour_codes(mask: np.ndarray) -> np.ndarray:
     """The neighbour code of every corner between voxels.
 
     Args:
-        mask: (I, J, K) bool, or uint8 as `surface_of` says.
+        mask: (I, J, K) bool, or uint8 as `surface_of` says; its outer voxels are 0.
 
     Returns:
-        (I + 1 + 2 MARGIN, …) uint8; corner (i, j, k) without the margin joins the voxels i-1 and i, j-1 and j, k-1
-        and k. Bits: 16 for i-1, 4 for j-1, 2 for k-1 multiply, so voxel (i-1, j-1, k-1) counts 128 and (i, j, k) 1.
+        (I, J, K) uint8; element (i, j, k) is the corner that joins the voxels i-1 and i, j-1 and j, k-1 and k. Voxel
+        (i, j, k) counts 1, and each step back multiplies: 16 along I, 4 along J, 2 along K.
     """
-    voxels = mask.view(np.uint8) if mask.dtype == bool else mask
-    codes = np.zeros(tuple(n + 1 + 2 * MARGIN for n in mask.shape), np.uint8)
-    inner = codes[tuple(slice(MARGIN, MARGIN + n + 1) for n in mask.shape)]
-    i, j, k = mask.shape
-    inner[:i, :j, :k] = voxels
-    inner[:i, :j, 1:] += voxels << np.uint8(1)
-    inner[:i, 1:] += inner[:i, :j].copy() << np.uint8(2)
-    inner[1:] += inner[:i].copy() << np.uint8(4)
-    return codes
+    _, n_j, n_k = mask.shape
+    codes = mask.astype(np.uint8).reshape(-1)
+    for step, bits in ((1, 1), (n_k, 2), (n_j * n_k, 4)):
+        codes[step:] += codes[:-step] << np.uint8(bits)
+    return codes.reshape(mask.shape)
 
 
 @lru_cache(maxsize=64)
@@ -116,14 +113,12 @@ _CLASSES: dict[int, tuple[tuple[float, float, float], ...]] = {
 }
 
 
-def _labels_at(labels: np.ndarray, shape: tuple[int, ...], index: np.ndarray) -> np.ndarray:
+def _labels_at(labels: np.ndarray, index: np.ndarray) -> np.ndarray:
     """The lesion number at each corner: the largest of its eight voxels, of which all lesions but one are 0."""
-    padded = np.zeros(tuple(n + 1 for n in shape), labels.dtype)
-    padded[tuple(slice(MARGIN + 1, MARGIN + 1 + n) for n in labels.shape)] = labels
-    i, j, k = np.unravel_index(index, shape)
-    found = padded[i, j, k]
-    for di, dj, dk in list(product((0, 1), repeat=3))[1:]:
-        np.maximum(found, padded[i + di, j + dj, k + dk], out=found)
+    _, n_j, n_k = labels.shape
+    flat, found = labels.reshape(-1), np.zeros(index.size, labels.dtype)
+    for i, j, k in product((0, 1), repeat=3):
+        np.maximum(found, flat[index - (i * n_j * n_k + j * n_k + k)], out=found)
     return found
 
 
