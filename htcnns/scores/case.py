@@ -9,8 +9,8 @@ from htcnns.scores.instances import instance_scores
 from htcnns.scores.lesionwise import lesionwise_scores
 from htcnns.scores.metrics import DEFINITIONS, dice, sensitivity, specificity
 from htcnns.scores.nearest import FRAME
-from htcnns.scores.pair import Pair, crop_pair, masks_of
-from htcnns.scores.rules import Rule, Scheme
+from htcnns.scores.pair import Pair, crop_pair, tissue_voxels
+from htcnns.scores.rules import Rule, Scheme, Tissue
 from htcnns.scores.surfaces import hd95_mm
 from htcnns.volume import Spacing
 
@@ -91,14 +91,10 @@ def score_case(
     frame = max(FRAME, *(tissue.dilation + 1 for tissue in rule.tissues))
     pair = crop_pair(prediction, truth, spacing_mm, frame=frame)
     scores = _SCHEMES[rule.scheme](pair, rule)
-    predictions, truths = masks_of(pair.prediction, rule.tissues), masks_of(pair.truth, rule.tissues)
     return {
-        region: {
-            **scores[region],
-            **_volumes(predictions[region], truths[region], pair.voxel_mm3),
-            **{name: DEFINITIONS[name](predictions[region], truths[region], pair.spacing_mm) for name in definitions},
-        }
-        for region in rule.regions
+        tissue.name: {**scores[tissue.name], **_more_scores(pair, tissue, definitions)}
+        for tissue in rule.tissues
+        if tissue.scored
     }
 
 
@@ -109,16 +105,16 @@ def worst_scores(best: RegionScores, *, penalty_mm: float) -> RegionScores:
 
 def _whole_scores(pair: Pair, rule: Rule) -> CaseScores:
     """Dice, HD95, sensitivity and specificity of whole masks, as BraTS 2017 to 2022 had them."""
-    predictions, truths = masks_of(pair.prediction, rule.tissues), masks_of(pair.truth, rule.tissues)
-    penalty_mm = pair.penalty_mm(rule.penalty_mm)
+    return {tissue.name: _whole_region(*_masks(pair, tissue), pair, rule) for tissue in rule.tissues}
+
+
+def _whole_region(prediction: np.ndarray, truth: np.ndarray, pair: Pair, rule: Rule) -> RegionScores:
+    distance_mm = hd95_mm(prediction, truth, pair.spacing_mm)
     return {
-        region: {
-            "dice": dice(predictions[region], truths[region]),
-            "hd95_mm": _or_penalty(hd95_mm(predictions[region], truths[region], pair.spacing_mm), penalty_mm),
-            "sensitivity": sensitivity(predictions[region], truths[region]),
-            "specificity": specificity(predictions[region], truths[region], n_voxels=pair.n_voxels),
-        }
-        for region in rule.regions
+        "dice": dice(prediction, truth),
+        "hd95_mm": pair.penalty_mm(rule.penalty_mm) if np.isinf(distance_mm) else distance_mm,
+        "sensitivity": sensitivity(prediction, truth),
+        "specificity": specificity(prediction, truth, n_voxels=pair.n_voxels),
     }
 
 
@@ -129,17 +125,20 @@ _SCHEMES: dict[Scheme, Callable[[Pair, Rule], CaseScores]] = {
 }
 
 
-def _volumes(prediction: np.ndarray, truth: np.ndarray, voxel_mm3: float) -> RegionScores:
-    predicted_ml, true_ml = (np.count_nonzero(mask) * voxel_mm3 / 1000 for mask in (prediction, truth))
-    return {
+def _more_scores(pair: Pair, tissue: Tissue, definitions: tuple[str, ...]) -> RegionScores:
+    """Volumes, and the scores that were asked for by name."""
+    sides = tissue_voxels(pair.prediction, tissue), tissue_voxels(pair.truth, tissue)
+    predicted_ml, true_ml = (voxels.index.size * pair.voxel_mm3 / 1000 for voxels in sides)
+    volumes = {
         "prediction_volume_ml": predicted_ml,
         "truth_volume_ml": true_ml,
         "volume_error_ml": predicted_ml - true_ml,
     }
+    return volumes | {name: DEFINITIONS[name](*_masks(pair, tissue), pair.spacing_mm) for name in definitions}
 
 
-def _or_penalty(distance_mm: float, penalty_mm: float) -> float:
-    return penalty_mm if np.isinf(distance_mm) else distance_mm
+def _masks(pair: Pair, tissue: Tissue) -> tuple[np.ndarray, np.ndarray]:
+    return tissue_voxels(pair.prediction, tissue).mask(), tissue_voxels(pair.truth, tissue).mask()
 
 
 def _worst(name: str, penalty_mm: float) -> float:

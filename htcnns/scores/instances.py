@@ -14,8 +14,9 @@ from scipy.optimize import linear_sum_assignment
 from htcnns.scores.lesions import Lesions, pair_counts, plain_lesions
 from htcnns.scores.metrics import border_of, dice_of_counts
 from htcnns.scores.nearest import Surface, distances_mm
-from htcnns.scores.pair import Pair, masks_of
+from htcnns.scores.pair import Pair, tissue_voxels
 from htcnns.scores.rules import Rule
+from htcnns.scores.voxels import Voxels
 from htcnns.volume import Spacing
 
 _MATCHED_FROM = 1e-6  # matching_threshold in the organisers' configuration
@@ -38,10 +39,11 @@ class Instance:
 def instance_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
     """Instance-wise and whole-mask scores of every region of a case, under a rule of 2026."""
     spacing_mm = pair.spacing_mm if rule.turns_spacing else pair.spacing_mm[::-1]
-    predictions, truths = masks_of(_turned(pair.prediction), rule.tissues), masks_of(_turned(pair.truth), rule.tissues)
+    label_maps = _turned(pair.prediction), _turned(pair.truth)
     scores = {}
-    for region in rule.regions:
-        prediction, truth = plain_lesions(predictions[region]), plain_lesions(truths[region])
+    for tissue in rule.tissues:
+        region = tissue.name
+        prediction, truth = (plain_lesions(tissue_voxels(label_map, tissue)) for label_map in label_maps)
         instances = matched_instances(prediction, truth, spacing_mm)
         n_lesions = prediction.n_lesions, truth.n_lesions
         scores[region] = {
@@ -65,7 +67,7 @@ def matched_instances(prediction: Lesions, truth: Lesions, spacing_mm: Spacing) 
     if prediction.n_lesions == 0 or truth.n_lesions == 0:
         return [Instance(n_voxels) for _, n_voxels in sizes]
     pairs = _matched_pairs(prediction, truth)
-    borders = [border_of(lesions.mask(), labels=lesions.labels()) for lesions in (prediction, truth)]
+    borders = [border_of(lesions.voxels) for lesions in (prediction, truth)]
     return [
         _instance(n_voxels, pairs[lesion], borders, lesion, spacing_mm) if lesion in pairs else Instance(n_voxels)
         for lesion, n_voxels in sizes
@@ -91,15 +93,15 @@ def large_lesion_scores(
     return {**scores, **spreads, **_detection("large", large, n_fp), **_detection("small", small, n_fp)}
 
 
-def _turned(label_map: np.ndarray) -> np.ndarray:
+def _turned(label_map: Voxels) -> Voxels:
     """(K, J, I), the order in which the organisers' reader, SimpleITK, gives an array and so numbers its lesions."""
-    return np.ascontiguousarray(label_map.T)
+    return Voxels.of(np.ascontiguousarray(label_map.paint().T))
 
 
 def _matched_pairs(prediction: Lesions, truth: Lesions) -> dict[int, tuple[int, float]]:
     """Predicted lesion and Dice for every matched lesion of the truth."""
-    true = truth.reach.reshape(-1)[prediction.voxels]
-    common = pair_counts(true, prediction.numbers, truth.n_lesions, prediction.n_lesions)
+    true = truth.reach.reshape(-1)[prediction.voxels.index]
+    common = pair_counts(true, prediction.voxels.numbers, truth.n_lesions, prediction.n_lesions)
     dices = 2 * common / np.add.outer(truth.sizes, prediction.sizes)
     costs = np.where((common > 0) & (dices >= _MATCHED_FROM), 1.0 - dices, 1.0 + 1e-6)
     rows, columns = linear_sum_assignment(costs)
@@ -159,14 +161,16 @@ def _mean_scores(instances: list[Instance], n_lesions: tuple[int, int], voxel_mm
 
 def _whole_scores(prediction: Lesions, truth: Lesions, spacing_mm: Spacing, rule: Rule) -> dict[str, float]:
     """Dice, HD95 and NSD of the whole region; inf mm when a mask is empty or, by the quirk, when nothing is common."""
-    masks = prediction.mask(), truth.mask()
-    n_common, n_prediction, n_truth = (int(np.count_nonzero(m)) for m in (masks[0] & masks[1], *masks))
+    n_prediction, n_truth = prediction.voxels.index.size, truth.voxels.index.size
+    n_common = int(np.count_nonzero(truth.reach.reshape(-1)[prediction.voxels.index]))
     n_lesions = prediction.n_lesions, truth.n_lesions
     if 0 in n_lesions or (rule.whole_in_voxels and n_common == 0):
         names = {"dice": "lesion_dice", "hd95_mm": "lesion_hd95_mm", "nsd": "lesion_nsd"}
         values = {name: _nothing_found(like, n_lesions) for name, like in names.items()}
     else:
-        hd95_mm, nsd = _border_scores(border_of(masks[0]), border_of(masks[1]), spacing_mm, _WHOLE_TOLERANCE)
+        hd95_mm, nsd = _border_scores(
+            border_of(prediction.voxels), border_of(truth.voxels), spacing_mm, _WHOLE_TOLERANCE
+        )
         values = {"dice": dice_of_counts(n_common, n_prediction, n_truth), "hd95_mm": hd95_mm, "nsd": nsd}
     return {**values, "n_prediction_voxels": float(n_prediction), "n_truth_voxels": float(n_truth)}
 

@@ -5,49 +5,36 @@ Source: rachitsaluja/BraTS-2023-Metrics at 43c9052 and BraTS-2024-Metrics at 9e8
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import cc3d
 import numpy as np
 
+from htcnns.scores.voxels import Voxels
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Lesions:
     """The lesions of one mask, numbered from 1.
 
     Attributes:
-        voxels: (N,) flat indices of the mask's voxels, sorted.
-        numbers: (N,) the lesion of each voxel.
+        voxels: of the mask, with the number of the lesion that each belongs to.
         reach: (I, J, K) the same numbers over each lesion and all that its dilation covers, 0 elsewhere.
         n_lesions: the largest number; numbers without a voxel may occur below it.
     """
 
-    voxels: np.ndarray
-    numbers: np.ndarray
+    voxels: Voxels
     reach: np.ndarray
     n_lesions: int
 
     @property
     def sizes(self) -> np.ndarray:
         """(n_lesions,) voxels of each lesion; 0 where a number is unused."""
-        return np.bincount(self.numbers, minlength=self.n_lesions + 1)[1:]
-
-    def mask(self) -> np.ndarray:
-        """(I, J, K) bool, all lesions together."""
-        return self._painted(np.ones(1, bool))
-
-    def labels(self) -> np.ndarray:
-        """(I, J, K) the lesions' numbers, 0 elsewhere."""
-        return self._painted(self.numbers)
-
-    def _painted(self, values: np.ndarray) -> np.ndarray:
-        volume = np.zeros(self.reach.shape, values.dtype)
-        volume.reshape(-1)[self.voxels] = values
-        return volume
+        return np.bincount(self.voxels.numbers, minlength=self.n_lesions + 1)[1:]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matches:
     """Which predicted lesions answer which lesions of the truth; arrays count from lesion 1 at position 0.
 
@@ -73,22 +60,21 @@ class Matches:
         return 2.0 * int(self.n_common[lesion]) / (n_prediction + int(self.n_voxels_truth[lesion]))
 
 
-def plain_lesions(mask: np.ndarray) -> Lesions:
-    """The 26-connected components of an (I, J, K) bool mask; a lesion reaches no further than its voxels."""
-    return merged_lesions(mask, mask)
+def plain_lesions(voxels: Voxels) -> Lesions:
+    """The 26-connected components of a mask; a lesion reaches no further than its voxels."""
+    return merged_lesions(voxels, voxels.mask())
 
 
-def merged_lesions(mask: np.ndarray, dilated: np.ndarray) -> Lesions:
+def merged_lesions(voxels: Voxels, dilated: np.ndarray) -> Lesions:
     """Lesions of which parts near to each other count as one.
 
     Args:
-        mask: (I, J, K) bool, C-ordered.
-        dilated: the mask dilated; what one 26-connected component of it covers is one lesion. The reach of a lesion
-            is then that component itself: dilating its voxels alone gives the same.
+        voxels: of the mask.
+        dilated: (I, J, K) the mask dilated, bool; what one 26-connected component of it covers is one lesion. The
+            reach of a lesion is then that component itself: dilating its voxels alone gives the same.
     """
     reach, n_lesions = components(dilated)
-    voxels = np.flatnonzero(mask)
-    return Lesions(voxels, reach.reshape(-1)[voxels], reach, n_lesions)
+    return Lesions(voxels.numbered(reach.reshape(-1)[voxels.index]), reach, n_lesions)
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -115,7 +101,7 @@ def joined_by_touch(lesions: Lesions, others: Iterable[Lesions]) -> Lesions:
         pairs = touching_pairs(lesions, other)
         if len(pairs) > 1:
             lesions = _renumbered(lesions, _partners(pairs, lesions.n_lesions))
-    used = np.unique(lesions.numbers)
+    used = np.unique(lesions.voxels.numbers)
     afresh = np.zeros(lesions.n_lesions + 1, np.int64)
     afresh[used] = np.arange(1, used.size + 1)
     return _renumbered(lesions, afresh)
@@ -126,23 +112,23 @@ def touching_pairs(one: Lesions, other: Lesions) -> np.ndarray:
 
     The outer voxels of both must be empty.
     """
-    _, n_j, n_k = one.reach.shape
-    labels = other.labels().reshape(-1)
+    _, n_j, n_k = one.voxels.shape
+    labels = other.voxels.paint().reshape(-1)
     pairs = [np.zeros((0, 2), np.int64)]
     for i, j, k in product((-1, 0, 1), repeat=3):
         if abs(i) + abs(j) + abs(k) <= 2:
-            found = labels[one.voxels + (i * n_j * n_k + j * n_k + k)]
+            found = labels[one.voxels.index + (i * n_j * n_k + j * n_k + k)]
             hit = found > 0
-            pairs.append(np.unique(np.stack([one.numbers[hit], found[hit]], axis=1).astype(np.int64), axis=0))
+            pairs.append(np.unique(np.stack([one.voxels.numbers[hit], found[hit]], axis=1).astype(np.int64), axis=0))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
 def match(prediction: Lesions, truth: Lesions) -> Matches:
     """Which predicted lesions lie within the reach of which lesions of the truth, and every count that scores need."""
-    reached = truth.reach.reshape(-1)[prediction.voxels].astype(np.int64)
-    inside = truth.mask().reshape(-1)[prediction.voxels]
+    reached = truth.reach.reshape(-1)[prediction.voxels.index]
+    inside = truth.voxels.mask().reshape(-1)[prediction.voxels.index]
     return Matches(
-        touches=pair_counts(reached, prediction.numbers, truth.n_lesions, prediction.n_lesions) > 0,
+        touches=pair_counts(reached, prediction.voxels.numbers, truth.n_lesions, prediction.n_lesions) > 0,
         n_voxels_truth=truth.sizes,
         n_voxels_prediction=prediction.sizes,
         n_common=np.bincount(reached[inside], minlength=truth.n_lesions + 1)[1:],
@@ -192,7 +178,5 @@ def _partners(pairs: np.ndarray, n_lesions: int) -> np.ndarray:
 def _renumbered(lesions: Lesions, new: np.ndarray) -> Lesions:
     """The lesions with number n called new[n]; those called 0 are gone."""
     new = new.astype(np.uint32)
-    numbers = new[lesions.numbers]
-    kept = numbers > 0
-    renumbered = replace(lesions, voxels=lesions.voxels[kept], numbers=numbers[kept])
-    return replace(renumbered, reach=new[lesions.reach], n_lesions=int(new.max(initial=0)))
+    voxels = lesions.voxels.numbered(new[lesions.voxels.numbers])
+    return Lesions(voxels, new[lesions.reach], int(new.max(initial=0)))

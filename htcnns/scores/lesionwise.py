@@ -21,9 +21,10 @@ from htcnns.scores.lesions import (
 )
 from htcnns.scores.metrics import border_nsd, border_of, dice_of_counts
 from htcnns.scores.nearest import Surface
-from htcnns.scores.pair import Pair, masks_of
+from htcnns.scores.pair import Pair, number_table, tissue_voxels
 from htcnns.scores.rules import Rule, Tissue
 from htcnns.scores.surfaces import surface_areas_mm2, surface_hd95_mm, surface_of
+from htcnns.scores.voxels import Voxels
 from htcnns.volume import Spacing
 
 _NSD_SHRINK = 2 / (2 + 1e-8)  # BraTS 2025 adds 1e-8 to a denominator that is always 2
@@ -45,7 +46,7 @@ def lesionwise_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
         per_voxel = 1 / pair.voxel_mm3 if rule.drops_by_volume else 1.0
         predictions = tissue_lesions(pair.prediction, rule.tissues, drop_per_ignored=per_voxel)
     else:
-        predictions = {name: plain_lesions(m) for name, m in masks_of(pair.prediction, rule.tissues).items()}
+        predictions = {t.name: plain_lesions(tissue_voxels(pair.prediction, t)) for t in rule.tissues}
     return {
         tissue.name: _region_scores(predictions[tissue.name], truths[tissue.name], pair, rule, tissue)
         for tissue in rule.tissues
@@ -54,18 +55,17 @@ def lesionwise_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
 
 
 def tissue_lesions(
-    label_map: np.ndarray, tissues: tuple[Tissue, ...], *, drop_per_ignored: float | None = None
+    label_map: Voxels, tissues: tuple[Tissue, ...], *, drop_per_ignored: float | None = None
 ) -> dict[str, Lesions]:
     """The lesions of every tissue, joined by dilation, then by the touch of other tissues.
 
     Args:
-        label_map: (I, J, K) uint8 in the rule's numbers.
+        label_map: the labelled voxels, in the rule's numbers.
         drop_per_ignored: voxels per unit of `Tissue.ignored`; smaller merged lesions are dropped before any is joined
             by touch. None to keep them all.
     """
-    masks = masks_of(label_map, tissues)
-    dilated = _dilated(masks, tissues)
-    lesions = {tissue.name: merged_lesions(masks[tissue.name], dilated[tissue.name]) for tissue in tissues}
+    dilated = _dilated(label_map, tissues)
+    lesions = {t.name: merged_lesions(tissue_voxels(label_map, t), dilated[t.name]) for t in tissues}
     if drop_per_ignored is not None:
         for tissue in tissues:
             lesions[tissue.name] = without_small(lesions[tissue.name], most_voxels=tissue.ignored * drop_per_ignored)
@@ -77,11 +77,10 @@ def tissue_lesions(
     return {**lesions, **joined}
 
 
-def _dilated(masks: dict[str, np.ndarray], tissues: tuple[Tissue, ...]) -> dict[str, np.ndarray]:
+def _dilated(label_map: Voxels, tissues: tuple[Tissue, ...]) -> dict[str, np.ndarray]:
     """Every mask dilated by its tissue's iterations: all masks as bits of one byte, so that one pass serves all."""
-    planes = np.zeros(next(iter(masks.values())).shape, np.uint8)
-    for bit, tissue in enumerate(tissues):
-        planes |= masks[tissue.name].view(np.uint8) << np.uint8(bit)
+    bits = np.packbits([number_table(tissue) for tissue in tissues], axis=0, bitorder="little")[0]
+    planes = label_map.numbered(bits[label_map.numbers]).paint()
     dilated, done = {}, 0
     for iterations in sorted({tissue.dilation for tissue in tissues}):
         planes = dilate(planes, iterations=iterations - done)
@@ -147,10 +146,9 @@ def _missed(truth: _Side, penalty_mm: float) -> dict[str, float]:
 
 
 def _side(lesions: Lesions, spacing_mm: Spacing, rule: Rule) -> _Side:
-    mask, labels = lesions.mask(), lesions.labels()
-    surfaces = {"elements": surface_of(mask, surface_areas_mm2(spacing_mm), labels=labels)}
+    surfaces = {"elements": surface_of(lesions.voxels, surface_areas_mm2(spacing_mm))}
     if rule.has_nsd:
-        surfaces["border"] = border_of(mask, labels=labels)
+        surfaces["border"] = border_of(lesions.voxels)
     return _Side(lesions, surfaces)
 
 
@@ -190,10 +188,10 @@ def _counts_of_masks(matches: Matches) -> _Counts:
 
 def _counts_of_label_images(prediction: Lesions, truth: Lesions) -> _Counts:
     """QUIRK: the numbers of the lesions are summed as if they were ones, and only the first lesion is compared."""
-    first_predicted, first_true = (lesions.voxels[lesions.numbers == 1] for lesions in (prediction, truth))
+    first_predicted, first_true = (s.voxels.index[s.voxels.numbers == 1] for s in (prediction, truth))
     return _Counts(
-        int(prediction.numbers.sum(dtype=np.int64)),
-        int(truth.numbers.sum(dtype=np.int64)),
+        int(prediction.voxels.numbers.sum(dtype=np.int64)),
+        int(truth.voxels.numbers.sum(dtype=np.int64)),
         first_predicted.size,
         first_true.size,
         np.intersect1d(first_predicted, first_true, assume_unique=True).size,
@@ -202,10 +200,10 @@ def _counts_of_label_images(prediction: Lesions, truth: Lesions) -> _Counts:
 
 def _label_image_hd95(sides: tuple[_Side, _Side], spacing_mm: Spacing, penalty_mm: float) -> dict[str, float]:
     """QUIRK: HD95 of the numbered lesions, as if their numbers were a mask; nothing when there are no lesions."""
-    if not any(side.lesions.voxels.size for side in sides):
+    if not any(side.lesions.voxels.index.size for side in sides):
         return {}
     areas = surface_areas_mm2(spacing_mm)
-    one, other = (surface_of(side.lesions.labels().astype(np.uint8), areas) for side in sides)
+    one, other = (surface_of(side.lesions.voxels, areas, multiplied=True) for side in sides)
     distance_mm = surface_hd95_mm(one, other, spacing_mm)
     return {"hd95_mm": penalty_mm if np.isinf(distance_mm) else distance_mm}
 

@@ -10,9 +10,9 @@ from functools import reduce
 
 import numpy as np
 
-from htcnns.scores.nearest import FRAME, Surface, all_but_background, distances_mm, share_within
-from htcnns.scores.pair import framed
+from htcnns.scores.nearest import FRAME, Surface, distances_mm, share_within
 from htcnns.scores.surfaces import hd95_mm
+from htcnns.scores.voxels import Voxels, framed
 from htcnns.volume import Spacing, bounding_box
 
 Score = Callable[[np.ndarray, np.ndarray, Spacing], float]
@@ -82,7 +82,7 @@ def nsd(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *, toler
     box = bounding_box(prediction | truth)
     if box is None:
         return 1.0
-    one, other = (border_of(framed(mask[box], FRAME)) for mask in (prediction, truth))
+    one, other = (border_of(Voxels.of(framed(mask[box], FRAME))) for mask in (prediction, truth))
     return border_nsd(one, other, spacing_mm, tolerance_mm=tolerance_mm)
 
 
@@ -100,25 +100,21 @@ def border_distances_mm(
     """From every border voxel of one mask to the other's border, for both masks, neither empty; float64 mm."""
     box = bounding_box(prediction | truth)
     assert box is not None
-    one, other = (border_of(framed(mask[box], FRAME)) for mask in (prediction, truth))
+    one, other = (border_of(Voxels.of(framed(mask[box], FRAME))) for mask in (prediction, truth))
     return distances_mm(one, other, spacing_mm), distances_mm(other, one, spacing_mm)
 
 
-def border_of(mask: np.ndarray, *, labels: np.ndarray | None = None) -> Surface:
-    """The voxels of a mask that have one of their six neighbours outside it; what lies beyond the array is outside.
+def border_of(voxels: Voxels) -> Surface:
+    """The voxels that have one of their six neighbours outside the mask; what lies beyond the volume is outside.
 
     Args:
-        mask: (I, J, K) bool in a frame of at least FRAME zeros.
-        labels: (I, J, K) lesion number of every voxel of the mask; None when one number is enough.
+        voxels: in a frame of at least FRAME zeros.
     """
-    _, n_j, n_k = mask.shape
-    flat = mask.reshape(-1)
-    index = np.flatnonzero(flat)
-    inside = reduce(np.logical_and, (flat[index + step] for size in (1, n_k, n_j * n_k) for step in (size, -size)))
-    index = index[~inside]
-    lattice = np.zeros(mask.shape, np.uint8 if labels is None else labels.dtype)
-    lattice.reshape(-1)[index] = 1 if labels is None else labels.reshape(-1)[index]
-    return Surface(lattice, index, np.ones(index.size), wanted=all_but_background(lattice, index))
+    _, n_j, n_k = voxels.shape
+    flat = voxels.mask().reshape(-1)
+    steps = (size * way for size in (1, n_k, n_j * n_k) for way in (1, -1))
+    border = voxels.where(~reduce(np.logical_and, (flat[voxels.index + step] for step in steps)))
+    return Surface.on(border.paint(), border.index, np.ones(border.index.size))
 
 
 def _nsd_half_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:

@@ -20,7 +20,7 @@ FRAME = _REACH + 1
 _TIE = 1e-9  # share of the weight within which a sum in another order could cross the wanted share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Surface:
     """Points on a lattice, each with a weight and the label of the lesion it belongs to.
 
@@ -38,17 +38,18 @@ class Surface:
     weight: np.ndarray
     wanted: np.ndarray
 
+    @classmethod
+    def on(cls, lattice: np.ndarray, index: np.ndarray, weight: np.ndarray) -> "Surface":
+        """A surface of which all labels count."""
+        wanted = np.arange(int(lattice.reshape(-1)[index].max(initial=0)) + 1) > 0
+        return cls(lattice, index, weight, wanted)
+
     def only(self, labels: np.ndarray) -> "Surface":
         """The part of the surface that belongs to these labels; the lattice is shared."""
         wanted = np.zeros_like(self.wanted)
         wanted[labels] = True
         keep = wanted[self.lattice.reshape(-1)[self.index]]
         return Surface(self.lattice, self.index[keep], self.weight[keep], wanted)
-
-
-def all_but_background(lattice: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """`wanted` of a surface that consists of all its labels."""
-    return np.arange(int(lattice.reshape(-1)[index].max(initial=0)) + 1) > 0
 
 
 def quantile_distance_mm(start: Surface, target: Surface, spacing_mm: Spacing, *, share: float) -> float:

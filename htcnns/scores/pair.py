@@ -1,30 +1,27 @@
-"""The two label maps of a case, cropped to what is not background in either, in a frame of zeros.
-
-The frame lets every step look a few voxels around, by moving flat indices, without asking where the array ends.
-"""
+"""The two label maps of a case, cropped to what is not background in either, in a frame of zeros."""
 
 import math
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
 from htcnns.scores.rules import Tissue
+from htcnns.scores.voxels import Voxels, framed
 from htcnns.volume import Spacing, bounding_box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A prediction and a truth on one grid, cropped alike, with a frame of zeros.
 
     Attributes:
-        prediction, truth: (I, J, K) uint8, C-ordered; the outer voxels on every side are 0, as many as was asked for.
+        prediction, truth: the labelled voxels.
         shape: of the whole volume.
         spacing_mm: voxel size along I, J, K, as float32 holds it.
     """
 
-    prediction: np.ndarray
-    truth: np.ndarray
+    prediction: Voxels
+    truth: Voxels
     shape: tuple[int, ...]
     spacing_mm: Spacing
 
@@ -54,19 +51,18 @@ def crop_pair(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *,
     """
     box = bounding_box((prediction | truth) != 0) or (slice(0, 1),) * 3
     i, j, k = np.asarray(spacing_mm, np.float32).astype(float)
-    return Pair(
-        framed(prediction[box], frame), framed(truth[box], frame), prediction.shape, (float(i), float(j), float(k))
-    )
+    one, other = (Voxels.of(framed(label_map[box], frame)) for label_map in (prediction, truth))
+    return Pair(one, other, prediction.shape, (float(i), float(j), float(k)))
 
 
-def framed(array: np.ndarray, frame: int) -> np.ndarray:
-    """A C-ordered copy of (I, J, K) with that many zeros around it on every side."""
-    wider = np.zeros(tuple(n + 2 * frame for n in array.shape), array.dtype)
-    wider[(slice(frame, -frame),) * 3] = array
-    return wider
+def tissue_voxels(label_map: Voxels, tissue: Tissue) -> Voxels:
+    """The voxels of one tissue, all with the number 1."""
+    voxels = label_map.where(number_table(tissue)[label_map.numbers])
+    return voxels.numbered(np.ones(voxels.index.size, np.uint8))
 
 
-def masks_of(label_map: np.ndarray, tissues: tuple[Tissue, ...]) -> dict[str, np.ndarray]:
-    """The (I, J, K) bool mask of each tissue in a uint8 label map, by name."""
-    single = {number: label_map == number for tissue in tissues for number in tissue.numbers}
-    return {tissue.name: reduce(np.logical_or, (single[n] for n in tissue.numbers)) for tissue in tissues}
+def number_table(tissue: Tissue) -> np.ndarray:
+    """(256,) bool, whether a file number belongs to the tissue."""
+    table = np.zeros(256, bool)
+    table[list(tissue.numbers)] = True
+    return table

@@ -5,13 +5,14 @@ is its neighbour code, 0 to 255; the marching-cubes triangles of that code give 
 Source: https://github.com/google-deepmind/surface-distance, whose tables our own construction equals in all 256 codes.
 """
 
+import math
 from functools import lru_cache
 from itertools import permutations, product
 
 import numpy as np
 
-from htcnns.scores.nearest import FRAME, Surface, all_but_background, quantile_distance_mm
-from htcnns.scores.pair import framed
+from htcnns.scores.nearest import FRAME, Surface, quantile_distance_mm
+from htcnns.scores.voxels import Voxels, framed
 from htcnns.volume import Spacing, bounding_box
 
 SHARE = 0.95
@@ -34,7 +35,7 @@ def hd95_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> f
     if box is None:
         return 0.0
     areas = surface_areas_mm2(spacing_mm)
-    one, other = (surface_of(framed(mask[box], FRAME), areas) for mask in (prediction, truth))
+    one, other = (surface_of(Voxels.of(framed(mask[box], FRAME)), areas) for mask in (prediction, truth))
     return surface_hd95_mm(one, other, spacing_mm)
 
 
@@ -46,39 +47,44 @@ def surface_hd95_mm(one: Surface, other: Surface, spacing_mm: Spacing) -> float:
     )
 
 
-def surface_of(mask: np.ndarray, areas_mm2: np.ndarray, *, labels: np.ndarray | None = None) -> Surface:
-    """The surface elements of a mask.
+def surface_of(voxels: Voxels, areas_mm2: np.ndarray, *, multiplied: bool = False) -> Surface:
+    """The surface elements of numbered lesions, no two of which may share a corner.
 
     Args:
-        mask: (I, J, K) bool in a frame of at least FRAME zeros. A uint8 label image is taken as DeepMind's code takes
-            one: its numbers multiply the neighbour codes and overflow at 256, so that the inside of every lesion but
-            the first becomes surface.
+        voxels: in a frame of at least FRAME zeros.
         areas_mm2: (256,) from `surface_areas_mm2`.
-        labels: (I, J, K) lesion number of every voxel of the mask; None when one number is enough.
+        multiplied: take the numbers as DeepMind's code takes a label image for a mask: they multiply the neighbour
+            codes and overflow at 256, so that the inside of every lesion but the first becomes surface.
     """
-    codes = neighbour_codes(mask)
-    index = np.flatnonzero((codes + np.uint8(1)) > 1)  # neither 0 nor 255: the sum overflows to 0 and 1
-    weight = areas_mm2[codes.reshape(-1)[index]]
-    lattice = np.zeros(codes.shape, np.uint8 if labels is None else labels.dtype)
-    lattice.reshape(-1)[index] = 1 if labels is None else _labels_at(labels, index)
-    return Surface(lattice, index, weight, wanted=all_but_background(lattice, index))
+    index, codes, labels = neighbour_codes(voxels)
+    if multiplied:
+        codes = (codes * labels).astype(np.uint8)
+    mixed = (codes > 0) & (codes < 255)
+    lattice = np.zeros(voxels.shape, np.uint32)
+    lattice.reshape(-1)[index[mixed]] = labels[mixed]
+    return Surface.on(lattice, index[mixed], areas_mm2[codes[mixed]])
 
 
-def neighbour_codes(mask: np.ndarray) -> np.ndarray:
-    """The neighbour code of every corner between voxels.
-
-    Args:
-        mask: (I, J, K) bool, or uint8 as `surface_of` says; its outer voxels are 0.
+def neighbour_codes(voxels: Voxels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The corners that the voxels have, each once, with their neighbour codes and the lesions they belong to.
 
     Returns:
-        (I, J, K) uint8; element (i, j, k) is the corner that joins the voxels i-1 and i, j-1 and j, k-1 and k. Voxel
-        (i, j, k) counts 1, and each step back multiplies: 16 along I, 4 along J, 2 along K.
+        index: (N,) flat; element (i, j, k) is the corner that joins the voxels i-1 and i, j-1 and j, k-1 and k.
+        codes: (N,) uint8, 1 to 255. Voxel (i, j, k) counts 1, and each step back multiplies: 16 along I, 4 along J,
+            2 along K.
+        labels: (N,) uint32.
     """
-    _, n_j, n_k = mask.shape
-    codes = mask.astype(np.uint8).reshape(-1)
-    for step, bits in ((1, 1), (n_k, 2), (n_j * n_k, 4)):
-        codes[step:] += codes[:-step] << np.uint8(bits)
-    return codes.reshape(mask.shape)
+    _, n_j, n_k = voxels.shape
+    corners = np.zeros(math.prod(voxels.shape), np.uint32)  # the code in the low byte, the lesion above it
+    label = voxels.numbers.astype(np.uint32) << np.uint32(8)
+    seen = []
+    for i, j, k in product((0, 1), repeat=3):
+        index = voxels.index + (i * n_j * n_k + j * n_k + k)
+        before = corners[index]
+        seen.append(index[before == 0])
+        corners[index] = before | label | np.uint32(1 << (4 * i + 2 * j + k))
+    index = np.concatenate(seen)
+    return index, corners[index].astype(np.uint8), corners[index] >> np.uint32(8)
 
 
 @lru_cache(maxsize=64)
@@ -111,15 +117,6 @@ _CLASSES: dict[int, tuple[tuple[float, float, float], ...]] = {
     0b00111100: ((1 / 4, 1 / 4, 0),) * 4,  # two edges across the cube
     0b01101001: (_CORNER,) * 4,  # four corners that do not touch
 }
-
-
-def _labels_at(labels: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """The lesion number at each corner: the largest of its eight voxels, of which all lesions but one are 0."""
-    _, n_j, n_k = labels.shape
-    flat, found = labels.reshape(-1), np.zeros(index.size, labels.dtype)
-    for i, j, k in product((0, 1), repeat=3):
-        np.maximum(found, flat[index - (i * n_j * n_k + j * n_k + k)], out=found)
-    return found
 
 
 @lru_cache(maxsize=1)
