@@ -10,7 +10,7 @@ from enum import Enum, IntEnum, StrEnum
 
 import numpy as np
 
-from htcnns.errors import InputError, SettingsError
+from htcnns.errors import InputError, require_known
 
 
 class Sequence(StrEnum):
@@ -50,14 +50,18 @@ class Label(IntEnum):
 
 
 class Region(Enum):
-    """The overlapping unions of labels that networks give and challenges score; the value is its labels."""
+    """The overlapping unions of labels that networks give and challenges score; the value is its labels.
 
-    WT = (Label.NCR, Label.ED, Label.ET)
-    TC = (Label.NCR, Label.ET)
+    A cyst is part of the tumour core (paediatric set, 2024 on), a resection cavity is part of nothing.
+    """
+
+    WT = (Label.NCR, Label.ED, Label.ET, Label.CC)
+    TC = (Label.NCR, Label.ET, Label.CC)
     ET = (Label.ET,)
 
 
 REGIONS = tuple(Region)
+COMPOSED = (Label.NCR, Label.ED, Label.ET)  # the labels that `compose` can write
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class LabelSet:
     @property
     def not_given(self) -> tuple[Label, ...]:
         """Labels of this set that no member can give (resection cavity, cyst)."""
-        return tuple(label for label in self.numbers if label not in Region.WT.value)
+        return tuple(label for label in self.numbers if label not in COMPOSED)
 
 
 LABEL_SETS = {
@@ -89,7 +93,7 @@ LABEL_SETS = {
     )
 }
 
-_OLD_NAMES = re.compile(r"^(brats1[789]|brats20(?!\d)|brats20_|brats2021)", re.IGNORECASE)
+_OLD_NAMES = re.compile(r"brats(1[789]|20(?!\d)|2021)", re.IGNORECASE)
 
 
 def label_set(name: str) -> LabelSet:
@@ -98,10 +102,7 @@ def label_set(name: str) -> LabelSet:
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
     """
-    if name not in LABEL_SETS:
-        raise SettingsError(
-            f"--labels: unknown label set {name!r}; known are {', '.join(LABEL_SETS)}. Choose one of them."
-        )
+    require_known(name, LABEL_SETS, what="label set", where="--labels")
     return LABEL_SETS[name]
 
 

@@ -9,12 +9,13 @@ Spacing = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels and where they lie.
+    """Voxels and where they lie; equal only to itself, as arrays have no one truth.
 
     Attributes:
-        array: (I, J, K); float32 intensities, bool masks or uint8 label maps.
+        array: (I, J, K), or (4, I, J, K) for the sequences of a case; float32 intensities, bool masks or uint8
+            label maps.
         affine: (4, 4) float64, voxel index to world mm, RAS+.
     """
 

@@ -1,0 +1,297 @@
+"""Finding cases: on empty files in a temporary folder, and on the real ones."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError
+from htcnns.files.cases import Case, case_rows, find_cases, search
+from htcnns.labels import SEQUENCES, Sequence
+
+T1N, T1C, T2W, T2F = Sequence
+
+NEW = tuple(f"BraTS-GLI-00001-000-{word}.nii.gz" for word in ("t1n", "t1c", "t2w", "t2f"))
+OLD = tuple(f"BraTS2021_00495_{word}.nii.gz" for word in ("t1", "t1ce", "t2", "flair"))
+FREE = ("a_T1.nii.gz", "a.t1-gd.nii", "a_t2.nii.gz", "a_T2-FLAIR.nii.gz")
+NNUNET = tuple(f"glioma_7_000{n}.nii.gz" for n in range(4))
+
+
+def _touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def _names(case: Case) -> tuple[str, ...]:
+    return tuple(case.files[sequence].name for sequence in SEQUENCES)
+
+
+@pytest.mark.parametrize(
+    ("folder", "files", "case", "naming", "flat"),
+    [
+        ("BraTS-GLI-00001-000", NEW, "BraTS-GLI-00001-000", "BraTS 2023+", False),
+        (".", NEW, "BraTS-GLI-00001-000", "BraTS 2023+", True),
+        ("BraTS2021_00495", OLD, "BraTS2021_00495", "BraTS 2021-22", False),
+        (".", OLD, "BraTS2021_00495", "BraTS 2021-22", True),
+        ("deep/down/P7", FREE, "P7", "free", False),
+    ],
+    ids=["2023 nested", "2023 flat", "2021 nested", "2021 flat", "free"],
+)
+def test_four_files_are_one_case(
+    tmp_path: Path, folder: str, files: tuple[str, ...], case: str, naming: str, flat: bool
+) -> None:
+    _touch(tmp_path / folder, *files)
+    (found,) = find_cases(tmp_path)
+    assert (found.name, found.naming, found.flat, found.folder) == (case, naming, flat, tmp_path / folder)
+    assert _names(found) == files
+    assert found.missing == ()
+    assert found.what_is_missing() == ""
+
+
+def test_the_folder_given_may_be_one_case_itself(tmp_path: Path) -> None:
+    (found,) = find_cases(_touch(tmp_path / "P7", *FREE))
+    assert (found.name, found.flat) == ("P7", False)
+
+
+def test_the_present_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(_touch(tmp_path / "P7", *FREE))
+    assert [case.name for case in find_cases(Path("."))] == ["P7"]
+
+
+def test_cases_of_several_namings_are_sorted_by_name(tmp_path: Path) -> None:
+    _touch(tmp_path / "flat", *OLD, *NEW)
+    _touch(tmp_path / "P7", *FREE)
+    assert [(case.name, case.naming) for case in find_cases(tmp_path)] == [
+        ("BraTS-GLI-00001-000", "BraTS 2023+"),
+        ("BraTS2021_00495", "BraTS 2021-22"),
+        ("P7", "free"),
+    ]
+
+
+def test_words_for_sequences_may_be_of_any_case(tmp_path: Path) -> None:
+    _touch(tmp_path, *(name.replace("-t", "-T") for name in NEW))
+    assert find_cases(tmp_path)[0].missing == ()
+
+
+def test_a_truth_is_never_input_but_known(tmp_path: Path) -> None:
+    _touch(tmp_path, *NEW, "BraTS-GLI-00001-000-seg.nii.gz")
+    (found,) = find_cases(tmp_path)
+    assert _names(found) == NEW
+    assert found.truth == tmp_path / "BraTS-GLI-00001-000-seg.nii.gz"
+
+
+@pytest.mark.parametrize("name", ["a_t1_seg.nii.gz", "flair_mask.nii.gz", "a_t2_label.nii"])
+def test_masks_in_a_free_folder_are_neither_input_nor_left_over(tmp_path: Path, name: str) -> None:
+    result = search(_touch(tmp_path / "P7", *FREE, name))
+    assert _names(result.cases[0]) == FREE
+    assert result.leftovers == ()
+
+
+def test_two_truths_are_none(tmp_path: Path) -> None:
+    _touch(tmp_path, *NEW, "BraTS-GLI-00001-000-seg.nii.gz", "BraTS-GLI-00001-000-seg.nii")
+    assert find_cases(tmp_path)[0].truth is None
+
+
+def test_a_folder_with_truths_alone_holds_no_case(tmp_path: Path) -> None:
+    _touch(tmp_path / "truths", "BraTS-GLI-00001-000-seg.nii.gz")
+    _touch(tmp_path / "scans", *NEW)
+    assert [case.folder.name for case in find_cases(tmp_path)] == ["scans"]
+
+
+def test_hidden_and_other_files_are_passed_by(tmp_path: Path) -> None:
+    _touch(tmp_path, *NEW, "._BraTS-GLI-00001-000-t1c.nii.gz", ".htcnns-1-x.nii.gz.part", "notes.txt")
+    _touch(tmp_path / ".cache", *OLD)
+    result = search(tmp_path)
+    assert len(result.cases) == 1
+    assert result.leftovers == ()
+
+
+def test_a_missing_sequence_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (found,) = find_cases(_touch(tmp_path, *NEW[:3]))
+    assert found.missing == (T2F,)
+    assert found.what_is_missing() == (
+        "BraTS-GLI-00001-000: t2f missing; found t1n, t1c, t2w. "
+        "Add BraTS-GLI-00001-000-t2f.nii.gz or leave the case out."
+    )
+
+
+def test_names_that_would_do_follow_the_naming(tmp_path: Path) -> None:
+    (found,) = find_cases(_touch(tmp_path, *OLD[:2]))
+    assert found.what_is_missing().endswith(
+        "Add BraTS2021_00495_t2.nii.gz and BraTS2021_00495_flair.nii.gz or leave the case out."
+    )
+
+
+@pytest.mark.parametrize(
+    ("near_miss", "advice"),
+    [
+        ("BraTS-GLI-00001-000_t1c.nii.gz", "BraTS-GLI-00001-000-t1c.nii.gz"),
+        ("BraTS-GLI-00001-000-T1CE.nii", "BraTS-GLI-00001-000-t1c.nii"),
+        ("brats_gli_00001_000_t1gd.NII.GZ", "BraTS-GLI-00001-000-t1c.nii.gz"),
+    ],
+)
+def test_a_near_miss_beside_a_case_is_to_be_renamed(tmp_path: Path, near_miss: str, advice: str) -> None:
+    result = search(_touch(tmp_path, NEW[0], *NEW[2:], near_miss))
+    (row,) = case_rows(result)
+    assert (row.case, row.naming, row.found, row.missing) == (
+        "BraTS-GLI-00001-000",
+        "BraTS 2023+",
+        (T1N, T2W, T2F),
+        (T1C,),
+    )
+    assert row.rename == (f"{near_miss} to {advice}",)
+    assert result.leftovers[0].reason == "named otherwise than the cases beside it"
+
+
+def test_another_cases_file_is_not_to_be_renamed(tmp_path: Path) -> None:
+    result = search(_touch(tmp_path, *NEW[:3], "BraTS-GLI-00002-000_t2f.nii.gz"))
+    assert case_rows(result)[0].rename == ()
+
+
+def test_a_name_with_two_sequences_is_left_over(tmp_path: Path) -> None:
+    result = search(_touch(tmp_path / "P7", *FREE, "t1_in_flair.nii.gz"))
+    assert [leftover.reason for leftover in result.leftovers] == ["several sequences in its name: t1n, t2f"]
+
+
+def test_links_that_run_in_a_circle_are_followed_once(tmp_path: Path) -> None:
+    folder = _touch(tmp_path / "P7", *FREE)
+    (folder / "again").symlink_to(tmp_path, target_is_directory=True)
+    (folder / "itself").symlink_to(folder / "itself")
+    assert [case.name for case in find_cases(tmp_path)] == ["P7"]
+
+
+def test_a_linked_case_is_found_under_its_links_name(tmp_path: Path) -> None:
+    store = _touch(tmp_path / "store" / "0f3a", *FREE)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "P7").symlink_to(store, target_is_directory=True)
+    assert [case.name for case in find_cases(tmp_path / "in")] == ["P7"]
+
+
+def test_what_is_no_regular_file_is_no_scan(tmp_path: Path) -> None:
+    _touch(tmp_path, *NEW[:3])
+    os.mkfifo(tmp_path / NEW[3])
+    assert find_cases(tmp_path)[0].missing == (T2F,)
+
+
+@pytest.mark.parametrize("place", ["imagesTr", "."], ids=["folder above", "same folder"])
+@pytest.mark.parametrize("key", ["channel_names", "modality"], ids=["version 2", "version 1"])
+def test_nnunet_channels_are_read_from_dataset_json(tmp_path: Path, place: str, key: str) -> None:
+    _touch(tmp_path / place, *NNUNET)
+    _touch(tmp_path / "labelsTr", "glioma_7.nii.gz", "la_0003.nii.gz")
+    order = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
+    (tmp_path / "dataset.json").write_text(json.dumps({key: order}))
+    result = search(tmp_path)
+    assert [(case.name, case.naming) for case in result.cases] == [("glioma_7", "nnU-Net")]
+    assert _names(result.cases[0]) == (NNUNET[1], NNUNET[2], NNUNET[3], NNUNET[0])
+    assert result.leftovers == ()
+
+
+def test_the_order_given_goes_before_dataset_json(tmp_path: Path) -> None:
+    _touch(tmp_path, *NNUNET[:3])
+    (tmp_path / "dataset.json").write_text("nonsense")
+    (found,) = find_cases(tmp_path, channels=(T2F, T2W, T1C, T1N))
+    assert found.files[T2F].name == NNUNET[0]
+    assert found.file_name(T1N) == "glioma_7_0003.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"channel_names": {"0": "T1", "1": "ADC"}}', "unknown channel ADC; found T1, ADC, expected"),
+        ('{"channel_names": {"0": "T1", "1": "T1w"}}', "two channels of one sequence"),
+        ('{"channel_names": {"0": "T1", "2": "T2"}}', "cannot be read as nnU-Net's dataset.json"),
+        ('{"labels": {}}', "cannot be read as nnU-Net's dataset.json"),
+        ("[1]", "cannot be read as nnU-Net's dataset.json"),
+        ("{", "cannot be read as nnU-Net's dataset.json"),
+    ],
+    ids=["unknown", "twice", "gap", "no channels", "no object", "no json"],
+)
+def test_a_strange_dataset_json_is_refused(tmp_path: Path, content: str, says: str) -> None:
+    _touch(tmp_path, *NNUNET)
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(InputError, match=says):
+        find_cases(tmp_path)
+
+
+def test_nnunet_names_without_an_order_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no dataset\.json says what 0000 is.*t1n,t1c,t2w,t2f"):
+        find_cases(_touch(tmp_path, *NNUNET))
+
+
+def test_a_channel_beyond_the_order_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"glioma_7_0002.*channel 2 has no name; the order given is t1n, t1c"):
+        find_cases(_touch(tmp_path, *NNUNET), channels=(T1N, T1C))
+
+
+@pytest.mark.parametrize(
+    ("files", "both"),
+    [
+        ((*NEW, "BraTS-GLI-00001-000-t1c.nii"), r"-t1c\.nii and BraTS-GLI-00001-000-t1c\.nii\.gz"),
+        ((*NEW, "BraTS-GLI-00001-000-T1C.nii.gz"), r"-T1C\.nii\.gz and BraTS-GLI-00001-000-t1c\.nii\.gz"),
+        ((*FREE, "b_t1ce.nii.gz"), r"a\.t1-gd\.nii and b_t1ce\.nii\.gz"),
+    ],
+    ids=["packed and plain", "upper and lower", "free"],
+)
+def test_two_files_for_one_sequence_are_refused_by_name(tmp_path: Path, files: tuple[str, ...], both: str) -> None:
+    with pytest.raises(InputError, match=f"two files for t1c of .*{both}"):
+        find_cases(_touch(tmp_path, *files))
+
+
+def test_two_cases_of_one_name_are_refused_with_both_folders(tmp_path: Path) -> None:
+    _touch(tmp_path / "a", *NEW)
+    _touch(tmp_path / "b", *NEW)
+    with pytest.raises(InputError, match=r"BraTS-GLI-00001-000: two cases of this name.*/a and .*/b"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "saw"),
+    [
+        ((), "the files seen are nothing"),
+        (("1.dcm", "2.dcm", "README"), "the files seen are 2 .dcm, 1 without ending"),
+        (("border1-pred.nii.gz",), "the files seen are 1 NIfTI .such as border1-pred.nii.gz: no sequence in its name"),
+    ],
+    ids=["empty", "dicom", "unknown names"],
+)
+def test_no_case_says_what_was_seen_and_what_would_do(tmp_path: Path, files: tuple[str, ...], saw: str) -> None:
+    with pytest.raises(InputError, match=f"no case found; {saw}.*BraTS-GLI-00001-000-t1c.nii.gz"):
+        find_cases(_touch(tmp_path, *files))
+
+
+def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    _touch(tmp_path, "scan.nii.gz")
+    with pytest.raises(InputError, match=r"scan\.nii\.gz: is a file; expected a folder"):
+        find_cases(tmp_path / "scan.nii.gz")
+    with pytest.raises(InputError, match="nowhere: does not exist; expected a folder"):
+        find_cases(tmp_path / "nowhere")
+
+
+def test_an_unreadable_folder_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("htcnns.files.cases.os.scandir", refuse)
+    with pytest.raises(InputError, match=r"cannot be looked into; Permission denied.*Give reading rights"):
+        find_cases(tmp_path)
+
+
+def test_the_labelled_cases_are_found_with_their_namings(data: Path) -> None:
+    cases = find_cases(data / "brats")
+    assert [case.naming for case in cases] == ["BraTS 2023+"] * 2 + ["BraTS 2021-22"] * 5 + ["BraTS 2017-20"] * 4
+    assert [case.name for case in cases] == sorted(folder.name for folder in (data / "brats").iterdir())
+    assert {case.missing for case in cases} == {()}
+    assert all(case.truth for case in cases)
+
+
+def test_candidate_masks_are_not_taken_for_scans(data: Path) -> None:
+    result = search(data / "unlabelled")
+    assert [(case.name, case.naming, case.missing) for case in result.cases] == [
+        ("BraTS-GLI-00001-000", "BraTS 2023+", ()),
+        ("BraTS-MET-00110-000", "BraTS 2023+", ()),
+        ("TCGA-DU-7294", "free", ()),
+        ("TCGA-FG-6692", "free", ()),
+    ]
+    assert {leftover.path.parent.name for leftover in result.leftovers} == {"candidates"}

@@ -1,0 +1,80 @@
+"""Files appear whole or not at all, and what a killed run left is swept."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import OutputError
+from htcnns.files.whole import sweep, write_whole
+
+
+def test_a_written_file_holds_the_content_and_nothing_lies_beside_it(tmp_path: Path) -> None:
+    write_whole(tmp_path / "x.bin", b"content")
+    assert (tmp_path / "x.bin").read_bytes() == b"content"
+    assert os.listdir(tmp_path) == ["x.bin"]
+
+
+def test_the_temporary_is_hidden_and_no_nifti_name(tmp_path: Path) -> None:
+    seen: list[str] = []
+    write_whole(tmp_path / "x.nii.gz", b"content", check=lambda path: seen.append(path.name))
+    assert seen == [f".htcnns-{os.getpid()}-x.nii.gz.part"]
+
+
+def test_a_failed_check_leaves_the_older_file(tmp_path: Path) -> None:
+    def refuse(_: Path) -> None:
+        raise ValueError("not as it should be")
+
+    write_whole(tmp_path / "x.bin", b"old")
+    with pytest.raises(ValueError, match="not as it should be"):
+        write_whole(tmp_path / "x.bin", b"new", check=refuse)
+    assert (tmp_path / "x.bin").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x.bin"]
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, r"No space left on device.*Free space there"),
+        (errno.EROFS, r"Read-only file system.*this user may write to"),
+        (errno.EACCES, r"Permission denied.*this user may write to"),
+    ],
+    ids=["full", "read-only", "no rights"],
+)
+def test_a_folder_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("htcnns.files.whole.os.fsync", fail)
+    with pytest.raises(OutputError, match=rf"{tmp_path}: cannot write x\.bin; {says}"):
+        write_whole(tmp_path / "x.bin", b"content")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_absent_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"nowhere: cannot write x\.bin; No such file.*Make the folder"):
+        write_whole(tmp_path / "nowhere" / "x.bin", b"content")
+
+
+def test_a_folder_in_the_files_place_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write x\.bin; Is a directory"):
+        write_whole(tmp_path / "x.bin", b"content")
+    assert os.listdir(tmp_path) == ["x.bin"]
+
+
+def test_sweep_takes_our_temporaries_and_nothing_else(tmp_path: Path) -> None:
+    left = [tmp_path / ".htcnns-1-a.nii.gz.part", tmp_path / ".htcnns-77-b.nii.gz.part"]
+    others = ["a.nii.gz", ".htcnns-x-a.part", ".htcnns-1-a.nii.gz", "htcnns-1-a.part", ".htcnns-.part"]
+    for name in [*others, *(path.name for path in left)]:
+        (tmp_path / name).touch()
+    (tmp_path / ".htcnns-1-folder.part").mkdir()
+    assert sweep(tmp_path) == tuple(left)
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, ".htcnns-1-folder.part"])
+
+
+def test_sweep_of_an_absent_folder_finds_nothing(tmp_path: Path) -> None:
+    assert sweep(tmp_path / "nowhere") == ()

@@ -1,0 +1,153 @@
+"""Spellings, label sets and regions, against the tables that the challenges publish."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from htcnns.errors import InputError, SettingsError
+from htcnns.labels import (
+    COMPOSED,
+    LABEL_SETS,
+    SEQUENCES,
+    SPELLINGS,
+    Label,
+    Region,
+    Sequence,
+    compose,
+    decode,
+    default_label_set,
+    encode,
+    label_set,
+    region_mask,
+)
+
+MASKS = arrays(bool, (3, 4, 2))
+
+
+def test_sequences_are_stacked_t1n_t1c_t2w_t2f() -> None:
+    assert SEQUENCES == ("t1n", "t1c", "t2w", "t2f")
+
+
+def test_every_sequence_has_its_own_name_among_the_spellings() -> None:
+    assert {SPELLINGS[sequence] for sequence in SEQUENCES} == set(Sequence)
+    assert SPELLINGS["t1ce"] is Sequence.T1C
+    assert SPELLINGS["flair"] is Sequence.T2F
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("Brats17_TCIA_105_1", "brats2021"),
+        ("Brats18_2013_2_1", "brats2021"),
+        ("BraTS19_CBICA_AAB_1", "brats2021"),
+        ("BraTS20_Training_001", "brats2021"),
+        ("BraTS2021_00495", "brats2021"),
+        ("brats2021_00495", "brats2021"),
+        ("BraTS2023_00495", "brats2023"),
+        ("BraTS-GLI-00001-000", "brats2023"),
+        ("BraTS-PED-00001-000", "brats2023"),
+        ("TCGA-DU-7294", "brats2023"),
+        ("my_Brats18_copy", "brats2023"),
+    ],
+)
+def test_the_cases_name_says_the_default_label_set(case: str, expected: str) -> None:
+    assert default_label_set(case).name == expected
+
+
+def test_an_unknown_label_set_lists_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"--labels: unknown label set 'brats2019'; known are brats2021, brats2023"):
+        label_set("brats2019")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("brats2021", [0, 1, 2, 4]),
+        ("brats2023", [0, 1, 2, 3]),
+        ("brats2024-gli", [0, 1, 2, 3]),
+        ("brats2024-met", [0, 1, 2, 3]),
+        ("brats2024-ped", [0, 2, 4, 1]),
+    ],
+)
+def test_background_core_oedema_and_enhancement_get_the_sets_numbers(name: str, numbers: list[int]) -> None:
+    ours = np.array([Label.BACKGROUND, Label.NCR, Label.ED, Label.ET], np.uint8)
+    np.testing.assert_array_equal(encode(ours, label_set(name)), numbers)
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+def test_decoding_undoes_encoding(name: str) -> None:
+    ours = np.array([[0, *label_set(name).numbers]], np.uint8)
+    encoded = encode(ours, label_set(name))
+    assert encoded.dtype == np.uint8
+    np.testing.assert_array_equal(decode(encoded, label_set(name), where="x"), ours)
+
+
+def test_an_empty_label_map_stays_empty() -> None:
+    empty = np.zeros((2, 2, 2), np.uint8)
+    assert not encode(empty, label_set("brats2021")).any()
+    assert not decode(empty, label_set("brats2021"), where="x").any()
+
+
+def test_a_label_without_a_number_is_our_mistake() -> None:
+    with pytest.raises(ValueError, match=r"labels \[4, 5\] have no number in brats2023"):
+        encode(np.array([0, 3, 5, 4], np.uint8), label_set("brats2023"))
+
+
+def test_a_number_without_a_label_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"seg\.nii: holds the numbers \[3, 9\]; brats2021 has \[0, 1, 2, 4\]"):
+        decode(np.array([0, 9, 4, 3], np.uint8), label_set("brats2021"), where="seg.nii")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("brats2021", ()), ("brats2023", ()), ("brats2024-gli", (Label.RC,)), ("brats2024-ped", (Label.CC,))],
+)
+def test_labels_that_no_member_gives_are_named(name: str, expected: tuple[Label, ...]) -> None:
+    assert label_set(name).not_given == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "numbers"),
+    [
+        ("brats2021", Region.WT, {1, 2, 4}),
+        ("brats2021", Region.TC, {1, 4}),
+        ("brats2021", Region.ET, {4}),
+        ("brats2023", Region.WT, {1, 2, 3}),
+        ("brats2023", Region.TC, {1, 3}),
+        ("brats2024-gli", Region.WT, {1, 2, 3}),
+        ("brats2024-gli", Region.TC, {1, 3}),
+        ("brats2024-ped", Region.WT, {1, 2, 3, 4}),
+        ("brats2024-ped", Region.TC, {1, 2, 3}),
+        ("brats2024-ped", Region.ET, {1}),
+    ],
+)
+def test_regions_are_the_unions_of_numbers_that_the_challenge_scores(
+    name: str, region: Region, numbers: set[int]
+) -> None:
+    every_number = np.array(sorted({0, *label_set(name).numbers.values()}), np.uint8)
+    mask = region_mask(decode(every_number, label_set(name), where="x"), region)
+    assert set(every_number[mask].tolist()) == numbers
+
+
+def test_masks_are_composed_with_the_later_over_the_earlier() -> None:
+    wt, tc, et = np.array([[0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 0, 1]], bool)
+    label_map = compose(wt, tc, et)
+    assert label_map.dtype == np.uint8
+    np.testing.assert_array_equal(label_map, [0, Label.ED, Label.NCR, Label.ET, Label.NCR, Label.ET])
+
+
+@given(wt=MASKS, tc=MASKS, et=MASKS)
+def test_the_regions_of_a_composed_label_map_nest(wt: np.ndarray, tc: np.ndarray, et: np.ndarray) -> None:
+    label_map = compose(wt, tc, et)
+    found_wt, found_tc, found_et = (region_mask(label_map, region) for region in Region)
+    np.testing.assert_array_equal(found_et, et)
+    np.testing.assert_array_equal(found_tc, tc | et)
+    np.testing.assert_array_equal(found_wt, wt | tc | et)
+    assert set(np.unique(label_map).tolist()) <= {0, *COMPOSED}
+
+
+@given(label_map=arrays(np.uint8, (3, 4, 2), elements=st.sampled_from([0, *COMPOSED])))
+def test_composing_the_regions_of_a_label_map_gives_it_back(label_map: np.ndarray) -> None:
+    np.testing.assert_array_equal(compose(*(region_mask(label_map, region) for region in Region)), label_map)

@@ -1,0 +1,117 @@
+"""Affines, orientations and boxes: solved by hand, then turned every way."""
+
+import itertools
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from htcnns.volume import (
+    Volume,
+    axis_order,
+    bounding_box,
+    grid_difference_mm,
+    spacing_mm,
+    turn,
+    turn_back,
+    uncrop,
+)
+
+ORDERS = list(itertools.permutations((0, 1, 2)))
+CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "SI")) for code in itertools.product(*axes)]
+TILT = np.array([[0.96, -0.28, 0, 0], [0.28, 0.96, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # 16 degrees about z
+
+
+DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+
+
+def _affine_of(code: str, *, spacing: tuple[float, float, float] = (1, 1, 1)) -> np.ndarray:
+    """An affine whose voxel axes run as the code says, such as LPS."""
+    columns = np.array([DIRECTIONS[letter] for letter in code]).T * spacing
+    return nib.affines.from_matvec(columns, [7, -8, 9])
+
+
+def test_spacing_is_the_length_of_the_affines_columns() -> None:
+    affine = np.array([[0, 0, -2.0, 9], [3.0, 0, 0, 9], [4.0, 1.5, 0, 9], [0, 0, 0, 1]])
+    assert spacing_mm(affine) == (5.0, 1.5, 2.0)
+    assert Volume(np.zeros((2, 2, 2)), affine).spacing_mm == (5.0, 1.5, 2.0)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_turning_the_axes_only_permutes_the_spacing(code: str) -> None:
+    assert sorted(spacing_mm(_affine_of(code, spacing=(1, 2, 3)))) == [1, 2, 3]
+
+
+def test_a_volume_equals_only_itself() -> None:
+    volume = Volume(np.zeros((2, 2, 2)), np.eye(4))
+    assert volume == volume
+    assert volume != Volume(volume.array, volume.affine)
+
+
+def test_grids_two_mm_apart_differ_by_two_mm() -> None:
+    moved = np.eye(4)
+    moved[1, 3] = 2
+    assert grid_difference_mm(np.eye(4), moved, (8, 9, 10)) == 2
+    assert grid_difference_mm(moved, np.eye(4), (8, 9, 10)) == 2
+    assert grid_difference_mm(moved, moved, (8, 9, 10)) == 0
+
+
+def test_a_wider_spacing_shows_at_the_far_corner() -> None:
+    assert grid_difference_mm(np.eye(4), np.diag([1, 1, 1.01, 1]), (8, 9, 101)) == pytest.approx(1.0)
+
+
+def test_lps_as_brats_stores_it_is_not_turned() -> None:
+    assert axis_order(np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])) == (
+        (0, 1, 2),
+        (False, False, False),
+    )
+
+
+@pytest.mark.parametrize("tilt", [np.eye(4), TILT, TILT.T], ids=["straight", "tilted", "tilted back"])
+@pytest.mark.parametrize("code", CODES)
+def test_every_orientation_is_turned_to_lps(code: str, tilt: np.ndarray) -> None:
+    affine = tilt @ _affine_of(code, spacing=(1, 2, 0.5))
+    assert "".join(nib.aff2axcodes(affine)) == code
+    array = np.arange(120).reshape(4, 5, 6)
+    to_lps = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt(code), nib.orientations.axcodes2ornt("LPS"))
+    np.testing.assert_array_equal(turn(array, *axis_order(affine)), nib.orientations.apply_orientation(array, to_lps))
+
+
+def test_all_four_sequences_are_turned_alike() -> None:
+    array = np.arange(480).reshape(4, 4, 5, 6)
+    turned = turn(array, *axis_order(_affine_of("SAR")))
+    np.testing.assert_array_equal(turned[2], turn(array[2], *axis_order(_affine_of("SAR"))))
+
+
+@given(order=st.sampled_from(ORDERS), flips=st.tuples(st.booleans(), st.booleans(), st.booleans()))
+def test_turning_back_undoes_turning(order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> None:
+    array = np.arange(240).reshape(2, 4, 5, 6)
+    turned = turn(array, order, flips)
+    assert turned.base is not None
+    np.testing.assert_array_equal(turn_back(turned, order, flips), array)
+
+
+def test_the_box_holds_every_true_and_no_more() -> None:
+    mask = np.zeros((8, 9, 10), bool)
+    mask[2, 3, 9] = mask[5, 3, 4] = True
+    assert bounding_box(mask) == (slice(2, 6), slice(3, 4), slice(4, 10))
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    assert bounding_box(np.zeros((3, 3, 3), bool)) is None
+
+
+@given(mask=arrays(bool, (3, 4, 5)))
+def test_uncropping_the_box_of_a_mask_gives_it_back(mask: np.ndarray) -> None:
+    box = bounding_box(mask) or (slice(0, 0), slice(0, 0), slice(0, 0))
+    np.testing.assert_array_equal(uncrop(mask[box], box, mask.shape), mask)
+
+
+def test_uncropping_keeps_leading_axes_and_type() -> None:
+    box = (slice(1, 3), slice(0, 2), slice(2, 3))
+    whole = uncrop(np.ones((3, 2, 2, 1), np.float32), box, (4, 4, 4))
+    assert (whole.shape, whole.dtype, whole.sum()) == ((3, 4, 4, 4), np.float32, 12)
+    assert whole[:, 1:3, 0:2, 2:3].all()
