@@ -45,11 +45,13 @@ def infer(arguments: list[str]) -> int:
 
     Flags come as --x=y or --x y; unknown ones are said and ignored.
     """
-    from htcnns.console import run_and_tell, tell_error  # after the caches are set
+    from htcnns.cli import print_any_name  # after the caches are set
+    from htcnns.console import run_and_tell, tell_error
     from htcnns.errors import HtcnnsError, SettingsError
     from htcnns.runs.batch import BatchSettings
     from htcnns.runs.folder import SHIPPED_WEIGHTS, Request
 
+    print_any_name()
     flags = parse_flags(arguments)
     try:
         for name in ("data_path", "output_path"):

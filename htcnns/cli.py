@@ -3,6 +3,7 @@
 torch takes a second to import, so what needs it is imported inside the commands, and `--help` stays quick.
 """
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,8 @@ import typer
 
 from htcnns.errors import HtcnnsError, SettingsError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-weights_app = typer.Typer(no_args_is_help=True, help="What the members are, and whether their files are whole.")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+weights_app = typer.Typer(help="What the members are, and whether their files are whole.")
 app.add_typer(weights_app, name="weights")
 
 InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.")]
@@ -26,6 +27,7 @@ Channels = Annotated[
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code; a user's mistake ends as one sentence on stderr."""
+    print_any_name()
     try:
         code = app(args=arguments, prog_name="htcnns", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -39,8 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have it
             raise
-        print(f"htcnns: {error.format_message()} See htcnns --help.", file=sys.stderr)
+        print(f"htcnns: {error.format_message().rstrip('.')}. See htcnns --help.", file=sys.stderr)
         return SettingsError.exit_code
+
+
+def print_any_name() -> None:
+    """Let a file name that the terminal cannot show be printed with escapes, instead of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
@@ -101,13 +110,15 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     """List the cases in IN, what each has and lacks, and what to rename; runs nothing."""
     from rich.console import Console  # only for the table
     from rich.table import Table
+    from rich.text import Text
 
     from htcnns.files.cases import case_rows, search
 
     found = search(input, channels=_channels(channels))
     table = Table("case", "naming", "found", "missing", "what to rename")
     for row in case_rows(found):
-        table.add_row(row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
+        cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
+        table.add_row(*map(Text, cells))  # a plain string would be read as markup
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     console.print(table)
     for leftover in found.leftovers:
@@ -200,4 +211,7 @@ def _channels(text: str) -> tuple | None:
     for name in names:
         if name not in SPELLINGS:
             raise SettingsError(f"--channels: unknown sequence {name!r}; known are {', '.join(SPELLINGS)}. Correct it.")
-    return tuple(SPELLINGS[name] for name in names) or None
+    sequences = tuple(SPELLINGS[name] for name in names)
+    if len(set(sequences)) < len(sequences):
+        raise SettingsError(f"--channels: found {', '.join(sequences)}; expected each sequence once. Correct it.")
+    return sequences or None

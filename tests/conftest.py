@@ -1,10 +1,37 @@
-"""What every test can ask for: the folder of real cases, and seeded random numbers."""
+"""What every test can ask for: real cases, random numbers, tiny members, synthetic cases, the command line."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from htcnns.cli import main
+from htcnns.files.naming import FREE_ENDINGS, NAMINGS
+from htcnns.files.nifti import write_case_file
+from htcnns.files.weights import Member, WeightsFile, save_weights, write_manifest
+from htcnns.image.phantom import Phantom, make_phantom
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import SEQUENCES
+from htcnns.networks import build_network
+
+# A seed decides on the random weights; these cut them so that a quarter of a phantom is WT, some of that TC, some ET.
+_TINY = {
+    "unet": ({"channels": (4, 8), "n_convs": (1, 1)}, (0.54, 0.48, 0.46)),
+    "transbts": (
+        {"channels": (4, 8), "blocks": (0, 1), "embedding": 8, "layers": 1, "heads": 2}
+        | {"hidden": 16, "edge": 32, "norm": "instance", "dropout": 0.0},
+        (0.66, 0.38, 0.64),
+    ),
+    "axial_unet": (
+        {"channels": (4, 8), "n_convs": (1, 1), "hidden": (8,), "heads": (2,), "edge": 32, "norm": "instance"},
+        (0.67, 0.61, 0.65),
+    ),
+}
+_ENDINGS = {naming.name: naming.endings for naming in NAMINGS} | {"free": FREE_ENDINGS}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,3 +55,87 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20241208)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with three members of random numbers, named as their networks, with windows of 32 voxels."""
+    folder = tmp_path_factory.mktemp("tiny") / "weights"
+    folder.mkdir()
+    write_manifest(folder, tuple(_tiny_member(folder, name) for name in _TINY))
+    return folder
+
+
+def _tiny_member(folder: Path, name: str) -> Member:
+    size, thresholds = _TINY[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = build_network(name, size)
+    path = folder / f"{name}.safetensors"
+    return Member(
+        name=name,
+        title=f"tiny {name}",
+        network=name,
+        size=size,
+        files=(WeightsFile(path, save_weights(path, network)),),
+        window=(32, 32, 32),
+        rules=PostprocessRules(
+            dict(zip(("WT", "TC", "ET"), thresholds, strict=True)), et_component_voxels=0, et_total_voxels=0
+        ),
+        trained_on={"cases": ["nothing"]},
+    )
+
+
+@cache
+def _phantom(shape: tuple[int, int, int], seed: int) -> Phantom:
+    return make_phantom(shape, seed=seed)
+
+
+@pytest.fixture(scope="session")
+def make_case() -> Callable[..., Path]:
+    """A function that writes a synthetic case and gives its folder.
+
+    Without more words the case lies in a folder of its own and its brain is one window of 32 voxels.
+    """
+
+    def make(
+        folder: Path,
+        name: str,
+        *,
+        naming: str = "BraTS 2023+",
+        shape: tuple[int, int, int] = (34, 34, 33),
+        seed: int = 1,
+        affine: np.ndarray | None = None,
+        flat: bool = False,
+    ) -> Path:
+        phantom = _phantom(shape, seed)
+        home = folder if flat else folder / name
+        home.mkdir(parents=True, exist_ok=True)
+        for sequence, array in zip(SEQUENCES, phantom.sequences, strict=True):
+            path = home / f"{name}{_ENDINGS[naming][sequence]}.nii.gz"
+            write_case_file(path, array.astype(np.int16), phantom.affine if affine is None else affine)
+        return home
+
+    return make
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command line ended with and printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def htcnns(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """A function that runs the command line in this process, on one argument each."""
+
+    def run(*arguments: object) -> Said:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Said(code, out, err)
+
+    return run

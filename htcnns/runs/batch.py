@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from htcnns.errors import HtcnnsError, InputError, OutputError, SettingsError, require_known
+from htcnns.errors import HtcnnsError, OutputError, SettingsError, require_known
 from htcnns.files.cases import Case
 from htcnns.files.nifti import write_empty_mask, write_label_map, write_map
 from htcnns.files.preview import write_preview
@@ -193,7 +193,7 @@ def _segment(ready: Ready, ensemble: Ensemble, settings: BatchSettings, watcher:
 
 
 def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSettings, began: float) -> Outcome:
-    """Write mask, probabilities and preview; a failed outcome where the scan went away meanwhile."""
+    """Write mask, probabilities and preview; a failed outcome where that fails, unless it is the disk's fault."""
     case = ready.case
     numbers = settings.numbers_for(case)
     path = mask_path(case, output, settings)
@@ -208,7 +208,9 @@ def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSett
             write_preview(picture, shown, answer.grid_label_map, (1.0, 1.0, 1.0), title=case.name)
         allowed = frozenset(numbers.numbers.values())
         write_label_map(path, encode(answer.label_map, numbers), like=like, allowed=allowed)
-    except InputError as error:
+    except OutputError:
+        raise
+    except Exception as error:  # the case boundary again: this runs in the writer's thread
         return _fail(case, output, settings, error, time.perf_counter() - began)
     return Outcome(
         case=case.name,
@@ -228,8 +230,9 @@ def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSett
 def _fail(case: Case, output: Path, settings: BatchSettings, error: Exception, seconds: float) -> Outcome:
     """The outcome of a case that failed, with an empty mask where the settings want one."""
     sentence = str(error) if isinstance(error, HtcnnsError) else f"{type(error).__name__}: {error}"
-    if not sentence.startswith(case.name):
+    if not sentence.startswith(f"{case.name}:"):
         sentence = f"{case.name}: {sentence}"
+    sentence = " ".join(sentence.split())  # libraries' errors may have several lines
     trace = "".join(traceback.format_exception(error))
     if settings.on_failure == "skip":
         return Outcome(case.name, FAILED, error=sentence, trace=trace, seconds=seconds)

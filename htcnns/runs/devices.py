@@ -20,7 +20,7 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")
-    if kind != "cuda" or not (number or "0").isdigit() or name.endswith(":"):
+    if kind != "cuda" or not (number or "0").isdecimal() or name.endswith(":"):
         raise SettingsError(
             f"--device: unknown device {name!r}; known are auto, cpu, cuda, cuda:0 … Choose one of them."
         )

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from htcnns.errors import DeviceError, SettingsError
+from htcnns.errors import DeviceError, SettingsError, WeightsError
 from htcnns.files.weights import Member, load_networks
 from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import WindowSettings, count_windows, slide
 from htcnns.labels import REGIONS, SEQUENCES
+from htcnns.networks.blocks import require_multiple
+from htcnns.runs.devices import precision_name
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
@@ -40,6 +42,8 @@ class EnsembleSettings:
             )
         if set(self.mirror) - set("ijk") or len(set(self.mirror)) < len(self.mirror):
             raise SettingsError(f"--mirror: found {self.mirror!r}; expected letters of ijk, each once. Correct it.")
+        if self.batch < 1:
+            raise SettingsError(f"--batch: {self.batch} windows at a time; expected at least 1. Give another number.")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
     """Load every member's weights, once, onto the device.
 
     Raises:
-        WeightsError: as files.weights.load_networks.
+        WeightsError: as files.weights.load_networks, or a window that a network cannot take.
         DeviceError: the device has no room for them.
     """
     networks = {}
@@ -83,6 +87,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
                 network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
                 for network in load_networks(member)
             ]
+            _require_window(member, networks[member.name])
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             f"{device}: no room for the weights ({error}). Free the device or use --device cpu."
@@ -108,7 +113,7 @@ def member_probabilities(
         (3, i, j, k) float32 in the order of REGIONS; 0 where no window with brain lies.
 
     Raises:
-        DeviceError: the device ran out of memory even with one window at a time.
+        DeviceError: the device ran out of memory, or the precision was too small for the numbers.
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
     x = torch.from_numpy(prepared.array[order]).to(ensemble.device)
@@ -130,6 +135,11 @@ def member_probabilities(
             f"{member.name}: {ensemble.device} ran out of memory on windows of {member.window} ({error}). "
             "Use --batch 1, another GPU or --device cpu."
         ) from error
+    if not torch.isfinite(total).all():
+        raise DeviceError(
+            f"{member.name}: gave numbers that are not finite in {precision_name(ensemble.precision)} on "
+            f"{ensemble.device}; expected probabilities. Use --precision fp32."
+        )
     mean = total / len(ensemble.networks[member.name])
     return mean[[member.regions.index(region) for region in REGIONS]].numpy()
 
@@ -177,6 +187,15 @@ def _timed(
         return result
 
     return timed
+
+
+def _require_window(member: Member, networks: list[nn.Module]) -> None:
+    """Raise WeightsError unless the member's window is one that its networks take."""
+    try:
+        for network in networks:
+            require_multiple(torch.empty(member.window, device="meta"), network.multiple, network=member.name)  # type: ignore[arg-type]
+    except SettingsError as error:
+        raise WeightsError(str(error).replace("Change the window", "Correct the manifest")) from error
 
 
 def _largest(shapes: list[tuple[int, int, int]]) -> tuple[int, int, int]:

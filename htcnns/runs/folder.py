@@ -16,7 +16,7 @@ from htcnns.files.report import write_report
 from htcnns.files.weights import Member, choose_members, read_manifest
 from htcnns.files.whole import sweep
 from htcnns.labels import Sequence
-from htcnns.runs.batch import FAILED, BatchSettings, Outcome, Watcher, segment_batch
+from htcnns.runs.batch import FAILED, NOT_STARTED, BatchSettings, Outcome, Watcher, segment_batch
 from htcnns.runs.devices import choose_device, choose_precision, precision_name
 from htcnns.runs.ensemble import Ensemble, load_ensemble
 
@@ -64,17 +64,14 @@ def prepare(request: Request) -> Start:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
     cases = find_cases(request.input, channels=request.channels)
-    folders = (request.output, request.batch.probabilities, request.batch.previews)
-    for folder in folders:
-        if folder:
-            _require_writable(folder)
-    if request.report:
-        _require_writable(request.report.parent)
     device = choose_device(request.device)
     precision = choose_precision(request.precision, device)
     members = choose_members(read_manifest(request.weights), request.members)
     ensemble = load_ensemble(members, device=device, precision=precision)
-    return Start(cases, ensemble, sum((sweep(folder) for folder in folders if folder), ()))
+    folders = _folders_to_write(request)  # last, so that other mistakes leave no empty folder behind
+    for folder in folders:
+        _require_writable(folder)
+    return Start(cases, ensemble, sum((sweep(folder) for folder in folders), ()))
 
 
 def run(request: Request, start: Start, *, watcher: Watcher) -> list[Outcome]:
@@ -95,7 +92,9 @@ def run(request: Request, start: Start, *, watcher: Watcher) -> list[Outcome]:
         seen = segment_batch(start.cases, request.output, start.ensemble, request.batch, watcher=listening)
     finally:
         if request.report:
-            write_report(request.report, _report(request, start, seen, time.perf_counter() - began))
+            told = {outcome.case for outcome in seen}
+            rest = [Outcome(case.name, NOT_STARTED) for case in start.cases if case.name not in told]
+            write_report(request.report, _report(request, start, seen + rest, time.perf_counter() - began))
     return seen
 
 
@@ -151,6 +150,15 @@ def _described(member: Member) -> dict:
         "trained_on": member.trained_on,
         "scores": member.scores,
     }
+
+
+def _folders_to_write(request: Request) -> tuple[Path, ...]:
+    """Every folder that the run writes to, each once."""
+    if request.report and request.report.is_dir():
+        raise OutputError(f"{request.report}: is a folder; expected the name of a file. Give --report FILE.json.")
+    report = request.report.parent if request.report else None
+    folders = (request.output, request.batch.probabilities, request.batch.previews, report)
+    return tuple(dict.fromkeys(folder for folder in folders if folder))
 
 
 def _require_writable(folder: Path) -> None:

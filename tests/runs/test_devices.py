@@ -1,0 +1,81 @@
+"""Devices and precisions by name."""
+
+import pytest
+import torch
+
+from htcnns.errors import DeviceError, SettingsError
+from htcnns.runs.devices import PRECISIONS, choose_device, choose_precision, precision_name
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
+
+
+@pytest.fixture
+def n_gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """A machine with as many CUDA devices as the test is given."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "name", "device"),
+    [
+        (0, "auto", "cpu"),
+        (0, "cpu", "cpu"),
+        (2, "auto", "cuda:0"),
+        (2, "cuda", "cuda:0"),
+        (2, "cuda:1", "cuda:1"),
+        (2, "cpu", "cpu"),
+    ],
+    indirect=["n_gpus"],
+)
+def test_a_device_has_a_name(n_gpus: int, name: str, device: str) -> None:
+    assert choose_device(name) == torch.device(device)
+
+
+@pytest.mark.parametrize(("n_gpus", "name"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")], indirect=["n_gpus"])
+def test_a_gpu_that_is_not_there_is_refused_with_how_many_are(n_gpus: int, name: str) -> None:
+    with pytest.raises(DeviceError, match=rf"--device {name}: PyTorch .* sees {n_gpus} CUDA devices.*--device cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "CPU", "cpu:0"])
+def test_an_unknown_device_lists_the_known_ones(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"--device: unknown device .*; known are auto, cpu, cuda, cuda:0"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "precision"),
+    [
+        ("fp32", CPU, torch.float32),
+        ("bf16", CPU, torch.bfloat16),
+        ("fp16", GPU, torch.float16),
+        ("auto", GPU, torch.float16),
+    ],
+)
+def test_a_precision_has_a_name(name: str, device: torch.device, precision: torch.dtype) -> None:
+    assert choose_precision(name, device) == precision
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_on_a_cpu_asks_what_it_computes_in(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    assert choose_precision("auto", CPU) == precision
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(DeviceError, match=r"--precision fp16: not on a CPU.*Use bf16, fp32 or auto"):
+        choose_precision("fp16", CPU)
+
+
+def test_an_unknown_precision_lists_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"unknown 'fp8'; known are auto, fp32, bf16, fp16"):
+        choose_precision("fp8", CPU)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_names_of_precisions_come_back(name: str) -> None:
+    assert precision_name(PRECISIONS[name]) == name
