@@ -32,6 +32,9 @@ def build_network(name: str, size: dict) -> nn.Module:
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in size.items()}
     try:
         return NETWORKS[name](**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
         wanted = ", ".join(SIZES[name]["published"])
-        raise SettingsError(f"{name}: {error}; its size is given by {wanted}. Correct the manifest.") from error
+        raise SettingsError(
+            f"{name}: cannot be built in that size ({type(error).__name__}: {error}); "
+            f"its size is given by {wanted}. Correct the manifest."
+        ) from error

@@ -98,8 +98,7 @@ class AxialAttention(nn.Module):
 
     Args:
         channels: width of the input and output.
-        n_convs: convolutions at each resolution, the same on the way down and up.
-        hidden: width of queries, keys and values, a multiple of `heads`.
+        hidden, heads: width of queries, keys and values, and into how many heads it is divided.
         edge: length of the positional tables; interpolated linearly to any other length.
     """
 
@@ -123,6 +122,8 @@ class OneAxis(nn.Module):
 
     def __init__(self, channels: int, *, hidden: int, heads: int) -> None:
         super().__init__()
+        if hidden % heads:
+            raise ValueError(f"hidden {hidden} does not divide into {heads} heads")
         self.heads = heads
         self.to_qkv = nn.Linear(channels, 3 * hidden, bias=False)
         self.to_out = nn.Linear(hidden, channels)

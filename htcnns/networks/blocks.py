@@ -88,11 +88,17 @@ class Encoder(nn.Module):
 
 
 def require_multiple(x: Tensor, multiple: int, *, network: str) -> None:
-    """Raise SettingsError unless the last three edges of x are positive multiples of `multiple`."""
+    """Raise SettingsError unless the last three edges of x are multiples of `multiple` and not all equal to it.
+
+    A cube of edge `multiple` would leave one voxel at the bottom, which cannot be normalised.
+    """
     edges = tuple(x.shape[-3:])
-    if any(edge % multiple or edge == 0 for edge in edges):
-        good = tuple(max(multiple, round(edge / multiple) * multiple) for edge in edges)
-        raise SettingsError(
-            f"{network}: a window of {'x'.join(map(str, edges))} voxels does not halve evenly; "
-            f"every edge must be a multiple of {multiple}, for instance {'x'.join(map(str, good))}. Change the window."
-        )
+    if all(edge % multiple == 0 for edge in edges) and min(edges) > 0 and max(edges) > multiple:
+        return
+    good = [max(multiple, round(edge / multiple) * multiple) for edge in edges]
+    good = good if max(good) > multiple else [2 * multiple] * 3
+    raise SettingsError(
+        f"{network}: a window of {'x'.join(map(str, edges))} voxels cannot be halved down to the deepest features; "
+        f"every edge must be a multiple of {multiple} and the largest at least {2 * multiple}, "
+        f"for instance {'x'.join(map(str, good))}. Change the window."
+    )

@@ -171,6 +171,8 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, width: int, *, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
+        if width % heads:
+            raise ValueError(f"embedding {width} does not divide into {heads} heads")
         self.heads = heads
         self.norm1 = nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)

@@ -98,10 +98,10 @@ def _resume(network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict, 
     if saved is None:
         return 0
     if saved.recipe != recipe:
-        changed = sorted(key for key in recipe if saved.recipe.get(key) != recipe[key])
+        changed = sorted(k for k in recipe.keys() | saved.recipe.keys() if saved.recipe.get(k) != recipe.get(k))
         raise SettingsError(
             f"{path}: was made with other {', '.join(changed)}; "
-            f"found {saved.recipe.get(changed[0])}, expected {recipe[changed[0]]}. Give another --work folder."
+            f"found {saved.recipe.get(changed[0])}, expected {recipe.get(changed[0])}. Give another --work folder."
         )
     network.load_state_dict(saved.network)
     optimizer.load_state_dict(saved.optimizer)

@@ -1,0 +1,193 @@
+"""What holds for every network: sizes, shapes, gradients, evaluation, loading, refusals."""
+
+import pytest
+import torch
+from parameters import n_parameters, on_meta
+from torch import nn
+
+from htcnns.errors import SettingsError
+from htcnns.networks import NETWORKS, SIZES, build_network
+
+LARGEST_FILE_BYTES = 8 * 2**20
+SMALLEST = {"unet": (16, 16, 32), "transbts": (8, 8, 16), "axial_unet": (32, 32, 64)}
+TWO_TINY: dict[str, dict] = {
+    "unet": {"channels": (4, 8), "n_convs": (1, 1)},
+    "transbts": {
+        "channels": (4, 8),
+        "blocks": (1, 1),
+        "embedding": 8,
+        "layers": 1,
+        "heads": 2,
+        "hidden": 16,
+        "edge": 8,
+        "norm": "instance",
+        "dropout": 0.1,
+    },
+    "axial_unet": {
+        "channels": (4, 8, 8),
+        "n_convs": (1, 1, 1),
+        "hidden": (8,),
+        "heads": (2,),
+        "edge": 8,
+        "norm": "instance",
+    },
+}
+each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def tiny(name: str) -> nn.Module:
+    return build_network(name, TWO_TINY[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("unet", 31_198_991), ("transbts", 32_723_891), ("axial_unet", 50_561_760)]
+)
+def test_published_size_has_the_published_number_of_parameters(name: str, expected: int) -> None:
+    assert n_parameters(on_meta(name, "published")) == expected
+
+
+@each_network
+def test_compact_weights_fit_their_file_in_half_precision(name: str) -> None:
+    n_values = sum(tensor.numel() for tensor in on_meta(name, "compact").state_dict().values())
+    assert 2 * n_values < LARGEST_FILE_BYTES - 64 * 1024  # room for the names
+
+
+@each_network
+def test_compact_gives_a_logit_per_region_and_voxel(name: str, generator: torch.Generator) -> None:
+    network = build_network(name, SIZES[name]["compact"]).eval()
+    x = torch.randn(1, 4, *SMALLEST[name], generator=generator)
+    with torch.no_grad():
+        logits = network(x)
+    assert logits.shape == (1, 3, *SMALLEST[name])
+    assert logits.isfinite().all()
+
+
+@each_network
+@pytest.mark.parametrize("size", ["published", "compact"])
+def test_paper_window_gives_its_own_shape(name: str, size: str) -> None:
+    logits = on_meta(name, size).eval()(torch.empty(1, 4, 128, 128, 128, device="meta"))
+    assert logits.shape == (1, 3, 128, 128, 128)
+
+
+@each_network
+def test_full_resolution_comes_first_in_deep(name: str, generator: torch.Generator) -> None:
+    network = tiny(name).eval()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator)
+    torch.testing.assert_close(network.deep(x)[0], network(x))
+
+
+@each_network
+def test_each_head_has_half_the_edge_of_the_one_before(name: str) -> None:
+    edges = [logits.shape[-1] for logits in on_meta(name, "compact").deep(torch.empty(1, 4, 64, 64, 64, device="meta"))]
+    assert edges == [64 // 2**i for i in range(len(edges))]
+
+
+@each_network
+@pytest.mark.parametrize("size", ["published", "compact"])
+def test_every_parameter_is_used(name: str, size: str) -> None:
+    network = on_meta(name, size).train()
+    outputs = network.deep(torch.empty(2, 4, 64, 64, 64, device="meta"))
+    torch.stack([logits.sum() for logits in outputs]).sum().backward()
+    assert [key for key, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+@each_network
+def test_gradient_reaches_every_parameter(name: str, generator: torch.Generator) -> None:
+    network = tiny(name).train()
+    outputs = network.deep(torch.randn(1, 4, 16, 16, 16, generator=generator))
+    torch.stack([logits.square().mean() for logits in outputs]).sum().backward()
+    weights = {key: parameter.grad for key, parameter in network.named_parameters() if parameter.ndim > 1}
+    assert [key for key, gradient in weights.items() if not gradient.any()] == []
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@each_network
+def test_two_passes_in_evaluation_are_equal(name: str, generator: torch.Generator) -> None:
+    network = tiny(name).eval()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator)
+    torch.testing.assert_close(network(x), network(x), rtol=0, atol=0)
+
+
+@each_network
+def test_cases_of_a_batch_do_not_touch_each_other_in_evaluation(name: str, generator: torch.Generator) -> None:
+    network = tiny(name).eval()
+    x = torch.randn(2, 4, 16, 16, 16, generator=generator)
+    torch.testing.assert_close(network(x), torch.cat([network(x[:1]), network(x[1:])]), rtol=1e-4, atol=1e-5)
+
+
+@each_network
+def test_strict_loading_gives_the_same_network(name: str, generator: torch.Generator) -> None:
+    network, other = tiny(name).eval(), tiny(name).eval()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator)
+    assert not torch.equal(other(x), network(x))
+    other.load_state_dict(network.state_dict(), strict=True)
+    torch.testing.assert_close(other(x), network(x), rtol=0, atol=0)
+
+
+@each_network
+def test_channels_last_gives_the_same_logits(name: str, generator: torch.Generator) -> None:
+    network = tiny(name).eval()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator)
+    expected = network(x)
+    moved = network.to(memory_format=torch.channels_last_3d)
+    actual = moved(x.contiguous(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_network
+def test_a_window_that_does_not_halve_evenly_is_refused(name: str) -> None:
+    network = on_meta(name, "compact")
+    message = f"{name}: a window of 100x128x128 voxels .* multiple of {network.multiple} .*for instance 96x128x128"
+    with pytest.raises(SettingsError, match=message):
+        network(torch.empty(1, 4, 100, 128, 128, device="meta"))
+
+
+@each_network
+@pytest.mark.parametrize("edge", [0, 1, "multiple"], ids=str)
+def test_a_window_that_leaves_less_than_two_voxels_is_refused(name: str, edge: int | str) -> None:
+    network = on_meta(name, "compact")
+    twice = 2 * network.multiple
+    with pytest.raises(SettingsError, match=f"at least {twice}, for instance {twice}x{twice}x{twice}. Change"):
+        network(torch.empty(1, 4, *[{"multiple": network.multiple}.get(edge, edge)] * 3, device="meta"))
+
+
+@each_network
+def test_the_window_that_a_refusal_names_is_taken(name: str) -> None:
+    network = on_meta(name, "compact")
+    twice = 2 * network.multiple
+    assert network(torch.empty(1, 4, twice, twice, twice, device="meta")).shape[-1] == twice
+
+
+@each_network
+def test_lists_from_json_build_the_same_network(name: str) -> None:
+    as_lists = {key: list(value) if isinstance(value, tuple) else value for key, value in TWO_TINY[name].items()}
+    shapes = {key: tensor.shape for key, tensor in build_network(name, as_lists).state_dict().items()}
+    assert shapes == {key: tensor.shape for key, tensor in tiny(name).state_dict().items()}
+
+
+def test_an_unknown_network_lists_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="unknown network 'vnet'; known are unet, transbts, axial_unet"):
+        build_network("vnet", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("unet", {"depth": 3}),
+        ("unet", {"n_convs": (1,)}),
+        ("unet", {"n_convs": (1, 1, 1)}),
+        ("unet", {"channels": (4, -8)}),
+        ("unet", {"channels": 8}),
+        ("transbts", {"norm": "layer"}),
+        ("transbts", {"heads": 3}),
+        ("transbts", {"blocks": (1,)}),
+        ("axial_unet", {"heads": (3,)}),
+        ("axial_unet", {"heads": (2, 2)}),
+        ("axial_unet", {"norm": "layer"}),
+    ],
+    ids=str,
+)
+def test_an_impossible_size_names_what_a_size_consists_of(name: str, change: dict) -> None:
+    wanted = ", ".join(SIZES[name]["published"])
+    with pytest.raises(SettingsError, match=f"{name}: cannot be built in that size .*given by {wanted}"):
+        build_network(name, {**TWO_TINY[name], **change})
