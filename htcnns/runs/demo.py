@@ -16,7 +16,6 @@ from htcnns.scores.metrics import dice
 
 CASE = "BraTS-GLI-99999-000"
 SEED = 7
-LPS_1MM = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def make_demo(folder: Path) -> tuple[Phantom, Request]:
@@ -29,9 +28,9 @@ def make_demo(folder: Path) -> tuple[Phantom, Request]:
     case = folder / "input" / CASE
     case.mkdir(parents=True, exist_ok=True)
     for sequence, array in zip(SEQUENCES, phantom.sequences, strict=True):
-        write_case_file(case / f"{CASE}-{sequence}.nii.gz", array.astype(np.int16), LPS_1MM)
+        write_case_file(case / f"{CASE}-{sequence}.nii.gz", array.astype(np.int16), phantom.affine)
     truth = encode(phantom.truth, LABEL_SETS["brats2023"])
-    write_case_file(case / f"{CASE}-seg.nii.gz", truth, LPS_1MM)
+    write_case_file(case / f"{CASE}-seg.nii.gz", truth, phantom.affine)
     settings = replace(BatchSettings(), again=True, previews=folder / "previews")
     return phantom, Request(folder / "input", folder / "masks", batch=settings, report=folder / "report.json")
 
