@@ -34,7 +34,7 @@ TYPES = ["u1", "i1", "<i2", ">i2", "u2", "i4", "u4", "i8", "u8", "f4", ">f4", "f
 def scan(tmp_path: Path) -> Path:
     """A t1c with everything in its header that must not travel on."""
     header = nib.Nifti1Header()
-    header["descrip"], header["aux_file"], header["intent_name"] = b"Doe^John", b"/home/doe", b"1970-01-01"
+    header["descrip"], header["aux_file"], header["intent_name"] = b"Doe^John", b"doe.par", b"1970-01-01"
     header["db_name"], header["cal_max"], header["cal_min"] = b"hospital", 99.0, 1.0
     header.set_xyzt_units("mm", "sec")
     image = nib.Nifti1Image(np.arange(210, dtype=np.int16).reshape(SHAPE), OBLIQUE, header)
@@ -212,8 +212,10 @@ def test_cut_gzip_is_refused(tmp_path: Path, scan: Path, keep: slice, says: str)
         read_volume(tmp_path / "x.nii.gz")
 
 
-def test_a_wrong_checksum_is_refused(tmp_path: Path, scan: Path) -> None:
-    content = bytearray(scan.read_bytes())
+@pytest.mark.parametrize("shape", [SHAPE, (101, 103, 107)], ids=["small", "more than one piece"])
+def test_a_wrong_checksum_is_refused(tmp_path: Path, rng: np.random.Generator, shape: tuple[int, int, int]) -> None:
+    write_case_file(tmp_path / "x.nii.gz", rng.integers(-999, 999, shape).astype(np.int16), OBLIQUE)
+    content = bytearray((tmp_path / "x.nii.gz").read_bytes())
     content[-6] ^= 1
     (tmp_path / "x.nii.gz").write_bytes(bytes(content))
     with pytest.raises(InputError, match=r"x\.nii\.gz: damaged; .*Copy or download it again"):
