@@ -98,9 +98,23 @@ def score_case(
     }
 
 
-def worst_scores(best: RegionScores, *, penalty_mm: float) -> RegionScores:
-    """What a missing prediction gets: 0 where more is better, the penalty for distances, NaN for what has no worst."""
-    return {name: _worst(name, penalty_mm) for name in best}
+def missed_scores(
+    truth: np.ndarray, spacing_mm: Spacing, *, rule: Rule, definitions: tuple[str, ...] = ()
+) -> CaseScores:
+    """What a case without a prediction gets: 0 where more is better, the rule's penalty for distances.
+
+    Counts and volumes are those of an empty prediction. A region that the truth does not have gets the worst too, as
+    the challenges have it.
+
+    Args:
+        truth: (I, J, K) uint8 label map in the rule's numbers.
+    """
+    scores = score_case(np.zeros_like(truth), truth, spacing_mm, rule=rule, definitions=definitions)
+    pair = crop_pair(truth, truth, spacing_mm, frame=FRAME)
+    penalty_mm = pair.penalty_mm(rule.penalty_mm)
+    return {
+        region: {name: _worst(name, v, penalty_mm) for name, v in values.items()} for region, values in scores.items()
+    }
 
 
 def _whole_scores(pair: Pair, rule: Rule) -> CaseScores:
@@ -141,8 +155,8 @@ def _masks(pair: Pair, tissue: Tissue) -> tuple[np.ndarray, np.ndarray]:
     return tissue_voxels(pair.prediction, tissue).mask(), tissue_voxels(pair.truth, tissue).mask()
 
 
-def _worst(name: str, penalty_mm: float) -> float:
-    better = COLUMNS[name].better if name in COLUMNS else 0
-    if better == 0 or name.startswith("n_"):
-        return float("nan")
-    return 0.0 if better > 0 else penalty_mm
+def _worst(name: str, value: float, penalty_mm: float) -> float:
+    column = COLUMNS.get(name)
+    if column is None or column.better == 0 or name.startswith("n_"):
+        return value
+    return 0.0 if column.better > 0 else penalty_mm

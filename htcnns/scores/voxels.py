@@ -25,9 +25,10 @@ class Voxels:
 
     @classmethod
     def of(cls, array: np.ndarray) -> "Voxels":
-        """The voxels of an (I, J, K) bool mask or label map."""
-        index = np.flatnonzero(array)
-        return cls(index, array.reshape(-1)[index], array.shape)
+        """The voxels of an (I, J, K) label map, or of a bool mask, with the number 1."""
+        flat = array.reshape(-1).view(np.uint8) if array.dtype == bool else array.reshape(-1)
+        index = np.flatnonzero(flat)
+        return cls(index, flat[index], array.shape)
 
     def where(self, keep: np.ndarray) -> "Voxels":
         """The voxels for which the (N,) bool array is True."""
