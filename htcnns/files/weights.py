@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +21,8 @@ from htcnns.networks import build_network
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,8 @@ def verify_member(member: Member) -> list[str]:
 
 
 def save_weights(path: Path, network: nn.Module) -> str:
-    """Write a network's tensors as float16 safetensors and return the file's sha256."""
-    tensors = {
-        name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in network.state_dict().items()
-    }
+    """Write a network's tensors as safetensors, real numbers as float16, and return the file's sha256."""
+    tensors = {name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in network.state_dict().items()}
     content = save_tensors(tensors)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
@@ -140,6 +142,11 @@ def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
     part = folder / f".{MANIFEST}.part"
     part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     part.replace(folder / MANIFEST)
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    """Real numbers as float16; counts, as batch normalisation has, unchanged."""
+    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def _entry(member: Member) -> dict:
@@ -164,34 +171,45 @@ def _member(entry: dict, path: Path) -> Member:
     """A Member from its JSON object."""
     name = entry.get("name", "a member without a name") if isinstance(entry, dict) else repr(entry)
     try:
-        files = tuple(WeightsFile(_inside(path.parent, file["name"]), file["sha256"]) for file in entry["files"])
+        files = tuple(
+            WeightsFile(_inside(path.parent, _typed(file, "name", str)), _typed(file, "sha256", str))
+            for file in entry["files"]
+        )
         if not files:
             raise ValueError("no files")
         return Member(
-            name=entry["name"],
-            title=entry["title"],
-            network=entry["network"],
-            size=entry["size"],
+            name=_typed(entry, "name", str),
+            title=_typed(entry, "title", str),
+            network=_typed(entry, "network", str),
+            size=_typed(entry, "size", dict),
             files=files,
             sequences=_each_once((Sequence(text) for text in entry["sequences"]), SEQUENCES),
             regions=_each_once((Region[text] for text in entry["regions"]), REGIONS),
             window=_edges(entry["window"]),
             box=_edges(entry["box"]) if entry.get("box") else None,
-            rules=PostprocessRules(**_tuples(entry["postprocess"])),
+            rules=PostprocessRules.from_json(_typed(entry, "postprocess", dict), where="its rules"),
             trained_on=entry.get("trained_on", {}),
             scores=entry.get("scores", {}),
         )
     except KeyError as error:
         raise WeightsError(f"{path}: {name}: {error} is missing or unknown. Restore the manifest.") from error
     except (TypeError, ValueError, HtcnnsError) as error:
-        raise WeightsError(f"{path}: {name}: {error}. Restore the manifest.") from error
+        raise WeightsError(f"{path}: {name}: {_unstopped(error)}. Restore the manifest.") from error
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of that name in the folder; a name that leads out of it is refused."""
-    if Path(name).name != name:
-        raise ValueError(f"file name {name!r} leads out of the folder")
+    """The file of that name in the folder; a name that could lead out of it, or to no safetensors file, is refused."""
+    if not re.fullmatch(r"[\w.+-]+\.safetensors", name):
+        raise ValueError(f"file name {name!r} is not a plain name that ends in .safetensors")
     return folder / name
+
+
+def _typed(entry: dict, key: str, kind: type[_T]) -> _T:
+    """The entry's value of that key, if it is of that kind."""
+    value = entry[key]
+    if not isinstance(value, kind):
+        raise TypeError(f"{key} is {value!r}, expected a {kind.__name__}")
+    return value
 
 
 def _each_once(found: Iterable, known: tuple) -> tuple:
@@ -203,14 +221,14 @@ def _each_once(found: Iterable, known: tuple) -> tuple:
 
 
 def _edges(values: list[int]) -> tuple[int, int, int]:
-    i, j, k = (int(value) for value in values)
-    if min(i, j, k) < 1:
-        raise ValueError(f"edges {i}x{j}x{k} must be positive")
-    return i, j, k
+    if len(values) != 3 or not all(isinstance(value, int) and value > 0 for value in values):
+        raise ValueError(f"edges are {values}, expected three positive whole numbers")
+    return values[0], values[1], values[2]
 
 
-def _tuples(fields: dict) -> dict:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+def _unstopped(error: Exception) -> str:
+    """An error's text without its full stop, to go on in the same sentence."""
+    return str(error).removesuffix(".")
 
 
 def _load(member: Member, file: WeightsFile) -> nn.Module:
@@ -231,7 +249,9 @@ def _load(member: Member, file: WeightsFile) -> nn.Module:
         tensors = load_tensors(content)
         network = build_network(member.network, member.size)
     except (SafetensorError, SettingsError) as error:
-        raise WeightsError(f"{file.path}: {member.name}: {error}. Restore the file and its manifest.") from error
+        raise WeightsError(
+            f"{file.path}: {member.name}: {_unstopped(error)}. Restore the file and its manifest."
+        ) from error
     _require_fit(network, tensors, where=f"{file.path}: {member.name}")
     network.load_state_dict(tensors)
     return network.eval()
