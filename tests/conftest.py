@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -31,11 +32,18 @@ _TINY = {
         (0.67, 0.61, 0.65),
     ),
 }
+_TILT = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.1, 0.15), (3.0, -5.0, 7.5))
 _ENDINGS = {naming.name: naming.endings for naming in NAMINGS} | {"free": FREE_ENDINGS}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--data", type=Path, default=None, help="folder with brats/, unlabelled/ and scores/")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """What the tests compute is so small that a second thread only waits; tests on real cases take more."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -117,6 +125,39 @@ def make_case() -> Callable[..., Path]:
         return home
 
     return make
+
+
+@pytest.fixture(scope="session")
+def store_as() -> Callable[[Path, Path, str], Path]:
+    """A function that stores a case's scans in another way: axes such as "RAS", or "oblique" for a tilted head."""
+
+    def store(case: Path, into: Path, way: str) -> Path:
+        into.mkdir(parents=True)
+        for path in sorted(case.glob("*.nii*")):
+            image = nib.load(path)
+            if way == "oblique":
+                other = nib.Nifti1Image(np.asarray(image.dataobj), _TILT @ image.affine, dtype=image.get_data_dtype())
+            else:
+                other = _turned(image, nib.orientations.axcodes2ornt(way))
+            nib.save(other, into / path.name)
+        return into
+
+    return store
+
+
+@pytest.fixture(scope="session")
+def turn_to() -> Callable[[Path, Path], np.ndarray]:
+    """A function that reads a mask with its axes as those of another file."""
+
+    def turn(mask: Path, other: Path) -> np.ndarray:
+        return np.asarray(_turned(nib.load(mask), nib.io_orientation(nib.load(other).affine)).dataobj)
+
+    return turn
+
+
+def _turned(image: nib.Nifti1Image, axes: np.ndarray) -> nib.Nifti1Image:
+    """The image with its voxel axes ordered and reversed to these."""
+    return image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), axes))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from htcnns.errors import HtcnnsError, OutputError, SettingsError, require_known
@@ -160,12 +161,12 @@ def _run(
             except OutputError:
                 raise
             except Exception as error:  # the case boundary: whatever a case does, the others go on
-                finished = writer.submit(_fail, case, output, settings, error, time.perf_counter() - began)
+                finish = partial(_fail, case, output, settings, error, time.perf_counter() - began)
             else:
-                finished = writer.submit(_write, ready, answer, output, settings, began)
-            if writing:
+                finish = partial(_write, ready, answer, output, settings, began)
+            if writing:  # a disk that was full for the last case ends the batch before this one is written
                 yield writing.result()
-            writing = finished
+            writing = writer.submit(finish)
         if writing:
             yield writing.result()
 

@@ -11,7 +11,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
 
 @pytest.fixture
 def n_gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
-    """A machine with as many CUDA devices as the test is given."""
+    """How many CUDA devices the machine is made to have: as many as the test is given."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: request.param)
     return request.param
@@ -29,7 +29,8 @@ def n_gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> i
     ],
     indirect=["n_gpus"],
 )
-def test_a_device_has_a_name(n_gpus: int, name: str, device: str) -> None:
+@pytest.mark.usefixtures("n_gpus")
+def test_a_device_has_a_name(name: str, device: str) -> None:
     assert choose_device(name) == torch.device(device)
 
 

@@ -1,0 +1,70 @@
+"""Members whose answer is known: networks that look at one voxel at a time, with weights set by hand."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from htcnns.files.weights import Member
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.runs.ensemble import Ensemble
+
+T1N, T1C, T2W, T2F = range(4)
+
+
+class Pointwise(nn.Module):
+    """Logits (B, 3, I, J, K): `gain` times one sequence plus a bias for each of WT, TC, ET."""
+
+    multiple = 1
+
+    def __init__(self, looks_at: tuple[int, int, int], bias: tuple[float, float, float], gain: float = 4.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(4, 3, 1)
+        with torch.no_grad():
+            self.conv.weight.zero_()
+            for region, sequence in enumerate(looks_at):
+                self.conv.weight[region, sequence] = gain
+            self.conv.bias.copy_(torch.tensor(bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+@pytest.fixture
+def pointwise() -> Callable[..., nn.Module]:
+    """Makes a network: bright t2f is WT, brighter still and bright t1c TC and ET, unless told otherwise."""
+
+    def make(
+        looks_at: tuple[int, int, int] = (T2F, T1C, T1C),
+        bias: tuple[float, float, float] = (-4.0, -4.0, -6.0),
+        gain: float = 4.0,
+    ) -> nn.Module:
+        return Pointwise(looks_at, bias, gain).eval()
+
+    return make
+
+
+@pytest.fixture
+def ensemble_of() -> Callable[..., Ensemble]:
+    """Makes an ensemble on the CPU in float32 of members called a, b, c …, each a list of networks (its folds)."""
+
+    def make(*folds: list[nn.Module], **settings: object) -> Ensemble:
+        rules = PostprocessRules(et_component_voxels=0, et_total_voxels=0)
+        defaults = {"window": (32, 32, 32), "rules": rules}
+        names = "abcdefgh"[: len(folds)]
+        members = tuple(Member(name, name, "none", {}, (), **(defaults | settings)) for name in names)
+        return Ensemble(members, dict(zip(names, folds, strict=True)), torch.device("cpu"), torch.float32)
+
+    return make
+
+
+@pytest.fixture
+def always(pointwise: Callable[..., nn.Module]) -> Callable[[float, float, float], nn.Module]:
+    """Makes a network that gives these probabilities of WT, TC and ET in every voxel of every window."""
+
+    def make(wt: float, tc: float, et: float) -> nn.Module:
+        bias = torch.logit(torch.tensor((wt, tc, et))).tolist()
+        return pointwise(bias=tuple(bias), gain=0.0)
+
+    return make

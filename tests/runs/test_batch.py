@@ -1,0 +1,334 @@
+"""Many cases: what is kept, what fails alone, what ends the batch."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from torch import nn
+
+from htcnns.errors import OutputError, SettingsError
+from htcnns.files.cases import find_cases
+from htcnns.labels import Label
+from htcnns.runs.batch import (
+    DONE,
+    FAILED,
+    KEPT,
+    NOT_STARTED,
+    BatchSettings,
+    Outcome,
+    Watcher,
+    segment_batch,
+)
+from htcnns.runs.ensemble import Ensemble
+
+NAMES = ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000", "BraTS-GLI-00003-000")
+Run = Callable[..., list[Outcome]]
+
+
+@pytest.fixture
+def ensemble(ensemble_of: Callable[..., Ensemble], pointwise: Callable[..., nn.Module]) -> Ensemble:
+    return ensemble_of([pointwise()])
+
+
+@pytest.fixture
+def run(tmp_path: Path, ensemble: Ensemble) -> Run:
+    """A function that runs a batch over `in` into `out`."""
+    (tmp_path / "out").mkdir()
+
+    def run(*, watcher: Watcher | None = None, ensemble: Ensemble = ensemble, **settings: object) -> list[Outcome]:
+        cases = find_cases(tmp_path / "in")
+        return segment_batch(cases, tmp_path / "out", ensemble, BatchSettings(**settings), watcher=watcher or Watcher())
+
+    return run
+
+
+@pytest.fixture
+def three(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
+    """A folder of three cases."""
+    for seed, name in enumerate(NAMES):
+        make_case(tmp_path / "in", name, seed=seed)
+    return tmp_path / "in"
+
+
+def _break(folder: Path, name: str) -> None:
+    """Cut a case's t2w in half."""
+    path = folder / name / f"{name}-t2w.nii.gz"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _states(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.state for outcome in outcomes]
+
+
+def _prints(folder: Path) -> dict[str, tuple[int, str]]:
+    """Time of change and content of every file in a folder."""
+    return {
+        path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(folder.iterdir())
+    }
+
+
+@pytest.mark.usefixtures("three")
+def test_every_case_gets_one_mask_and_nothing_else(tmp_path: Path, run: Run) -> None:
+    outcomes = run()
+    assert [outcome.case for outcome in outcomes] == list(NAMES)
+    assert _states(outcomes) == [DONE] * 3
+    assert [outcome.mask for outcome in outcomes] == [tmp_path / "out" / f"{name}.nii.gz" for name in NAMES]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.nii.gz" for name in NAMES]
+
+
+@pytest.mark.usefixtures("three")
+def test_an_outcome_tells_labels_volumes_and_time(run: Run) -> None:
+    outcome = run()[0]
+    assert (outcome.label_set, outcome.labels) == ("brats2023", {"NCR": 1, "ED": 2, "ET": 3})
+    counts = np.bincount(np.asarray(nib.load(outcome.mask).dataobj).ravel(), minlength=4)
+    expected = {"WT": counts[1:].sum() / 1000, "TC": (counts[1] + counts[3]) / 1000, "ET": counts[3] / 1000}
+    assert outcome.volumes_ml == pytest.approx(expected)
+    assert outcome.n_windows == 1
+    assert 0 < outcome.forward_s < outcome.seconds
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_a_bad_case_costs_only_itself(tmp_path: Path, three: Path, run: Run, bad: int) -> None:
+    run()
+    whole = _prints(tmp_path / "out")
+    _break(three, NAMES[bad])
+    outcomes = run(again=True)
+    assert _states(outcomes) == [FAILED if n == bad else DONE for n in range(3)]
+    assert outcomes[bad].mask is None
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == {
+        name: content for name, (_, content) in whole.items()
+    }
+
+
+def test_a_failed_case_says_a_sentence_and_keeps_the_traceback(three: Path, run: Run) -> None:
+    _break(three, NAMES[1])
+    outcome = run()[1]
+    assert outcome.error.startswith(f"{NAMES[1]}: {three}/{NAMES[1]}/{NAMES[1]}-t2w.nii.gz: cut short")
+    assert outcome.trace.startswith("Traceback")
+    assert "InputError" in outcome.trace
+
+
+def test_skip_writes_nothing_for_a_case_that_fails(tmp_path: Path, three: Path, run: Run) -> None:
+    _break(three, NAMES[1])
+    assert run(on_failure="skip")[1].mask is None
+    assert not (tmp_path / "out" / f"{NAMES[1]}.nii.gz").exists()
+
+
+def test_empty_writes_an_empty_mask_on_the_grid_of_the_t1c(tmp_path: Path, three: Path, run: Run) -> None:
+    _break(three, NAMES[1])
+    outcome = run(on_failure="empty")[1]
+    mask = nib.load(tmp_path / "out" / f"{NAMES[1]}.nii.gz")
+    assert (outcome.state, outcome.mask) == (FAILED, tmp_path / "out" / f"{NAMES[1]}.nii.gz")
+    assert outcome.notes == ("an empty mask was written in its place",)
+    assert not np.asarray(mask.dataobj).any()
+    np.testing.assert_array_equal(mask.affine, nib.load(three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").affine)
+
+
+def test_empty_takes_the_standard_grid_where_no_header_can_be_read(three: Path, run: Run) -> None:
+    for path in (three / NAMES[1]).iterdir():
+        path.write_bytes(b"\x1f\x8b nothing")
+    outcome = run(on_failure="empty")[1]
+    assert outcome.notes == (
+        "an empty mask was written in its place, on the standard BraTS grid, as no header could be read",
+    )
+    assert nib.load(outcome.mask).shape == (240, 240, 155)
+
+
+def test_whatever_a_case_raises_is_its_own_failure(
+    tmp_path: Path, three: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours while one case is written, with an error of two lines, and the others go on."""
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        if path.stem == NAMES[0]:
+            raise RuntimeError("first line\nsecond line")
+        path.write_bytes(b"picture")
+
+    monkeypatch.setattr("htcnns.runs.batch.write_preview", fail)
+    outcomes = run(previews=tmp_path)
+    assert _states(outcomes) == [FAILED, DONE, DONE]
+    assert outcomes[0].error == f"{NAMES[0]}: RuntimeError: first line second line"
+    assert three.is_dir()
+
+
+@pytest.mark.usefixtures("three")
+def test_finished_cases_are_kept_untouched_and_listed(tmp_path: Path, run: Run) -> None:
+    run()
+    (tmp_path / "out" / f"{NAMES[1]}.nii.gz").unlink()
+    before, told = _prints(tmp_path / "out"), []
+    outcomes = run(watcher=Watcher(on_outcome=told.append))
+    assert _states(outcomes) == [KEPT, DONE, KEPT]
+    assert sorted(outcome.case for outcome in told) == list(NAMES)
+    assert before.items() <= _prints(tmp_path / "out").items()
+
+
+@pytest.mark.usefixtures("three")
+def test_again_makes_every_mask_anew_with_the_same_bytes(tmp_path: Path, run: Run) -> None:
+    run()
+    before = _prints(tmp_path / "out")
+    assert _states(run(again=True)) == [DONE] * 3
+    after = _prints(tmp_path / "out")
+    assert all(after[name][0] > time for name, (time, _) in before.items())
+    assert {name: content for name, (_, content) in after.items()} == {
+        name: content for name, (_, content) in before.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "naming", "labels", "numbers"),
+    [
+        ("BraTS2021_00495", "BraTS 2021-22", None, {"NCR": 1, "ED": 2, "ET": 4}),
+        ("Brats18_2013_2_1", "BraTS 2017-20", None, {"NCR": 1, "ED": 2, "ET": 4}),
+        ("BraTS-GLI-00001-000", "BraTS 2023+", None, {"NCR": 1, "ED": 2, "ET": 3}),
+        ("P7", "free", None, {"NCR": 1, "ED": 2, "ET": 3}),
+        ("P7", "free", "brats2021", {"NCR": 1, "ED": 2, "ET": 4}),
+        ("BraTS-PED-00001-000", "BraTS 2023+", "brats2024-ped", {"NCR": 2, "ED": 4, "ET": 1}),
+        ("BraTS-GLI-00001-000", "BraTS 2023+", "brats2024-gli", {"NCR": 1, "ED": 2, "ET": 3}),
+    ],
+)
+def test_masks_hold_the_numbers_of_the_cases_year(
+    tmp_path: Path,
+    make_case: Callable[..., Path],
+    run: Run,
+    name: str,
+    naming: str,
+    labels: str | None,
+    numbers: dict[str, int],
+) -> None:
+    make_case(tmp_path / "in", name, naming=naming)
+    (inside,) = run(labels="brats2023")  # numbers as in Label
+    ours = np.asarray(nib.load(inside.mask).dataobj)
+    (outcome,) = run(labels=labels, again=True)
+    found = np.asarray(nib.load(outcome.mask).dataobj)
+    assert outcome.labels == numbers
+    assert {label: set(found[ours == Label[label]].tolist()) for label in numbers} == {
+        label: {number} for label, number in numbers.items()
+    }
+
+
+def test_a_mask_has_the_geometry_of_the_t1c(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
+    """Qform and sform with codes of their own and an affine that no other sequence has to the last bit."""
+    folder = make_case(tmp_path / "in", NAMES[0])
+    path = folder / f"{NAMES[0]}-t1c.nii.gz"
+    image = nib.load(path)
+    shifted = image.affine + 1e-4 * np.eye(4, k=3)
+    changed = nib.Nifti1Image(np.asarray(image.dataobj), shifted)
+    changed.set_sform(shifted, code=4)
+    changed.set_qform(image.affine, code=2)
+    changed.header.set_xyzt_units("mm", "msec")
+    nib.save(changed, path)
+    mask, like = nib.load(run()[0].mask), nib.load(path)
+    assert mask.shape == like.shape
+    assert mask.get_data_dtype() == np.uint8
+    for matrix in ("affine", "get_qform", "get_sform"):
+        of_mask, of_t1c = (getattr(image, matrix) for image in (mask, like))
+        np.testing.assert_array_equal(*(m() if callable(m) else m for m in (of_mask, of_t1c)))
+    assert [int(mask.header[f"{form}form_code"]) for form in "qs"] == [2, 4]
+    assert mask.header.get_xyzt_units() == ("mm", "msec")
+
+
+def test_short_names_are_for_flat_cases_of_2021_alone(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
+    make_case(tmp_path / "in", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
+    make_case(tmp_path / "in", "BraTS2021_00500", naming="BraTS 2021-22")
+    make_case(tmp_path / "in", NAMES[0], flat=True)
+    assert [outcome.mask.name for outcome in run(short_names=True)] == [
+        f"{NAMES[0]}.nii.gz",
+        "00495.nii.gz",
+        "BraTS2021_00500.nii.gz",
+    ]
+
+
+def test_two_cases_for_one_mask_are_refused_before_any_work(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run
+) -> None:
+    make_case(tmp_path / "in", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
+    make_case(tmp_path / "in", "00495", naming="free")
+    with pytest.raises(SettingsError, match=r"00495\.nii\.gz: both .* would write it"):
+        run(short_names=True)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_probabilities_and_previews_go_where_they_are_asked_for(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run
+) -> None:
+    make_case(tmp_path / "in", NAMES[0])
+    (tmp_path / "extra").mkdir()
+    run(probabilities=tmp_path / "extra", previews=tmp_path / "extra", fusion="mean")
+    assert sorted(path.name for path in (tmp_path / "extra").iterdir()) == [
+        *(f"{NAMES[0]}-{region}.nii.gz" for region in ("ET", "TC", "WT")),
+        f"{NAMES[0]}.png",
+    ]
+    et = nib.load(tmp_path / "extra" / f"{NAMES[0]}-ET.nii.gz").get_fdata()
+    mask = np.asarray(nib.load(tmp_path / "out" / f"{NAMES[0]}.nii.gz").dataobj)
+    np.testing.assert_array_equal(et >= 0.5, mask == 3)
+
+
+@pytest.mark.parametrize("where", ["os.fsync", "os.replace"])
+@pytest.mark.usefixtures("three")
+def test_a_full_disk_ends_the_batch_and_keeps_what_is_finished(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    module, name = where.split(".")
+    real, calls = getattr(os, name), []
+
+    def full_at_the_second(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(f"htcnns.files.whole.{module}.{name}", full_at_the_second)
+    told = []
+    with pytest.raises(OutputError, match=r"cannot write .*00002-000.*No space left.*Free space there"):
+        run(watcher=Watcher(on_outcome=told.append))
+    assert [outcome.case for outcome in told] == [NAMES[0]]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{NAMES[0]}.nii.gz"]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_stop_between_windows_drops_the_case_at_hand_and_keeps_the_ones_before(tmp_path: Path, run: Run) -> None:
+    windows = []
+    watcher = Watcher(on_window=lambda *done: windows.append(done), should_stop=lambda: len(windows) >= 2)
+    assert _states(run(watcher=watcher)) == [DONE, NOT_STARTED, NOT_STARTED]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{NAMES[0]}.nii.gz"]
+    assert windows == [(1, 1), (1, 1)]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_stop_before_the_first_case_starts_none(tmp_path: Path, run: Run) -> None:
+    assert _states(run(watcher=Watcher(should_stop=lambda: True))) == [NOT_STARTED] * 3
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_windows_are_told_of_all_members_and_folds(
+    tmp_path: Path,
+    make_case: Callable[..., Path],
+    run: Run,
+    ensemble_of: Callable[..., Ensemble],
+    pointwise: Callable[..., nn.Module],
+) -> None:
+    make_case(tmp_path / "in", NAMES[0])
+    starts, windows = [], []
+    watcher = Watcher(on_start=lambda *start: starts.append(start), on_window=lambda *done: windows.append(done))
+    run(watcher=watcher, ensemble=ensemble_of([pointwise(), pointwise()], [pointwise()]))
+    assert starts == [(0, NAMES[0])]
+    assert windows == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"fusion": "vote"}, r"--fusion: unknown fusion 'vote'; known are staple, majority, mean"),
+        ({"on_failure": "stop"}, r"--on-failure: unknown choice 'stop'; known are skip, empty"),
+        ({"labels": "brats"}, r"--labels: unknown label set 'brats'; known are brats2021, brats2023"),
+    ],
+)
+def test_unknown_settings_list_the_known_ones(settings: dict, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        BatchSettings(**settings)

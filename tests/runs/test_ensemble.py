@@ -1,0 +1,180 @@
+"""Members over a prepared case: what they say is known, as their networks look at one voxel at a time."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from htcnns.errors import DeviceError, SettingsError, WeightsError
+from htcnns.files.weights import read_manifest
+from htcnns.image.phantom import make_phantom
+from htcnns.image.preprocess import Prepared, PreprocessSettings, preprocess
+from htcnns.labels import REGIONS, SEQUENCES
+from htcnns.runs.ensemble import (
+    Ensemble,
+    EnsembleSettings,
+    Stopped,
+    Stopwatch,
+    load_ensemble,
+    member_probabilities,
+    n_windows,
+)
+
+CPU = torch.device("cpu")
+Make = Callable[..., Ensemble]
+Network = Callable[..., nn.Module]
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    """A phantom whose brain takes 2 x 2 x 2 windows of 32 voxels."""
+    phantom = make_phantom((40, 40, 40), seed=2)
+    return preprocess(phantom.sequences, phantom.affine, PreprocessSettings((32, 32, 32)))
+
+
+def _say(ensemble: Ensemble, prepared: Prepared, **settings: object) -> np.ndarray:
+    """What the first member says."""
+    return member_probabilities(
+        ensemble,
+        ensemble.members[0],
+        prepared,
+        EnsembleSettings(**settings),
+        stopwatch=Stopwatch(),
+        on_window=lambda: None,
+    )
+
+
+def test_a_network_of_single_voxels_gives_its_sigmoid_in_every_one(
+    prepared: Prepared, ensemble_of: Make, pointwise: Network
+) -> None:
+    said = _say(ensemble_of([pointwise((3, 1, 0), (1.0, 2.0, 3.0), 0.5)]), prepared)
+    expected = 1 / (1 + np.exp(-(0.5 * prepared.array[[3, 1, 0]] + np.array([1, 2, 3])[:, None, None, None])))
+    assert said.dtype == np.float32
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+
+
+def test_folds_are_averaged_as_probabilities(prepared: Prepared, ensemble_of: Make, always: Network) -> None:
+    said = _say(ensemble_of([always(0.9, 0.8, 0.2), always(0.5, 0.2, 0.2)]), prepared)
+    np.testing.assert_allclose(said[:, 16, 16, 16], [0.7, 0.5, 0.2], atol=1e-6)
+
+
+def test_the_manifests_order_of_sequences_and_regions_is_kept(
+    prepared: Prepared, ensemble_of: Make, pointwise: Network
+) -> None:
+    """A network that takes t2f first and gives ET first, described so, says the same as one in our order."""
+    ours = ensemble_of([pointwise((3, 1, 0), (1.0, 2.0, 3.0))])
+    turned = ensemble_of([pointwise((3, 2, 0), (3.0, 2.0, 1.0))], sequences=SEQUENCES[::-1], regions=REGIONS[::-1])
+    np.testing.assert_array_equal(_say(turned, prepared), _say(ours, prepared))
+    undescribed = ensemble_of([pointwise((3, 2, 0), (3.0, 2.0, 1.0))])
+    assert not np.array_equal(_say(undescribed, prepared), _say(ours, prepared))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"overlap": 0.0}, {"mirror": "ijk"}, {"batch": 3}],
+    ids=["no overlap", "mirrored", "three at a time"],
+)
+def test_a_network_of_single_voxels_does_not_care_for_windows(
+    prepared: Prepared, ensemble_of: Make, pointwise: Network, settings: dict
+) -> None:
+    ensemble = ensemble_of([pointwise()])
+    np.testing.assert_allclose(_say(ensemble, prepared, **settings), _say(ensemble, prepared), atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_windows_are_counted_before_as_after(
+    prepared: Prepared, ensemble_of: Make, always: Network, batch: int
+) -> None:
+    ensemble = ensemble_of([always(0.5, 0.5, 0.5), always(0.5, 0.5, 0.5)], [always(0.5, 0.5, 0.5)])
+    stopwatch, calls = Stopwatch(), []
+    settings = EnsembleSettings(batch=batch)
+    for member in ensemble.members:
+        member_probabilities(
+            ensemble, member, prepared, settings, stopwatch=stopwatch, on_window=lambda: calls.append(1)
+        )
+    assert stopwatch.n_windows == n_windows(ensemble, prepared, settings) == 3 * 8
+    assert len(calls) == 3 * math.ceil(8 / batch)
+    assert stopwatch.by_member_s.keys() == {"a", "b"}
+    assert stopwatch.forward_s == pytest.approx(sum(stopwatch.by_member_s.values()))
+
+
+def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble_of: Make, always: Network) -> None:
+    ensemble, stopwatch = ensemble_of([always(0.5, 0.5, 0.5)]), Stopwatch()
+
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        member_probabilities(
+            ensemble, ensemble.members[0], prepared, EnsembleSettings(), stopwatch=stopwatch, on_window=stop
+        )
+    assert stopwatch.n_windows == 1
+
+
+def test_numbers_that_are_not_finite_are_refused_not_cut(
+    prepared: Prepared, ensemble_of: Make, pointwise: Network
+) -> None:
+    with pytest.raises(DeviceError, match=r"a: gave numbers that are not finite in fp32 on cpu.*--precision fp32"):
+        _say(ensemble_of([pointwise(bias=(0.0, math.nan, 0.0))]), prepared)
+
+
+def test_a_full_device_is_said_with_what_to_do(prepared: Prepared, ensemble_of: Make) -> None:
+    class Greedy(nn.Module):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    with pytest.raises(DeviceError, match=r"a: cpu ran out of memory on windows.*20 GiB.*--batch 1"):
+        _say(ensemble_of([Greedy()]), prepared)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"overlap": 1.0}, r"--overlap: 1.0 is out of range; expected 0 to below 1"),
+        ({"overlap": -0.1}, r"--overlap: -0.1 is out of range"),
+        ({"overlap": math.nan}, r"--overlap: nan is out of range"),
+        ({"mirror": "x"}, r"--mirror: found 'x'; expected letters of ijk, each once"),
+        ({"mirror": "ii"}, r"--mirror: found 'ii'"),
+        ({"batch": 0}, r"--batch: 0 windows at a time; expected at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        EnsembleSettings(**settings)
+
+
+def test_the_largest_window_and_box_satisfy_every_member(ensemble_of: Make) -> None:
+    a, b = ensemble_of([], []).members
+    members = (replace(a, window=(32, 64, 16)), replace(b, window=(48, 32, 16), box=(40, 80, 40)))
+    settings = replace(ensemble_of(), members=members).preprocess_settings
+    assert settings == PreprocessSettings((48, 64, 16), (40, 80, 40))
+
+
+def test_members_are_loaded_ready_to_infer(tiny_weights: Path) -> None:
+    ensemble = load_ensemble(read_manifest(tiny_weights), device=CPU, precision=torch.float32)
+    assert [member.name for member in ensemble.members] == ["unet", "transbts", "axial_unet"]
+    assert {network.training for networks in ensemble.networks.values() for network in networks} == {False}
+
+
+def test_a_window_that_a_network_cannot_take_is_refused_when_loading(tiny_weights: Path, tmp_path: Path) -> None:
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    manifest = json.loads((weights / "manifest.json").read_text())
+    manifest["members"][1]["window"] = [32, 33, 32]
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match=r"transbts: a window of 32x33x32 .*multiple of 2.*Correct the manifest"):
+        load_ensemble(read_manifest(weights), device=CPU, precision=torch.float32)
+
+
+def test_half_precision_says_nearly_the_same(prepared: Prepared, tiny_weights: Path) -> None:
+    members = read_manifest(tiny_weights)[:1]
+    exact = _say(load_ensemble(members, device=CPU, precision=torch.float32), prepared, overlap=0)
+    half = _say(load_ensemble(members, device=CPU, precision=torch.bfloat16), prepared, overlap=0)
+    assert not np.array_equal(exact, half)
+    np.testing.assert_allclose(half, exact, atol=0.06)

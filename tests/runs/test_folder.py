@@ -1,0 +1,199 @@
+"""A folder in, masks and a report out, with tiny members from a weights folder."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from htcnns.errors import InputError, OutputError, SettingsError, WeightsError
+from htcnns.files.nifti import read_label_map
+from htcnns.runs.batch import DONE, FAILED, KEPT, NOT_STARTED, BatchSettings, Outcome, Watcher
+from htcnns.runs.ensemble import EnsembleSettings
+from htcnns.runs.folder import Request, environment, htcnns_version, n_failed, prepare, run
+
+FIRST, SECOND = "BraTS-GLI-00001-000", "BraTS2021_00002"
+
+
+@pytest.fixture
+def two(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
+    """A folder of two cases of different years."""
+    make_case(tmp_path / "in", FIRST, seed=1)
+    make_case(tmp_path / "in", SECOND, naming="BraTS 2021-22", seed=2)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, tiny_weights: Path) -> Callable[..., Request]:
+    """Makes a request for `in`, the tiny members and full precision, unless told otherwise."""
+
+    def make(**changes: object) -> Request:
+        defaults = {"input": tmp_path / "in", "output": tmp_path / "out", "weights": tiny_weights}
+        return Request(**(defaults | {"device": "cpu", "precision": "fp32"} | changes))
+
+    return make
+
+
+def _run(request: Request, watcher: Watcher | None = None) -> list[Outcome]:
+    return run(request, prepare(request), watcher=watcher or Watcher())
+
+
+def _report(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_holds_what_a_person_needs_to_repeat_the_run(
+    tmp_path: Path, request_of: Callable[..., Request], tiny_weights: Path
+) -> None:
+    report = tmp_path / "elsewhere" / "report.json"
+    _run(request_of(report=report))
+    content = _report(report)
+    manifest = json.loads((tiny_weights / "manifest.json").read_text())
+    assert (content["device"], content["precision"], content["n_done"], content["n_failed"]) == ("cpu", "fp32", 2, 0)
+    assert content["environment"] == environment()
+    assert content["settings"]["batch"]["fusion"] == "staple"
+    assert [member["files"] for member in content["members"]] == [
+        {file["name"]: file["sha256"] for file in member["files"]} for member in manifest["members"]
+    ]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_has_each_cases_label_numbers_volumes_and_members(
+    tmp_path: Path, request_of: Callable[..., Request]
+) -> None:
+    outcomes = _run(request_of(report=tmp_path / "report.json"))
+    cases = _report(tmp_path / "report.json")["cases"]
+    assert [case["case"] for case in cases] == [FIRST, SECOND]
+    assert [case["labels"] for case in cases] == [{"NCR": 1, "ED": 2, "ET": 3}, {"NCR": 1, "ED": 2, "ET": 4}]
+    assert [case["mask"] for case in cases] == [str(outcome.mask) for outcome in outcomes]
+    assert [member["name"] for member in cases[0]["members"]] == ["unet", "transbts", "axial_unet"]
+    assert cases[0]["volumes_ml"].keys() == cases[0]["members"][0]["largest"].keys() == {"WT", "TC", "ET"}
+
+
+def test_the_report_of_a_bad_case_has_its_traceback(
+    tmp_path: Path, two: Path, request_of: Callable[..., Request]
+) -> None:
+    (two / FIRST / f"{FIRST}-t1n.nii.gz").unlink()
+    outcomes = _run(request_of(report=tmp_path / "report.json"))
+    content = _report(tmp_path / "report.json")
+    assert [case["state"] for case in content["cases"]] == [FAILED, DONE]
+    assert content["n_failed"] == n_failed(outcomes) == 1
+    assert content["cases"][0]["error"].startswith(f"{FIRST}: t1n missing")
+    assert "Traceback" in content["cases"][0]["trace"]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_is_written_too_when_the_disk_is_full(
+    tmp_path: Path, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if SECOND in target.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("htcnns.files.whole.os.replace", full)
+    with pytest.raises(OutputError, match=f"cannot write {SECOND}.nii.gz; No space left on device"):
+        _run(request_of(report=tmp_path / "report.json"))
+    cases = _report(tmp_path / "report.json")["cases"]
+    assert [(case["case"], case["state"]) for case in cases] == [(FIRST, DONE), (SECOND, NOT_STARTED)]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_lists_kept_cases(tmp_path: Path, request_of: Callable[..., Request]) -> None:
+    request = request_of(report=tmp_path / "report.json")
+    _run(request)
+    assert [outcome.state for outcome in _run(request)] == [KEPT, KEPT]
+    content = _report(tmp_path / "report.json")
+    assert [case["state"] for case in content["cases"]] == [KEPT, KEPT]
+    assert content["n_done"] == 0
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("fusion", ["staple", "majority", "mean"])
+def test_two_runs_give_byte_identical_masks(tmp_path: Path, request_of: Callable[..., Request], fusion: str) -> None:
+    batch = BatchSettings(fusion=fusion)
+    first = _run(request_of(output=tmp_path / "a", batch=batch))
+    second = _run(request_of(output=tmp_path / "b", batch=batch))
+    assert [outcome.mask.read_bytes() for outcome in first] == [outcome.mask.read_bytes() for outcome in second]
+    assert all(read_label_map(outcome.mask).array.any() for outcome in first)
+
+
+@pytest.mark.usefixtures("two")
+def test_one_member_alone_gives_another_mask_than_all(tmp_path: Path, request_of: Callable[..., Request]) -> None:
+    together = _run(request_of(output=tmp_path / "all"))
+    alone = _run(request_of(output=tmp_path / "one", members=("axial_unet",)))
+    assert [finding.name for finding in alone[0].members] == ["axial_unet"]
+    assert not np.array_equal(read_label_map(alone[0].mask).array, read_label_map(together[0].mask).array)
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("folder", ["out", "probabilities", "previews", "reports"])
+def test_what_a_killed_run_left_is_swept_from_every_folder(
+    tmp_path: Path, request_of: Callable[..., Request], folder: str
+) -> None:
+    batch = BatchSettings(probabilities=tmp_path / "probabilities", previews=tmp_path / "previews")
+    (tmp_path / folder).mkdir()
+    left, mine = tmp_path / folder / ".htcnns-99-x.nii.gz.part", tmp_path / folder / ".hidden.part"
+    left.touch()
+    mine.touch()
+    assert prepare(request_of(batch=batch, report=tmp_path / "reports" / "x.json")).swept == (left,)
+    assert list(tmp_path.glob("*/.*")) == [mine]
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"input": Path("nowhere")}, InputError, "nowhere: does not exist"),
+        ({"members": ("nobody",)}, SettingsError, "unknown member 'nobody'; known are unet, transbts, axial_unet"),
+        ({"weights": Path("nowhere")}, WeightsError, "nowhere: no manifest.json there"),
+        ({"device": "tpu"}, SettingsError, "unknown device 'tpu'"),
+    ],
+    ids=["input", "members", "weights", "device"],
+)
+def test_a_mistake_in_the_request_leaves_no_folder_behind(
+    tmp_path: Path, request_of: Callable[..., Request], changes: dict, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        prepare(request_of(**changes))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("what", ["output", "report", "probabilities", "previews"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, request_of: Callable[..., Request], what: str
+) -> None:
+    (tmp_path / "file").touch()
+    blocked = tmp_path / "file" / "below"
+    of_the_run = {"output": {"output": blocked}, "report": {"report": blocked / "report.json"}}
+    of_the_batch = {"batch": BatchSettings(**({what: blocked} if what not in of_the_run else {}))}
+    with pytest.raises(OutputError, match=r"file/below: cannot be written by user \d+ .*expected a writable folder"):
+        prepare(request_of(**(of_the_batch | of_the_run.get(what, {}))))
+
+
+@pytest.mark.usefixtures("two")
+def test_a_report_that_is_a_folder_is_refused_before_any_work(
+    tmp_path: Path, request_of: Callable[..., Request]
+) -> None:
+    with pytest.raises(OutputError, match=r"is a folder; expected the name of a file"):
+        prepare(request_of(report=tmp_path))
+
+
+@pytest.mark.usefixtures("two")
+def test_overlap_and_mirroring_cost_windows(tmp_path: Path, request_of: Callable[..., Request]) -> None:
+    settings = EnsembleSettings(overlap=0.0, mirror="i")
+    mirrored = _run(request_of(batch=BatchSettings(ensemble=settings)))
+    plain = _run(request_of(output=tmp_path / "plain"))
+    assert [outcome.n_windows for outcome in mirrored] == [2 * outcome.n_windows for outcome in plain]
+
+
+def test_the_environment_is_plain_data() -> None:
+    assert json.loads(json.dumps(environment())) == environment()
+    assert environment()["htcnns"] == htcnns_version()
