@@ -23,6 +23,7 @@ def fold_of(names: Sequence[str]) -> dict[str, str]:
 
 def trained_on(fit_name: str, names: Sequence[str]) -> list[str]:
     """The cases that a fit may see, sorted: all of them, or those that its fold does not hold out."""
+    assert fit_name in FITS, f"{fit_name} would hold nothing out"
     held_out = fold_of(names)
     return sorted(name for name in names if held_out[name] != fit_name)
 

@@ -1,0 +1,95 @@
+"""The loss: worked by hand, empty regions, deep supervision."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from htcnns.training.losses import deep_supervision, dice_and_cross_entropy
+
+CERTAIN = 30.0  # a logit whose sigmoid is 1 in float32
+
+
+def logits_of(truth: torch.Tensor) -> torch.Tensor:
+    return CERTAIN * (2 * truth - 1)
+
+
+@pytest.fixture
+def truth() -> torch.Tensor:
+    """Two regions of a 4-voxel cube: one half of it, and nothing."""
+    truth = torch.zeros(1, 2, 4, 4, 4)
+    truth[:, 0, :2] = 1
+    return truth
+
+
+def test_a_perfect_prediction_costs_nothing(truth: torch.Tensor) -> None:
+    assert dice_and_cross_entropy(logits_of(truth), truth).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_undecided_voxels_worked_by_hand() -> None:
+    truth = torch.zeros(1, 1, 2, 2, 2)
+    truth[..., 0] = 1  # 4 of 8 voxels, each predicted with 0.5
+    dice = (2 * 4 * 0.5 + 1) / (8 * 0.5 + 4 + 1)
+    expected = 1 - dice + math.log(2)
+    assert dice_and_cross_entropy(torch.zeros(1, 1, 2, 2, 2), truth).item() == pytest.approx(expected)
+
+
+def test_batch_and_regions_are_averaged(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(3, 2, 4, 4, 4, generator=generator)
+    truths = truth.expand(3, -1, -1, -1, -1)
+    each = [dice_and_cross_entropy(logits[b : b + 1, r : r + 1], truth[:, r : r + 1]) for b in range(3) for r in (0, 1)]
+    torch.testing.assert_close(dice_and_cross_entropy(logits, truths), torch.stack(each).mean())
+
+
+def test_every_voxel_predicted_in_an_empty_region_costs_more(truth: torch.Tensor) -> None:
+    one, two = logits_of(truth), logits_of(truth)
+    one[0, 1, 0, 0, 0] = CERTAIN
+    two[0, 1, 0, 0, :2] = CERTAIN
+    losses = [dice_and_cross_entropy(logits, truth).item() for logits in (logits_of(truth), one, two)]
+    assert losses == sorted(losses)
+    assert len(set(losses)) == 3
+
+
+def test_the_wrong_way_round_is_worse_than_undecided(truth: torch.Tensor) -> None:
+    undecided = dice_and_cross_entropy(torch.zeros_like(truth), truth)
+    assert dice_and_cross_entropy(-logits_of(truth), truth) > undecided
+
+
+@pytest.mark.parametrize("axis", [2, 3, 4])
+def test_flips_do_not_change_the_loss(axis: int, truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
+    flipped = dice_and_cross_entropy(logits.flip(axis), truth.flip(axis))
+    torch.testing.assert_close(flipped, dice_and_cross_entropy(logits, truth))
+
+
+def test_half_precision_logits_are_summed_in_full(truth: torch.Tensor) -> None:
+    logits = logits_of(truth).to(torch.bfloat16)
+    assert dice_and_cross_entropy(logits, truth).dtype == torch.float32
+
+
+def test_gradient_points_from_a_wrong_voxel_to_the_truth(truth: torch.Tensor) -> None:
+    logits = torch.zeros_like(truth, requires_grad=True)
+    dice_and_cross_entropy(logits, truth).backward()
+    assert (logits.grad[truth == 1] < 0).all()
+    assert (logits.grad[truth == 0] > 0).all()
+
+
+def test_one_output_is_not_left_out(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
+    torch.testing.assert_close(deep_supervision([logits], truth), dice_and_cross_entropy(logits, truth))
+
+
+def test_resolutions_weigh_1_and_a_half_and_the_lowest_nothing(generator: torch.Generator) -> None:
+    truth = (torch.rand(1, 3, 8, 8, 8, generator=generator) > 0.5).float()
+    outputs = [torch.randn(1, 3, edge, edge, edge, generator=generator) for edge in (8, 4, 2)]
+    full = dice_and_cross_entropy(outputs[0], truth)
+    half = dice_and_cross_entropy(outputs[1], truth[..., ::2, ::2, ::2])
+    torch.testing.assert_close(deep_supervision(outputs, truth), (2 * full + half) / 3)
+
+
+def test_lower_truth_is_the_nearest_voxel(generator: torch.Generator) -> None:
+    coarse = (torch.rand(1, 1, 4, 4, 4, generator=generator) > 0.5).float()
+    truth = F.interpolate(coarse, scale_factor=2, mode="nearest")
+    outputs = [logits_of(truth), logits_of(coarse), torch.zeros(1, 1, 2, 2, 2)]
+    assert deep_supervision(outputs, truth).item() == pytest.approx(0, abs=1e-6)

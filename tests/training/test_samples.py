@@ -1,0 +1,203 @@
+"""Random patches: shapes, places, flips, intensities, and tumours without enhancement."""
+
+import numpy as np
+import pytest
+from prepared import phantom_case
+
+from htcnns.labels import REGIONS, SEQUENCES, Label, Region, Sequence, region_mask
+from htcnns.training import samples
+from htcnns.training.samples import TrainingCase, draw, quench_enhancement, vary_intensities
+
+T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
+ET = REGIONS.index(Region.ET)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> TrainingCase:
+    return phantom_case()
+
+
+@pytest.fixture(scope="module")
+def healthy() -> TrainingCase:
+    return phantom_case(with_tumour=False)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patches are cut and flipped, and nothing else."""
+    monkeypatch.setattr(samples, "QUENCH_SHARE", 0)
+    monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
+
+
+def addressed(shape: tuple[int, int, int], label: Label = Label.ED) -> TrainingCase:
+    """A case of which every voxel holds another number, and every second one along I the label."""
+    numbers = 1 + np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    label_map = np.zeros(shape, np.uint8)
+    label_map[::2] = label
+    return TrainingCase("addressed", np.stack([numbers] * 4), label_map)
+
+
+@pytest.mark.parametrize("edge", [8, 16, 32, 48])
+def test_patches_have_the_edge_asked_for(phantom: TrainingCase, edge: int, rng: np.random.Generator) -> None:
+    array, truth = draw(phantom, edge, rng)
+    assert (array.shape, array.dtype) == ((4, edge, edge, edge), np.float32)
+    assert (truth.shape, truth.dtype) == ((3, edge, edge, edge), np.float32)
+    assert array.flags.c_contiguous
+    assert truth.flags.c_contiguous
+
+
+def test_truth_holds_zeros_and_ones_that_nest(phantom: TrainingCase, rng: np.random.Generator) -> None:
+    wt, tc, et = draw(phantom, 32, rng)[1]
+    assert set(np.unique([wt, tc, et])) == {0, 1}
+    assert (wt >= tc).all()
+    assert (tc >= et).all()
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("seed", range(5))
+def test_a_larger_patch_holds_the_whole_case(phantom: TrainingCase, seed: int) -> None:
+    array, truth = draw(phantom, 48, np.random.default_rng(seed))
+    assert np.count_nonzero(array) == np.count_nonzero(phantom.array)
+    expected = [region_mask(phantom.label_map, region).sum() for region in REGIONS]
+    np.testing.assert_array_equal(truth.sum((1, 2, 3)), expected)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("seed", range(5))
+def test_a_patch_lies_inside_a_case_that_is_larger(seed: int) -> None:
+    array, _ = draw(addressed((20, 24, 28)), 16, np.random.default_rng(seed))
+    assert (array > 0).all()
+    assert len(np.unique(array)) == 16**3
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("seed", range(10))
+def test_flips_turn_intensities_and_truth_alike(seed: int) -> None:
+    case = addressed((20, 24, 28))
+    array, truth = draw(case, 16, np.random.default_rng(seed))
+    label_of = region_mask(case.label_map, Region.WT).ravel()
+    np.testing.assert_array_equal(truth[0], label_of[array[0].astype(int) - 1])
+
+
+@pytest.mark.usefixtures("plain")
+def test_every_axis_is_flipped_now_and_then() -> None:
+    steps = [
+        np.sign(np.diff(draw(addressed((8, 8, 8)), 8, np.random.default_rng(seed))[0][0], axis=0)) for seed in range(20)
+    ]
+    assert {step.min() for step in steps} == {step.max() for step in steps} == {-1, 1}
+
+
+def test_the_same_generator_gives_the_same_patch(phantom: TrainingCase) -> None:
+    first, second = (draw(phantom, 16, np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_another_seed_gives_another_patch(phantom: TrainingCase) -> None:
+    first, second = (draw(phantom, 16, np.random.default_rng(seed))[0] for seed in (7, 8))
+    assert not np.array_equal(first, second)
+
+
+def test_drawing_leaves_the_case_as_it_was(phantom: TrainingCase) -> None:
+    before = phantom.array.copy(), phantom.label_map.copy()
+    patches = [draw(phantom, 16, np.random.default_rng(seed)) for seed in range(10)]
+    assert len(patches) == 10
+    np.testing.assert_array_equal(phantom.array, before[0])
+    np.testing.assert_array_equal(phantom.label_map, before[1])
+
+
+def test_a_case_without_tumour_gives_patches_of_brain(healthy: TrainingCase, rng: np.random.Generator) -> None:
+    array, truth = draw(healthy, 16, rng)
+    assert array.any()
+    assert not truth.any()
+
+
+def test_labels_that_do_not_occur_are_never_looked_for(healthy: TrainingCase) -> None:
+    assert set(healthy.places) == {Label.BACKGROUND}
+
+
+def test_places_are_the_voxels_of_each_label(phantom: TrainingCase) -> None:
+    assert set(phantom.places) == set(Label) - {Label.RC, Label.CC}
+    found = phantom.label_map.ravel()[phantom.places[Label.ET]]
+    assert set(found) == {Label.ET}
+    assert len(found) == (phantom.label_map == Label.ET).sum()
+
+
+def test_every_tumour_patch_holds_a_voxel_of_a_small_tumour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "TUMOUR_SHARE", 1)
+    label_map = np.zeros((64, 64, 64), np.uint8)
+    label_map[50, 3, 31] = Label.ED
+    case = TrainingCase("small", np.ones((4, 64, 64, 64), np.float16), label_map)
+    sums = [draw(case, 16, np.random.default_rng(seed))[1][0].sum() for seed in range(20)]
+    assert sums == [1] * 20
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_background_stays_0_and_brain_changes(phantom: TrainingCase, seed: int) -> None:
+    array = phantom.array.astype(np.float32)
+    varied = vary_intensities(array, np.random.default_rng(seed))
+    assert varied.dtype == np.float32
+    assert (varied[array == 0] == 0).all()
+    assert (varied[array != 0] != array[array != 0]).mean() > 0.99
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_variation_is_mild(phantom: TrainingCase, seed: int) -> None:
+    array = phantom.array.astype(np.float32)
+    varied = vary_intensities(array, np.random.default_rng(seed))
+    together = np.corrcoef(varied[0][array[0] != 0], array[0][array[0] != 0])[0, 1]
+    assert together > 0.9
+
+
+def test_shift_and_scale_stay_below_a_tenth(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    monkeypatch.setattr(samples, "GAMMA_SHARE", 0)
+    monkeypatch.setattr(samples, "NOISE_SHARE", 0)
+    array = np.stack([np.linspace(1, 2, 64).reshape(4, 4, 4)] * 4)
+    varied = vary_intensities(array, rng)
+    slopes = (varied[:, -1, -1, -1] - varied[:, 0, 0, 0]) / 1
+    assert (np.abs(slopes - 1) <= 0.1).all()
+    assert (np.abs(varied[:, 0, 0, 0] - slopes) <= 0.1 + 1e-6).all()
+    assert len(np.unique(slopes)) == 4
+
+
+def test_without_enhancement_no_et_is_left_and_the_core_stays(phantom: TrainingCase) -> None:
+    array = phantom.array.astype(np.float32)
+    _, quenched = quench_enhancement(array, phantom.label_map)
+    assert quenched.dtype == np.uint8
+    assert not region_mask(quenched, Region.ET).any()
+    np.testing.assert_array_equal(region_mask(quenched, Region.TC), region_mask(phantom.label_map, Region.TC))
+    np.testing.assert_array_equal(region_mask(quenched, Region.WT), region_mask(phantom.label_map, Region.WT))
+
+
+def test_without_enhancement_t1c_is_t1n_deep_inside_and_itself_far_outside(rng: np.random.Generator) -> None:
+    array = rng.normal(size=(4, 24, 24, 24)).astype(np.float32)
+    label_map = np.zeros((24, 24, 24), np.uint8)
+    label_map[8:16, 8:16, 8:16] = Label.ET
+    quenched, _ = quench_enhancement(array, label_map)
+    inside = (slice(8, 16),) * 3  # but for the corners, half of the 5-cube around each voxel is tumour
+    np.testing.assert_allclose(quenched[T1C][9:15, 9:15, 9:15], array[T1N][9:15, 9:15, 9:15], rtol=1e-5, atol=1e-6)
+    far = np.ones((24, 24, 24), bool)
+    far[6:18, 6:18, 6:18] = False
+    np.testing.assert_array_equal(quenched[T1C][far], array[T1C][far])
+    assert not np.array_equal(quenched[T1C][inside], array[T1C][inside])
+
+
+def test_without_enhancement_the_other_sequences_stay(phantom: TrainingCase) -> None:
+    array = phantom.array.astype(np.float32)
+    quenched, _ = quench_enhancement(array, phantom.label_map)
+    others = [index for index in range(4) if index != T1C]
+    np.testing.assert_array_equal(quenched[others], array[others])
+
+
+def test_without_enhancement_nothing_changes_where_there_is_no_tumour(healthy: TrainingCase) -> None:
+    array = healthy.array.astype(np.float32)
+    quenched, label_map = quench_enhancement(array, healthy.label_map)
+    np.testing.assert_array_equal(quenched, array)
+    assert not label_map.any()
+
+
+def test_some_patches_have_no_enhancement(phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "QUENCH_SHARE", 1)
+    truth = draw(phantom, 32, np.random.default_rng(1))[1]
+    assert not truth[ET].any()
+    assert truth[0].any()
