@@ -127,6 +127,35 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
 
 
 @app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of label maps, CASE.nii.gz.")],
+    truths: Annotated[Path, typer.Argument(metavar="TRUTHS", help="Folder of truths, flat or nested.")],
+    rules: Annotated[
+        str, typer.Option(help="Whose scores: brats2021, brats2023-gli, brats2024-met ...")
+    ] = "brats2023-gli",
+    as_meant: Annotated[bool, typer.Option("--as-meant", help="Without the known bugs of the official code.")] = False,
+    prediction_labels: Annotated[str | None, typer.Option(help="Label set; default: by each case's name.")] = None,
+    truth_labels: Annotated[str | None, typer.Option(help="Label set; default: by each case's name.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Another score: hd95-medpy, nsd-1mm ...; repeatable.")] = None,
+    missing: Annotated[str, typer.Option(help="A truth without prediction: skip, or worst to score it.")] = "skip",
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Tell two folders of predictions apart.")
+    ] = None,
+    rank: Annotated[list[Path] | None, typer.Option(help="Another folder of predictions to rank; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table of cases to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+) -> int:
+    """Score PREDICTIONS against TRUTHS as a challenge's official code does."""
+    from htcnns.runs.evaluate import EvaluateSettings  # scipy takes half a second
+    from htcnns.scoreboard import ScoreFiles, evaluate_and_tell
+
+    settings = EvaluateSettings(rules, as_meant, prediction_labels, truth_labels, tuple(also or ()), missing)
+    files = ScoreFiles(json, csv, markdown)
+    return evaluate_and_tell(predictions, truths, settings, others=tuple(rank or ()), paired=compare, files=files)
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the case, its mask, a picture, a report.")],
 ) -> int:

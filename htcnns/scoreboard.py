@@ -1,0 +1,89 @@
+"""How an evaluation speaks to people: tables on the terminal and in files."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from htcnns.errors import EXIT_DONE
+from htcnns.files.tables import Table, csv_text, json_text, markdown_text, shown_rows
+from htcnns.files.whole import write_whole
+from htcnns.runs.evaluate import EvaluateSettings, Evaluation, evaluate_folders
+from htcnns.runs.score_tables import (
+    cases_table,
+    cohort_table,
+    comparison_table,
+    evaluation_json,
+    ranking_table,
+    worst_table,
+)
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """Where tables go besides the terminal; None writes none."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    markdown: Path | None = None
+
+
+def evaluate_and_tell(
+    predictions: Path,
+    truths: Path,
+    settings: EvaluateSettings,
+    *,
+    others: tuple[Path, ...] = (),
+    paired: tuple[Path, Path] | None = None,
+    files: ScoreFiles,
+) -> int:
+    """Score a folder, and others for the ranking; print the tables and write the files; the exit code.
+
+    Args:
+        others: further methods' predictions, ranked together with the first.
+        paired: two methods to tell apart case by case.
+
+    Raises:
+        HtcnnsError: as evaluate_folders; a file that cannot be written.
+    """
+    folders = dict.fromkeys((predictions, *(paired or ()), *others))  # each once, in this order
+    evaluations = {folder: evaluate_folders(folder, truths, settings) for folder in folders}
+    first = evaluations[predictions]
+    tables = [cases_table(first), cohort_table(first), worst_table(first)]
+    if len(evaluations) > 1:
+        evaluations = _told_apart(evaluations)
+        tables.append(ranking_table(list(evaluations.values())))
+    if paired:
+        tables.append(comparison_table(evaluations[paired[0]], evaluations[paired[1]]))
+    _print(tables, first)
+    if files.json:
+        content = [evaluation_json(evaluation) for evaluation in evaluations.values()]
+        write_whole(files.json, json_text(content[0] if len(content) == 1 else content).encode())
+    if files.csv:
+        write_whole(files.csv, csv_text(tables[0]).encode())
+    if files.markdown:
+        write_whole(files.markdown, markdown_text(tables).encode())
+    return EXIT_DONE
+
+
+def _told_apart(evaluations: dict[Path, Evaluation]) -> dict[Path, Evaluation]:
+    """The same with names that differ: folders of one name are called by their path."""
+    names = [evaluation.name for evaluation in evaluations.values()]
+    return {
+        folder: replace(evaluation, name=str(folder)) if names.count(evaluation.name) > 1 else evaluation
+        for folder, evaluation in evaluations.items()
+    }
+
+
+def _print(tables: list[Table], evaluation: Evaluation) -> None:
+    """The tables, then what a reader must know of them."""
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    for table in tables:
+        shown = RichTable(*table.columns, title=table.title, title_justify="left")
+        for row in shown_rows(table):
+            shown.add_row(*row)
+        console.print(shown)
+    for caution in evaluation.cautions:
+        console.print(caution, markup=False, soft_wrap=True)
