@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from htcnns.errors import SettingsError
+from htcnns.errors import InputError, SettingsError
 from htcnns.labels import SEQUENCES
 from htcnns.volume import Box, Spacing, axis_order, bounding_box, spacing_mm, turn, turn_back, uncrop
 
@@ -105,6 +105,9 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
         sequences: (4, I, J, K) float32 in the order of SEQUENCES, finite, none of them constant.
         affine: (4, 4) voxel to mm.
         settings: window and box.
+
+    Raises:
+        InputError: no brain stands out from the background.
     """
     order, flips = axis_order(affine)
     turned = turn(sequences, order, flips)
@@ -118,7 +121,11 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     brain = _without_specks(np.any(masks, axis=0))
     notes += _stripping_notes(brain)
     box = bounding_box(brain)
-    assert box is not None, "nifti refuses constant sequences, so something differs from the background"
+    if box is None:
+        raise InputError(
+            "no brain found: no voxel is brighter than the border of the scans; expected a head with background around "
+            "it. Give scans that are not cut inside the head."
+        )
     cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
     padded, inner = pad(cropped, settings.least)
     undo = Undo(sequences.shape[1:], order, flips, turned.shape[1:], grid_shape, box, inner)
