@@ -38,10 +38,8 @@ def cohort_table(evaluation: Evaluation) -> Table:
 
 def cohort_summary(evaluation: Evaluation, region: str, column: str) -> Summary:
     """One score of one region over all cases; an infinite distance counts as the rule's penalty."""
-    values = evaluation.values(region, column)
-    penalty_mm = evaluation.rule.penalty_mm
-    finite = values if penalty_mm is None else np.where(np.isinf(values), penalty_mm, values)
-    return summarise(finite, generator=np.random.default_rng(_SEED))
+    names = [case.case for case in evaluation.cases]
+    return summarise(_values(evaluation, names, region, column), generator=np.random.default_rng(_SEED))
 
 
 def worst_table(evaluation: Evaluation, *, n_worst: int = 5) -> Table:
@@ -82,7 +80,7 @@ def comparison_table(first: Evaluation, second: Evaluation) -> Table:
 def compare_evaluations(first: Evaluation, second: Evaluation, region: str, column: str) -> PairedTest:
     """One score of one region on the common cases, first minus second."""
     common = _common_cases([first, second])
-    ours, theirs = (_common_values(evaluation, common, region, column) for evaluation in (first, second))
+    ours, theirs = (_values(evaluation, common, region, column) for evaluation in (first, second))
     generator = np.random.default_rng(_SEED)
     return compare_paired(ours, theirs, better=COLUMNS[column].better, generator=generator)
 
@@ -98,7 +96,7 @@ def ranking_table(evaluations: Sequence[Evaluation]) -> Table:
     common = _common_cases(evaluations)
     names = [name for name in _graded(evaluations[0]) if name in _ranked_by(evaluations[0])]
     pairs = [(region, name) for region in evaluations[0].rule.regions for name in names]
-    scores = [[_common_values(e, common, region, name) for region, name in pairs] for e in evaluations]
+    scores = [[_values(e, common, region, name) for region, name in pairs] for e in evaluations]
     better = np.array([COLUMNS[name].better for _, name in pairs])
     ranks = rank_methods(np.array(scores).transpose(0, 2, 1), better)
     order = np.argsort(ranks, kind="stable").tolist()
@@ -149,9 +147,12 @@ def _common_cases(evaluations: Sequence[Evaluation]) -> list[str]:
     return sorted(set.intersection(*names))
 
 
-def _common_values(evaluation: Evaluation, cases: list[str], region: str, column: str) -> np.ndarray:
+def _values(evaluation: Evaluation, cases: list[str], region: str, column: str) -> np.ndarray:
+    """(n,) float64 scores of those cases; an infinite distance, which only 2026 leaves, becomes the rule's penalty."""
     by_case = {case.case: case.scores[region][column] for case in evaluation.cases}
-    return np.array([by_case[case] for case in cases])
+    values = np.array([by_case[case] for case in cases])
+    penalty_mm = evaluation.rule.penalty_mm
+    return values if penalty_mm is None else np.where(np.isinf(values), penalty_mm, values)
 
 
 def _summary_cells(summary: Summary) -> tuple[Cell, ...]:

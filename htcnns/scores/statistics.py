@@ -73,7 +73,7 @@ def compare_paired(first: np.ndarray, second: np.ndarray, *, better: int, genera
     """
     keep = ~(np.isnan(first) | np.isnan(second))
     first, second = first[keep], second[keep]
-    differences = np.where(first == second, 0.0, first - second)  # inf against inf is a tie
+    differences = np.subtract(first, second, out=np.zeros(first.size), where=first != second)  # inf and inf tie
     return PairedTest(
         n=differences.size,
         difference=_estimate(_mean(differences[None])[0], _mean(_resamples(differences, generator))),
