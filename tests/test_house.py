@@ -1,0 +1,186 @@
+"""The house rules that a machine can hold: which way imports point, where libraries live, what things are called."""
+
+import ast
+import subprocess
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "htcnns"
+ROW = (
+    ("errors", "labels", "volume"),
+    ("image",),
+    ("networks",),
+    ("scores",),
+    ("files",),
+    ("runs",),
+    ("training",),
+    ("cli", "console", "scoreboard", "__main__", "entrypoint", PACKAGE),  # the doors; the package itself opens runs.api
+)
+PLACES = {room: place for place, rooms in enumerate(ROW) for room in rooms}
+HOMES = {  # the only modules that may import a library; none may import the tests' oracles
+    "nibabel": ["htcnns.files.nifti"],
+    "typer": ["htcnns.cli"],
+    "ray": ["htcnns.runs.cluster"],
+    "safetensors": ["htcnns.files.weights"],
+    "isal": ["htcnns.files.packed"],
+    "PIL": ["htcnns.files.preview"],
+    "SimpleITK": [],
+    "monai": [],
+    "surface_distance": [],
+    "pickle": [],
+}
+MATHEMATICS = ("htcnns.image.", "htcnns.networks.", "htcnns.scores.", "htcnns.training.losses")
+WORLD = {"os", "pathlib", "shutil", "subprocess", "logging", "time", "datetime", "tempfile"}
+NAMELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "tools", "core"}
+TOP_LEVEL = {"Dockerfile", "LICENSE", "Makefile", "README.md", "entrypoint.py", "pyproject.toml"} | {
+    PACKAGE,
+    "tests",
+    "weights",
+}
+MACHINE_PATHS = r"/work/|\.\./shared|/home/[a-z]|/Users/|/tmp/[a-z]|bash_jobs"
+LONG = 300
+
+
+def paths() -> list[Path]:
+    """Every module of the package, and the container's front door."""
+    return [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "entrypoint.py"]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in paths()}
+each_module = pytest.mark.parametrize("module", MODULES)
+
+
+def place(module: str) -> int:
+    """Where the module stands in the row; a KeyError names a room that the row does not know."""
+    return PLACES[module.removeprefix(f"{PACKAGE}.").split(".")[0]]
+
+
+@cache
+def imported_by(module: str, *, in_functions: bool = True) -> set[str]:
+    """What a module imports: modules of ours by their full name, libraries by their first."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    hidden = {id(node) for function in ast.walk(tree) if is_function(function) for node in ast.walk(function)}
+    nodes = [node for node in ast.walk(tree) if in_functions or id(node) not in hidden]
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named = {
+        f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    return {nearest_module(name) for name in plain | named}
+
+
+def is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def nearest_module(name: str) -> str:
+    """The longest beginning of a dotted name that is a module of ours, else the library it starts with."""
+    parts = name.split(".")
+    beginnings = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next((beginning for beginning in beginnings if beginning in MODULES), parts[0])
+
+
+def ours(names: set[str]) -> set[str]:
+    return names & MODULES.keys()
+
+
+def tracked() -> list[str]:
+    """Paths of the files in the repository; skips where there is none, as in the image."""
+    try:
+        answer = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return answer.stdout.splitlines()
+
+
+@each_module
+def test_a_module_imports_only_from_its_own_and_earlier_rooms(module: str) -> None:
+    assert {name for name in ours(imported_by(module)) if place(name) > place(module)} == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: ours(imported_by(module, in_functions=False)) - {module} for module in MODULES}
+    assert set(TopologicalSorter(graph).static_order()) == set(MODULES)
+
+
+@each_module
+def test_imports_are_written_in_full(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    relative = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    assert relative == []
+
+
+@each_module
+def test_imports_inside_functions_stand_in_doors_or_bring_an_optional_library(module: str) -> None:
+    later = imported_by(module) - imported_by(module, in_functions=False)
+    assert place(module) == len(ROW) - 1 or later <= {"ray"}
+
+
+@pytest.mark.parametrize(("library", "homes"), HOMES.items(), ids=HOMES)
+def test_a_library_lives_in_one_place(library: str, homes: list[str]) -> None:
+    assert [module for module in MODULES if library in imported_by(module) and module not in homes] == []
+
+
+@each_module
+def test_mathematics_knows_no_paths_logs_or_clocks(module: str) -> None:
+    assert not module.startswith(MATHEMATICS) or imported_by(module) & WORLD == set()
+
+
+def test_every_module_is_named_after_what_it_holds() -> None:
+    names = {path.stem for path in [*paths(), *(ROOT / "tests").rglob("*.py")]}
+    assert names & NAMELESS == set()
+
+
+def test_tests_have_names_that_differ() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_top_of_the_repository_holds_what_it_should() -> None:
+    names = {path.split("/")[0] for path in tracked()}
+    assert {name for name in names if not name.startswith(".")} - TOP_LEVEL == set()
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    tracked()
+    command = ["git", "grep", "-nIE", MACHINE_PATHS, "--", ":!tests/test_house.py"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines() == []
+
+
+def test_long_modules_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in paths()}
+    long = [f"{path}: {size} lines, {LONG} is where one idea often ends" for path, size in sizes.items() if size > LONG]
+    with capsys.disabled():
+        print("", *long, sep="\n", end="")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("htcnns.image.fusion.staple", "htcnns.image.fusion"),
+        ("htcnns.networks.unet", "htcnns.networks.unet"),
+        ("numpy.typing.NDArray", "numpy"),
+    ],
+)
+def test_imports_are_traced_to_their_module(name: str, expected: str) -> None:
+    assert nearest_module(name) == expected
+
+
+def test_the_row_runs_from_errors_to_the_doors() -> None:
+    row = ["htcnns.errors", "htcnns.image.fusion", "htcnns.scores", "htcnns.files.nifti", "htcnns.cli"]
+    assert [place(module) for module in row] == [0, 1, 3, 4, 7]
+    assert place("htcnns.cli") == place("entrypoint") == place(PACKAGE)
+
+
+def test_imports_inside_functions_are_seen() -> None:
+    assert "htcnns.runs.api" in imported_by(PACKAGE)
+    assert "torch" not in imported_by("htcnns.labels")
+    assert {"torch", "htcnns.errors"} <= imported_by("htcnns.networks.blocks")
