@@ -1,0 +1,161 @@
+"""Batches that are killed or stopped: whole masks only, and the next run does what is left and no more.
+
+The processes are forked from a server that has imported everything already, so that a kill never falls into imports.
+"""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from htcnns.cli import main
+from htcnns.files import whole
+
+pytestmark = pytest.mark.slow
+
+NAMES = tuple(f"BraTS-GLI-{number:05d}-000" for number in range(12))
+MOMENTS = [random.Random(2024 + number).random() for number in range(10)]  # each a part of a whole run's time
+FORKS = multiprocessing.get_context("forkserver")
+Prints = dict[str, tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Twelve cases, how they are segmented, what comes of it when nobody interferes, and how long that takes."""
+
+    arguments: tuple[str, ...]
+    masks: dict[str, str]
+    seconds: float
+
+    def process(self, output: Path, *, killed_at_rename: int = 0) -> multiprocessing.process.BaseProcess:
+        """A run into that folder, started; perhaps killed by itself just before a mask gets its name."""
+        process = FORKS.Process(target=_segment, args=((*self.arguments, str(output)), killed_at_rename))
+        process.start()
+        return process
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Path], tiny_weights: Path) -> Batch:
+    folder = tmp_path_factory.mktemp("batch")
+    for seed, name in enumerate(NAMES):
+        make_case(folder / "in", name, seed=seed % 3)
+    FORKS.set_forkserver_preload(["htcnns.console", "htcnns.cli"])
+    flags = ("--weights", str(tiny_weights), "--members", "unet", "--device", "cpu", "--precision", "fp32")
+    arguments = ("segment", *flags, str(folder / "in"))
+    _finish(Batch(arguments, {}, 0), folder / "first")  # starts the server
+    began = time.perf_counter()
+    _finish(Batch(arguments, {}, 0), folder / "out")
+    seconds = time.perf_counter() - began
+    return Batch(arguments, {name: content for name, (_, content) in _prints(folder / "out").items()}, seconds)
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment:.0%}")
+def test_a_kill_leaves_whole_masks_and_the_next_run_does_the_rest(tmp_path: Path, batch: Batch, moment: float) -> None:
+    process = batch.process(tmp_path / "out")
+    process.join(moment * batch.seconds)
+    process.kill()
+    process.join()
+    finished = _visible(tmp_path / "out")
+    assert {name: content for name, (_, content) in finished.items()}.items() <= batch.masks.items()
+    assert _finish(batch, tmp_path / "out") == 0
+    after = _prints(tmp_path / "out")
+    assert {name: content for name, (_, content) in after.items()} == batch.masks
+    assert finished.items() <= after.items()
+
+
+def test_a_kill_after_three_masks_leaves_these_and_the_next_run_touches_none(tmp_path: Path, batch: Batch) -> None:
+    process = batch.process(tmp_path / "out")
+    _wait_for(3, tmp_path / "out")
+    process.kill()
+    process.join()
+    finished = _visible(tmp_path / "out")
+    assert 3 <= len(finished) < len(NAMES)
+    assert _finish(batch, tmp_path / "out") == 0
+    assert finished.items() <= _prints(tmp_path / "out").items()
+
+
+def test_what_lay_half_written_at_a_kill_is_swept_by_the_next_run(tmp_path: Path, batch: Batch) -> None:
+    process = batch.process(tmp_path / "out", killed_at_rename=5)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    left = _prints(tmp_path / "out").keys() - _visible(tmp_path / "out").keys()
+    assert [re.sub(r"\d+", "N", name, count=1) for name in left] == [f".htcnns-N-{NAMES[4]}.nii.gz.part"]
+    assert sorted(_visible(tmp_path / "out")) == [f"{name}.nii.gz" for name in NAMES[:4]]
+    assert _finish(batch, tmp_path / "out") == 0
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+def test_a_signal_ends_the_run_cleanly_and_what_is_left_is_said(
+    tmp_path: Path, batch: Batch, number: signal.Signals, code: int
+) -> None:
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "htcnns", *batch.arguments, tmp_path / "out", "--report", report]
+    with subprocess.Popen(
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        until = [next(line for line in process.stdout if line.startswith(f"[{n}/12]")) for n in (1, 2)]
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err, len(until)) == (code, "", 2)
+    finished = [f"{name}.nii.gz" for name in NAMES if f"{name}.nii.gz" in _prints(tmp_path / "out")]
+    left = [name for name in NAMES if f"{name}.nii.gz" not in finished]
+    assert 2 <= len(finished) < 12
+    assert out.splitlines()[-1] == f"not started: {', '.join(left)}"
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()}.items() <= batch.masks.items()
+    assert report.is_file()
+
+
+def _segment(arguments: tuple[str, ...], killed_at_rename: int) -> None:
+    """In the child: run the command line and leave with its code."""
+    torch.set_num_threads(1)
+    count, real = [], os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        count.append(target)
+        if len(count) == killed_at_rename:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(source, target)
+
+    whole.os.replace = replace  # type: ignore[assignment]
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        sys.exit(main(list(arguments)))
+
+
+def _finish(batch: Batch, output: Path) -> int | None:
+    """Run a batch to its end."""
+    process = batch.process(output)
+    process.join()
+    return process.exitcode
+
+
+def _wait_for(n_masks: int, folder: Path) -> None:
+    while len(_visible(folder)) < n_masks:
+        time.sleep(0.002)
+
+
+def _visible(folder: Path) -> Prints:
+    """What a person sees: no dot-files."""
+    return {name: content for name, content in _prints(folder).items() if not name.startswith(".")}
+
+
+def _prints(folder: Path) -> Prints:
+    """Time of change and content of every file; empty where the folder is not there yet."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}
