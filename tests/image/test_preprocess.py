@@ -306,6 +306,16 @@ def test_specks_far_away_are_not_brain() -> None:
     np.testing.assert_allclose(prepared.array, preprocess(cube_head(), LPS, TIGHT).array, atol=1e-5)
 
 
+def test_specks_inside_the_box_are_not_brain() -> None:
+    head = cube_head((40, 24, 24))
+    head[:, 30:36, 8:14, 8:14] = 200
+    with_speck = head.copy()
+    with_speck[:, 24, 12, 12] = 5000
+    prepared = preprocess(with_speck, LPS, TIGHT)
+    assert not prepared.brain[18, 6, 6]
+    np.testing.assert_allclose(prepared.array, preprocess(head, LPS, TIGHT).array, atol=1e-5)
+
+
 def test_a_second_large_piece_is_brain() -> None:
     head = cube_head((40, 24, 24))
     head[:, 30:36, 8:14, 8:14] = 200

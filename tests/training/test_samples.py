@@ -29,11 +29,10 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
 
 
-def addressed(shape: tuple[int, int, int], label: Label = Label.ED) -> TrainingCase:
-    """A case of which every voxel holds another number, and every second one along I the label."""
+def addressed(shape: tuple[int, int, int]) -> TrainingCase:
+    """A case of which every voxel holds another number, and a random half of them a label."""
     numbers = 1 + np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    label_map = np.zeros(shape, np.uint8)
-    label_map[::2] = label
+    label_map = np.random.default_rng(1).choice(np.uint8([Label.BACKGROUND, Label.ED]), shape)
     return TrainingCase("addressed", np.stack([numbers] * 4), label_map)
 
 
