@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -17,6 +18,7 @@ from htcnns.runs.score_tables import (
     comparison_table,
     evaluation_json,
     ranking_table,
+    summary_table,
     worst_table,
 )
 
@@ -51,7 +53,7 @@ def evaluate_and_tell(
     folders = dict.fromkeys((predictions, *(paired or ()), *others))  # each once, in this order
     evaluations = {folder: evaluate_folders(folder, truths, settings) for folder in folders}
     first = evaluations[predictions]
-    tables = [cases_table(first), cohort_table(first), worst_table(first)]
+    tables = [cases_table(first), cohort_table(first), worst_table(first), summary_table(first)]
     if len(evaluations) > 1:
         evaluations = _told_apart(evaluations)
         tables.append(ranking_table(list(evaluations.values())))
@@ -81,7 +83,7 @@ def _print(tables: list[Table], evaluation: Evaluation) -> None:
     """The tables, then what a reader must know of them."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for table in tables:
-        shown = RichTable(*table.columns, title=table.title, title_justify="left")
+        shown = RichTable(*table.columns, title=table.title, title_justify="left", box=MARKDOWN)
         for row in shown_rows(table):
             shown.add_row(*row)
         console.print(shown)

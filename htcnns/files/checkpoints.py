@@ -1,11 +1,14 @@
 """Where a training stands, and the prepared cases it trains on, on disk."""
 
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from htcnns.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,19 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint there, or None; only tensors and plain data are unpickled."""
+    """The checkpoint there, or None; only tensors and plain data are unpickled.
+
+    Raises:
+        InputError: a file that is no checkpoint.
+    """
     if not path.exists():
         return None
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    return Checkpoint(saved["step"], saved["recipe"], saved["network"], saved["optimizer"])
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(saved["step"], saved["recipe"], saved["network"], saved["optimizer"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: no checkpoint ({reason}); expected one that a fit wrote. Delete it.") from error
 
 
 def write_pack(path: Path, array: np.ndarray, label_map: np.ndarray) -> None:

@@ -14,7 +14,8 @@ from htcnns.volume import Box, Spacing, axis_order, bounding_box, spacing_mm, tu
 SPACING_TOLERANCE_MM = 0.01  # a voxel this near to 1 mm is not resampled
 SPECK_FRACTION = 0.01  # pieces smaller than this part of the brain are specks, not brain
 LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
-CONSTANT_BORDER = 0.5  # part of the border voxels that must share one value for it to be the background
+CONSTANT_BORDER = 0.05  # least part of the border voxels that share the background's value, and how much more often
+CONSTANT_LEAD = 5  # that value occurs there than the next one: tightly cut brains fill most of the border themselves
 
 Shape = tuple[int, int, int]
 
@@ -179,8 +180,10 @@ def _background(array: np.ndarray) -> tuple[float, bool]:
     faces = [array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1]]
     border = np.concatenate([face.ravel() for face in faces])
     values, counts = np.unique(border, return_counts=True)
-    if counts.max() >= CONSTANT_BORDER * border.size:
-        return float(values[counts.argmax()]), True
+    most = counts.argmax()
+    rest = np.delete(counts, most).max(initial=0)
+    if counts[most] >= CONSTANT_BORDER * border.size and counts[most] >= CONSTANT_LEAD * rest:
+        return float(values[most]), True
     median = np.median(border)
     deviation = 1.4826 * np.median(np.abs(border - median))
     return float(median + 5 * deviation), False

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from htcnns.files.tables import Cell, Table
+from htcnns.files.tables import Cell, Table, shown
 from htcnns.runs.evaluate import Evaluation, require_comparable
 from htcnns.scores.case import COLUMNS
 from htcnns.scores.official import official_scores
@@ -34,6 +34,18 @@ def cohort_table(evaluation: Evaluation) -> Table:
     estimates = [f"{name}{part}" for name in ("mean", "median", "sd") for part in ("", "_low", "_high")]
     columns = ("region", "score", "n_cases", "n_undefined", *estimates)
     return Table(f"Cohort, {evaluation.rule.name}", columns, tuple(rows))
+
+
+def summary_table(evaluation: Evaluation) -> Table:
+    """The cohort at a glance: a row a region, the mean of each graded score with its 95 % interval as text."""
+    scores = [name for name in _graded(evaluation) if not name.startswith("n_")]
+    rows = []
+    for region in evaluation.rule.regions:
+        means = [(name, cohort_summary(evaluation, region, name).mean) for name in scores]
+        cells = [f"{shown(m.value, name)} ({shown(m.low, name)} to {shown(m.high, name)})" for name, m in means]
+        rows.append((region, *cells))
+    title = f"Mean and 95 % interval over {len(evaluation.cases)} cases, {evaluation.rule.name}"
+    return Table(title, ("region", *scores), tuple(rows))
 
 
 def cohort_summary(evaluation: Evaluation, region: str, column: str) -> Summary:

@@ -89,7 +89,15 @@ def fit(
         loss = _step(network, optimizer, x, truth, settings.clip_norm)
         on_step(StepReport(step, loss, time.perf_counter() - began))
         if (step + 1) % settings.n_between == 0 or step + 1 == settings.n_steps:
+            _require_finite(network, where=str(checkpoint))
             write_checkpoint(checkpoint, Checkpoint(step + 1, recipe, network.state_dict(), optimizer.state_dict()))
+
+
+def _require_finite(network: nn.Module, *, where: str) -> None:
+    """Raise FloatingPointError rather than save weights that have diverged."""
+    for name, parameter in network.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise FloatingPointError(f"{where}: {name} is no longer finite; the fit has diverged")
 
 
 def _resume(network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict, path: Path) -> int:

@@ -1,12 +1,12 @@
 """Checkpoints and packed cases: they come back as they were, and no half of one is ever seen."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from htcnns.errors import InputError
 from htcnns.files.checkpoints import Checkpoint, read_checkpoint, read_pack, write_checkpoint, write_pack
 
 RECIPE = {"n_steps": 3, "learning_rate": 1e-3, "patches": ((0.0, 16), (0.5, 32)), "cases": ["a", "b"]}
@@ -70,7 +70,7 @@ def test_an_interrupted_write_leaves_the_earlier_checkpoint(
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
     torch.save({"step": 1, "recipe": {}, "network": {}, "optimizer": Path("x")}, tmp_path / "fit.pt")
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with pytest.raises(InputError, match=r"no checkpoint .Weights only load failed"):
         read_checkpoint(tmp_path / "fit.pt")
 
 
@@ -96,3 +96,10 @@ def test_a_pack_with_code_in_it_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pack.npz", array=np.array([Path("x")], dtype=object), label_map=np.zeros(1))
     with pytest.raises(ValueError, match="allow_pickle"):
         read_pack(tmp_path / "pack.npz")
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "unet-all.pt"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match=r"unet-all\.pt: no checkpoint"):
+        read_checkpoint(path)

@@ -287,6 +287,14 @@ def test_negative_values_in_the_brain_are_kept_and_said() -> None:
     assert len(prepared.notes) == 4
 
 
+def test_a_brain_cut_so_tightly_that_it_fills_most_of_the_border_is_whole(rng: np.random.Generator) -> None:
+    head = np.zeros((4, 16, 16, 6), np.float32)
+    head[:, 1:-1, 1:-1] = rng.uniform(100, 900, (4, 14, 14, 6))  # reaches through the first and last slice
+    prepared = preprocess(head, LPS, TIGHT)
+    assert prepared.notes == ()
+    np.testing.assert_array_equal(prepared.undo(prepared.brain[None])[0], head[0] > 0)
+
+
 def test_a_noisy_background_is_cut_off_and_said(rng: np.random.Generator) -> None:
     head = cube_head()
     noisy = np.where(head > 0, head, np.abs(rng.normal(0, 3, head.shape))).astype(np.float32)

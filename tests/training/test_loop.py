@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from prepared import phantom_case
@@ -148,10 +149,20 @@ def test_a_step_without_finite_gradients_is_not_taken(
     tmp_path: Path, cases: list[TrainingCase], new_network: Callable[[], nn.Module]
 ) -> None:
     network = new_network()
-    nn.init.constant_(network.decoder.seg_layers[0].bias, float("nan"))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    fit(network, cases, SETTINGS, checkpoint=tmp_path / "fit.pt", on_step=ignore)
-    torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0, equal_nan=True)
+    broken = [replace(case, array=np.full_like(case.array, np.nan)) for case in cases]
+    fit(network, broken, SETTINGS, checkpoint=tmp_path / "fit.pt", on_step=ignore)
+    torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
+
+
+def test_weights_that_have_diverged_are_not_saved(
+    tmp_path: Path, cases: list[TrainingCase], new_network: Callable[[], nn.Module]
+) -> None:
+    network = new_network()
+    nn.init.constant_(network.decoder.seg_layers[0].bias, float("nan"))
+    with pytest.raises(FloatingPointError, match=r"seg_layers\.0\.bias is no longer finite"):
+        fit(network, cases, SETTINGS, checkpoint=tmp_path / "fit.pt", on_step=ignore)
+    assert not (tmp_path / "fit.pt").exists()
 
 
 def test_patches_grow_when_their_share_of_the_steps_is_done() -> None:
