@@ -1,0 +1,35 @@
+# One image: code and weights inside. It runs as any user, without network, home or shared memory, on a root file system
+# that is read-only; it writes to the output folder and to TMPDIR, and nowhere else.
+FROM python:3.11-slim-bookworm
+
+LABEL org.opencontainers.image.title="htcnns" \
+      org.opencontainers.image.description="Brain-tumour segmentation of MRI: a folder of scans in, labelled masks out" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+
+# A slim base sets neither, and the nvidia runtime then gives no GPU without a word.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# First what seldom changes. The empty package stands for the code, which comes last and is used where it lies.
+WORKDIR /opt/htcnns
+COPY LICENSE pyproject.toml .constraints.txt ./
+RUN mkdir htcnns && touch htcnns/__init__.py \
+ && python3 -m venv venv \
+ && venv/bin/pip install --no-cache-dir --constraint .constraints.txt setuptools \
+ && venv/bin/pip install --no-cache-dir --constraint .constraints.txt --no-build-isolation --editable .
+COPY weights weights
+COPY entrypoint.py ./
+COPY htcnns htcnns
+
+# Any user must be able to read what a checkout with a strict umask brought; bytecode cannot be written later;
+# and weights that are missing or damaged must stop the build, not a run.
+RUN find entrypoint.py htcnns weights ! -perm -444 -exec chmod a+rX {} + \
+ && venv/bin/python -m compileall -q htcnns \
+ && venv/bin/htcnns weights verify
+ENV PATH=/opt/htcnns/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /
+
+# -I: a PYTHONPATH or ~/.local from outside, which Apptainer lets through, must not shadow what is installed here.
+ENTRYPOINT ["/opt/htcnns/venv/bin/python", "-IB", "/opt/htcnns/entrypoint.py"]

@@ -1,0 +1,61 @@
+# The words of every day; `make` alone lists them.
+
+PYTHON ?= python3
+OUT ?= demo-out
+BIN := .venv/bin
+FAST := not slow and not gpu and not image
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test image image-test bench bench-scores train clean need-engine need-data
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.done ## .venv with every package at its pinned version
+
+demo: setup ## a synthetic case into demo-out; your own cases with IN=dir OUT=dir
+	$(BIN)/htcnns $(if $(IN),segment "$(IN)" "$(OUT)" --previews "$(OUT)/previews",demo "$(OUT)")
+
+check: setup ## format, lint, types, house rules and the fast tests, in under two minutes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "$(FAST)"
+
+test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
+	$(BIN)/pytest $(if $(DATA),--data "$(DATA)") $(if $(IMAGE),,-m "not image")
+
+image: need-engine ## the Docker image, called htcnns
+	docker build --network host --tag htcnns .
+
+image-test: need-engine setup ## builds the image and runs it as every challenge does; DATA=dir adds the real cases
+	$(BIN)/pytest $(if $(DATA),--data "$(DATA)") -m image
+
+bench: need-data setup ## where the time of a batch goes, on DATA=dir
+	$(BIN)/python tests/bench/bench_segment.py --data "$(DATA)"
+
+bench-scores: need-data setup ## how fast masks are scored, on DATA=dir
+	$(BIN)/python tests/bench/bench_scores.py --data "$(DATA)"
+
+train: need-data setup ## the shipped weights and their held-out scores anew from DATA=dir; goes on where it was cut off
+	$(BIN)/htcnns train "$(DATA)/brats" --work .work/training --out weights
+
+clean: ## removes what can be made again in minutes; .venv, image and training stay
+	rm -rf build dist demo-out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find entrypoint.py htcnns tests -name __pycache__ -prune -exec rm -rf {} +
+
+# setuptools comes first because the project is built without isolation, so that its version is pinned too.
+.venv/.done: pyproject.toml .constraints.txt
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "make setup: $(PYTHON) is not Python 3.11 or later with venv; install it or name one: make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint .constraints.txt setuptools
+	$(BIN)/pip install --quiet --constraint .constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+need-engine:
+	@docker info >/dev/null 2>&1 || \
+	    { echo "make: no Docker engine answers; install Docker and start it, then try again" >&2; exit 1; }
+
+need-data:
+	@test -n "$(DATA)" || { echo "make: this needs real cases; name their folder with DATA=dir" >&2; exit 1; }

@@ -1,0 +1,239 @@
+"""The image as each challenge calls it: any user, no network, nothing to write to but the output folder and /tmp.
+
+Synthetic heads are segmented in seconds by tiny random members, mounted over the shipped ones; those are tried on the
+head of the demo and on real cases.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE, InputError, OutputError, SettingsError
+from htcnns.files.nifti import read_label_map
+
+pytestmark = pytest.mark.image
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = "/opt/htcnns/weights"
+THREE = ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000", "BraTS-GLI-00003-000")
+
+Run = Callable[..., CompletedProcess[str]]
+
+
+def tumours(output: Path) -> dict[str, bool]:
+    """Whether anything is marked, by name, for every entry of an output folder, hidden ones too."""
+    return {path.name: bool(read_label_map(path).array.any()) for path in output.iterdir()}
+
+
+def numbers(mask: Path) -> set[int]:
+    """The label numbers in a mask."""
+    return set(np.unique(read_label_map(mask).array).tolist())
+
+
+def owners(output: Path) -> set[tuple[int, int]]:
+    """User and group of every entry."""
+    return {(path.stat().st_uid, path.stat().st_gid) for path in output.iterdir()}
+
+
+@pytest.fixture
+def three_cases(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
+    """A folder of three cases, nested."""
+    folder = tmp_path / "input"
+    for name in THREE:
+        make_case(folder, name)
+    return folder
+
+
+def cut_short(path: Path) -> None:
+    """As a copy that was broken off leaves a file."""
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def test_flat_case_of_2021_gives_its_five_digits_and_labels_1_2_4(
+    run_image: Run, make_case: Callable[..., Path], tmp_path: Path, output: Path, tiny_weights: Path
+) -> None:
+    scans = make_case(tmp_path / "input", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
+    done = run_image(mounts={"/input": scans, "/output": output, WEIGHTS: tiny_weights})
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert tumours(output) == {"00495.nii.gz": True}
+    assert "NCR=1 ED=2 ET=4" in done.stdout
+    assert owners(output) == {(4321, 4321)}
+
+
+def test_infer_of_2023_takes_split_mounts_dummy_weights_and_unknown_flags(
+    run_image: Run, make_case: Callable[..., Path], tmp_path: Path, output: Path, tiny_weights: Path
+) -> None:
+    make_case(tmp_path / "scans", "BraTS-GLI-00001-000")
+    dummies = tmp_path / "dummies"
+    dummies.mkdir()
+    (dummies / "parameters.yaml").touch()
+    inside = {"/mlcube_io0": tmp_path / "scans", "/mlcube_io1": dummies, "/mlcube_io2": output, "/mlcube_io3": dummies}
+    done = run_image(
+        "infer",
+        "--data_path=/mlcube_io0",
+        "--weights=/mlcube_io1",
+        "--output_path=/mlcube_io2",
+        "--parameters_file=/mlcube_io3/parameters.yaml",
+        "--made_up=1",
+        mounts={**inside, WEIGHTS: tiny_weights},
+        writable="/mlcube_io2",
+    )
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert "ignored --made_up" in done.stdout
+    assert tumours(output) == {"BraTS-GLI-00001-000.nii.gz": True}
+    assert "NCR=1 ED=2 ET=3" in done.stdout
+    assert owners(output) == {(4321, 4321)}
+
+
+def test_infer_uses_weights_that_are_mounted_with_a_manifest(
+    run_image: Run, make_case: Callable[..., Path], tmp_path: Path, output: Path, tiny_weights: Path
+) -> None:
+    make_case(tmp_path / "scans", "BraTS-GLI-00001-000")
+    mounts = {"/in": tmp_path / "scans", "/output": output, "/other": tiny_weights}
+    done = run_image("infer", "--data_path=/in", "--output_path=/output", "--weights", "/other", mounts=mounts)
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert tumours(output) == {"BraTS-GLI-00001-000.nii.gz": True}
+
+
+def test_nested_cases_of_2025_give_one_mask_each(
+    run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert tumours(output) == {f"{name}.nii.gz": True for name in THREE}
+    assert owners(output) == {(4321, 4321)}
+
+
+@pytest.mark.parametrize("damage", [cut_short, Path.unlink], ids=["cut short", "missing"])
+def test_broken_case_among_three_gives_an_empty_mask_under_infer(
+    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    damage(three_cases / THREE[1] / f"{THREE[1]}-t2f.nii.gz")
+    mounts = {"/data": three_cases, "/output": output, WEIGHTS: tiny_weights}
+    done = run_image("infer", "--data_path=/data", "--output_path=/output", mounts=mounts)
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert f"failed: {THREE[1]}" in done.stdout
+    assert tumours(output) == {f"{name}.nii.gz": name != THREE[1] for name in THREE}
+    assert owners(output) == {(4321, 4321)}
+
+
+@pytest.mark.parametrize("damage", [cut_short, Path.unlink], ids=["cut short", "missing"])
+def test_broken_case_among_three_gives_no_mask_without_arguments(
+    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    damage(three_cases / THREE[1] / f"{THREE[1]}-t2f.nii.gz")
+    done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
+    assert done.returncode == EXIT_CASE_FAILED, done.stdout + done.stderr
+    assert f"failed: {THREE[1]}" in done.stdout
+    assert tumours(output) == {f"{THREE[0]}.nii.gz": True, f"{THREE[2]}.nii.gz": True}
+    assert owners(output) == {(4321, 4321)}
+
+
+def test_root_owns_the_masks_that_it_asked_for(
+    run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights}, user="0:0")
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert owners(output) == {(0, 0)}
+
+
+def test_surroundings_of_the_caller_change_nothing(
+    run_image: Run, three_cases: Path, output: Path, tmp_path: Path, tiny_weights: Path
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('the torch of somebody else')\n")
+    foreign = ("--env", "PYTHONPATH=/foreign", "--env", "HOME=/nowhere", "--workdir", "/foreign")
+    mounts = {"/input": three_cases, "/output": output, "/foreign": tmp_path, WEIGHTS: tiny_weights}
+    done = run_image(mounts=mounts, options=foreign)
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("called", [(), ("infer", "--data_path=/input", "--output_path=/output")], ids=["", "infer"])
+def test_output_that_cannot_be_written_is_said_before_any_work(
+    called: tuple[str, ...], run_image: Run, three_cases: Path, output: Path
+) -> None:
+    done = run_image(*called, mounts={"/input": three_cases, "/output": output}, writable="")
+    assert done.returncode == OutputError.exit_code, done.stdout + done.stderr
+    assert "/output: cannot be written by user 4321" in done.stderr
+    assert tumours(output) == {}
+
+
+def test_input_that_was_not_mounted_is_said(run_image: Run, output: Path) -> None:
+    done = run_image(mounts={"/output": output})
+    assert done.returncode == InputError.exit_code, done.stdout + done.stderr
+    assert "/input: does not exist" in done.stderr
+
+
+def test_command_that_does_not_exist_is_refused(run_image: Run) -> None:
+    done = run_image("segmnet")
+    assert done.returncode == SettingsError.exit_code
+    assert "unknown command 'segmnet'; known are infer and htcnns" in done.stderr
+
+
+def test_every_command_works_behind_its_name(run_image: Run) -> None:
+    assert "docker run IMAGE" in run_image("--help").stdout
+    assert "segment" in run_image("htcnns", "--help").stdout
+    assert run_image("weights", "verify", options=("--entrypoint", "htcnns")).returncode == EXIT_DONE
+
+
+def test_shipped_weights_are_whole(run_image: Run) -> None:
+    done = run_image("htcnns", "weights", "verify")
+    assert done.returncode == EXIT_DONE, done.stderr
+    assert done.stdout.count("good") >= 3
+
+
+def test_demo_runs_with_the_shipped_weights(run_image: Run, output: Path) -> None:
+    done = run_image("htcnns", "demo", "/output", mounts={"/output": output})
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert len(list((output / "masks").iterdir())) == 1
+
+
+def test_real_flat_case_of_2021_shows_all_its_labels(run_image: Run, output: Path, data: Path) -> None:
+    done = run_image(mounts={"/input": data / "brats" / "BraTS2021_00495", "/output": output})
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert tumours(output) == {"00495.nii.gz": True}
+    assert numbers(output / "00495.nii.gz") == {0, 1, 2, 4}
+
+
+def test_real_case_of_2023_gives_the_same_bytes_by_either_call(
+    run_image: Run, tmp_path: Path, output: Path, data: Path
+) -> None:
+    name = "BraTS-GLI-00000-000"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    plain.chmod(0o777)
+    scans = data / "brats" / name
+    inferred = run_image(
+        "infer", "--data_path=/data", "--output_path=/output", mounts={f"/data/{name}": scans, "/output": output}
+    )
+    called = run_image(mounts={f"/input/{name}": scans, "/output": plain})
+    assert (inferred.returncode, called.returncode) == (EXIT_DONE, EXIT_DONE), inferred.stderr + called.stderr
+    assert tumours(output) == {f"{name}.nii.gz": True}
+    assert numbers(output / f"{name}.nii.gz") == {0, 1, 2, 3}
+    assert (output / f"{name}.nii.gz").read_bytes() == (plain / f"{name}.nii.gz").read_bytes()
+
+
+def test_image_holds_code_weights_and_nothing_else(run_image: Run) -> None:
+    listed = run_image("/opt/htcnns", options=("--entrypoint", "ls"), user="0:0").stdout.split()
+    assert listed == ["LICENSE", "entrypoint.py", "htcnns", "pyproject.toml", "venv", "weights"]
+    packages = run_image("-m", "pip", "list", options=("--entrypoint", "/opt/htcnns/venv/bin/python")).stdout
+    assert "torch " in packages
+    assert "pytest" not in packages
+    assert "monai" not in packages
+
+
+def test_image_says_what_it_is_and_asks_for_the_gpu(inspect: Callable[[str], str]) -> None:
+    labels = json.loads(inspect(".Config.Labels"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert labels["org.opencontainers.image.title"] == project["name"]
+    assert labels["org.opencontainers.image.version"] == project["version"]
+    assert labels["org.opencontainers.image.licenses"] == project["license"]
+    assert {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= set(
+        json.loads(inspect(".Config.Env"))
+    )
+    assert json.loads(inspect(".Config.Entrypoint"))[0].startswith("/")
+    assert json.loads(inspect(".Config.User")) == ""
