@@ -25,7 +25,7 @@ from htcnns.scores.pair import Pair, number_table, tissue_voxels
 from htcnns.scores.rules import Rule, Tissue
 from htcnns.scores.surfaces import surface_areas_mm2, surface_hd95_mm, surface_of
 from htcnns.scores.voxels import Voxels
-from htcnns.volume import Spacing
+from htcnns.volume import Box, Spacing
 
 _NSD_SHRINK = 2 / (2 + 1e-8)  # BraTS 2025 adds 1e-8 to a denominator that is always 2
 NSD_TOLERANCES_MM = {"nsd_0.5mm": 0.5, "nsd_1mm": 1.0}
@@ -41,10 +41,10 @@ class _Side:
 
 def lesionwise_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
     """Whole-mask and lesion-wise scores of every region of a case, under a rule of 2023 to 2025."""
-    truths = tissue_lesions(pair.truth, rule.tissues)
+    truths = tissue_lesions(pair.truth, rule.tissues, inside=pair.inside)
     if rule.merges_prediction:
         per_voxel = 1 / pair.voxel_mm3 if rule.drops_by_volume else 1.0
-        predictions = tissue_lesions(pair.prediction, rule.tissues, drop_per_ignored=per_voxel)
+        predictions = tissue_lesions(pair.prediction, rule.tissues, inside=pair.inside, drop_per_ignored=per_voxel)
     else:
         predictions = {t.name: plain_lesions(tissue_voxels(pair.prediction, t)) for t in rule.tissues}
     return {
@@ -55,16 +55,17 @@ def lesionwise_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
 
 
 def tissue_lesions(
-    label_map: Voxels, tissues: tuple[Tissue, ...], *, drop_per_ignored: float | None = None
+    label_map: Voxels, tissues: tuple[Tissue, ...], *, inside: Box, drop_per_ignored: float | None = None
 ) -> dict[str, Lesions]:
     """The lesions of every tissue, joined by dilation, then by the touch of other tissues.
 
     Args:
         label_map: the labelled voxels, in the rule's numbers.
+        inside: the part of the array that lies within the volume; dilation goes no further.
         drop_per_ignored: voxels per unit of `Tissue.ignored`; smaller merged lesions are dropped before any is joined
             by touch. None to keep them all.
     """
-    dilated = _dilated(label_map, tissues)
+    dilated = _dilated(label_map, tissues, inside)
     lesions = {t.name: merged_lesions(tissue_voxels(label_map, t), dilated[t.name]) for t in tissues}
     if drop_per_ignored is not None:
         for tissue in tissues:
@@ -77,7 +78,7 @@ def tissue_lesions(
     return {**lesions, **joined}
 
 
-def _dilated(label_map: Voxels, tissues: tuple[Tissue, ...]) -> dict[str, np.ndarray]:
+def _dilated(label_map: Voxels, tissues: tuple[Tissue, ...], inside: Box) -> dict[str, np.ndarray]:
     """Every mask dilated by its tissue's iterations: all masks as bits of one byte, so that one pass serves all."""
     bits = np.packbits([number_table(tissue) for tissue in tissues], axis=0, bitorder="little")[0]
     planes = label_map.numbered(bits[label_map.numbers]).paint()
@@ -87,7 +88,8 @@ def _dilated(label_map: Voxels, tissues: tuple[Tissue, ...]) -> dict[str, np.nda
         done = iterations
         for bit, tissue in enumerate(tissues):
             if tissue.dilation == iterations:
-                dilated[tissue.name] = (planes & np.uint8(1 << bit)) != 0
+                dilated[tissue.name] = np.zeros(planes.shape, bool)
+                dilated[tissue.name][inside] = (planes[inside] & np.uint8(1 << bit)) != 0
     return dilated
 
 

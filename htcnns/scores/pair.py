@@ -7,7 +7,7 @@ import numpy as np
 
 from htcnns.scores.rules import Tissue
 from htcnns.scores.voxels import Voxels, framed
-from htcnns.volume import Spacing, bounding_box
+from htcnns.volume import Box, Spacing, bounding_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +17,14 @@ class Pair:
     Attributes:
         prediction, truth: the labelled voxels.
         shape: of the whole volume.
+        inside: the part of the framed crop that lies within the volume.
         spacing_mm: voxel size along I, J, K, as float32 holds it.
     """
 
     prediction: Voxels
     truth: Voxels
     shape: tuple[int, ...]
+    inside: Box
     spacing_mm: Spacing
 
     @property
@@ -43,16 +45,14 @@ class Pair:
 def crop_pair(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *, frame: int) -> Pair:
     """The pair cropped to where either is not 0, in a frame of that many zeros.
 
-    Dilation may spread into the frame where that lies beyond the volume. This joins no lesions that would otherwise
-    stay apart: moved back to the volume's border, every voxel of a path outside is as near to both lesions.
-
     Args:
         prediction, truth: (I, J, K) uint8 of the same shape.
     """
     box = bounding_box((prediction | truth) != 0) or (slice(0, 1),) * 3
     i, j, k = np.asarray(spacing_mm, np.float32).astype(float)
     one, other = (Voxels.of(framed(label_map[box], frame)) for label_map in (prediction, truth))
-    return Pair(one, other, prediction.shape, (float(i), float(j), float(k)))
+    inside = _inside(box, prediction.shape, frame)
+    return Pair(one, other, prediction.shape, inside, (float(i), float(j), float(k)))
 
 
 def tissue_voxels(label_map: Voxels, tissue: Tissue) -> Voxels:
@@ -66,3 +66,11 @@ def number_table(tissue: Tissue) -> np.ndarray:
     table = np.zeros(256, bool)
     table[list(tissue.numbers)] = True
     return table
+
+
+def _inside(box: Box, shape: tuple[int, ...], frame: int) -> Box:
+    i, j, k = (
+        slice(max(frame - s.start, 0), min(frame - s.start + n, s.stop - s.start + 2 * frame))
+        for s, n in zip(box, shape, strict=True)
+    )
+    return i, j, k

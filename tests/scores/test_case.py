@@ -210,3 +210,12 @@ def test_a_prediction_equal_to_the_truth_is_perfect(truth: np.ndarray, rules: st
     assert all(
         (s["lesion_dice"], s["lesion_hd95_mm"], s["dice"], s["hd95_mm"]) == (1, 0, 1, 0) for s in scores.values()
     )
+
+
+def test_dilation_stops_at_the_border_so_that_lesions_are_numbered_as_officially() -> None:
+    """Unclipped, the second lesion would be met first: dilated beyond the volume it starts a plane earlier."""
+    truth = np.zeros((8, 8, 40), np.uint8)
+    truth[1, 0:2, 2:10] = 3  # starts one plane in, reaches plane 0
+    truth[0, 5:7, 20:38] = 3  # in plane 0; unclipped its dilation would reach plane -3
+    found = score(truth, truth, "brats2024-met")["ET"]["sensitivity"]
+    assert found == pytest.approx(16 / (16 + 2 * 36))
