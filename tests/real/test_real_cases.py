@@ -1,0 +1,151 @@
+"""The shipped members on real cases: however a case is stored, its mask is the same."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from htcnns.files.nifti import write_case_file
+from htcnns.files.weights import read_manifest
+from htcnns.image.preprocess import resample
+from htcnns.runs.batch import DONE, BatchSettings, Outcome, Watcher
+from htcnns.runs.ensemble import EnsembleSettings
+from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, run
+from htcnns.scores.metrics import dice
+
+pytestmark = [pytest.mark.slow]
+
+CASES = ("BraTS-GLI-00000-000", "BraTS2021_00495", "Brats18_2013_2_1")
+Case = tuple[Path, Path]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _every_core() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def segment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[Outcome]]:
+    """A function that segments a folder with the shipped members; few windows, as it is the geometry that counts."""
+    if not (SHIPPED_WEIGHTS / "manifest.json").is_file():
+        pytest.skip("no weights are shipped yet")
+
+    def run_over(folder: Path) -> list[Outcome]:
+        out = tmp_path_factory.mktemp("masks")
+        batch = BatchSettings(ensemble=EnsembleSettings(overlap=0.25))
+        request = Request(folder, out, weights=SHIPPED_WEIGHTS, batch=batch, report=out.with_suffix(".json"))
+        return run(request, prepare(request), watcher=Watcher())
+
+    return run_over
+
+
+@pytest.fixture(scope="module")
+def originals(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, segment: Callable
+) -> dict[str, Case]:
+    """Folder and mask of three real cases as they come, by name."""
+    data = request.config.getoption("--data")
+    if data is None:
+        pytest.skip("needs real cases: make test DATA=folder")
+    folder = tmp_path_factory.mktemp("real")
+    for name in CASES:
+        (folder / name).symlink_to((data / "brats" / name).resolve(), target_is_directory=True)
+    return {outcome.case: (folder / outcome.case, outcome.mask) for outcome in segment(folder)}
+
+
+@pytest.fixture(scope="module")
+def variants(
+    originals: dict[str, Case],
+    tmp_path_factory: pytest.TempPathFactory,
+    store_as: Callable[[Path, Path, str], Path],
+    segment: Callable,
+) -> dict[tuple[str, str], Path]:
+    """Masks of the same cases stored in other ways, by way and name."""
+    masks = {}
+    for way in ("RAS", "LIA", "oblique"):
+        folder = tmp_path_factory.mktemp(way)
+        for name, (case, _) in originals.items():
+            store_as(case, folder / name, way)
+        masks |= {(way, outcome.case): outcome.mask for outcome in segment(folder)}
+    return masks
+
+
+def _t1c(case: Path) -> Path:
+    (path,) = (path for path in case.iterdir() if path.name.endswith(("t1c.nii.gz", "t1ce.nii.gz")))
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_mask_has_exactly_the_geometry_of_the_t1c(originals: dict[str, Case], name: str) -> None:
+    case, mask = originals[name]
+    found, like = nib.load(mask), nib.load(_t1c(case))
+    assert found.shape == like.shape
+    assert found.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(found.affine, like.affine)
+    np.testing.assert_array_equal(found.get_qform(), like.get_qform())
+    np.testing.assert_array_equal(found.get_sform(), like.get_sform())
+    codes = [[int(image.header[code]) for code in ("qform_code", "sform_code")] for image in (found, like)]
+    assert codes[0] == codes[1]
+
+
+@pytest.mark.parametrize(("name", "numbers"), [(CASES[0], {1, 2, 3}), (CASES[1], {1, 2, 4}), (CASES[2], {1, 2, 4})])
+def test_the_mask_holds_tumour_in_the_numbers_of_its_year(
+    originals: dict[str, Case], name: str, numbers: set[int]
+) -> None:
+    found = set(np.unique(np.asarray(nib.load(originals[name][1]).dataobj)).tolist()) - {0}
+    assert found
+    assert found <= numbers
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("way", ["RAS", "LIA", "oblique"])
+def test_however_a_case_is_stored_its_mask_is_identical(
+    originals: dict[str, Case],
+    variants: dict[tuple[str, str], Path],
+    turn_to: Callable[[Path, Path], np.ndarray],
+    way: str,
+    name: str,
+) -> None:
+    mask = originals[name][1]
+    np.testing.assert_array_equal(turn_to(variants[way, name], mask), np.asarray(nib.load(mask).dataobj))
+
+
+def test_resampled_to_thick_slices_the_tumour_stays_where_it_was(
+    originals: dict[str, Case], tmp_path: Path, segment: Callable
+) -> None:
+    """1 x 1 x 2 mm: the scans are averaged over two slices; the mask comes back on that grid and is put back here."""
+    case, mask = originals[CASES[0]]
+    _store_thick(case, tmp_path / CASES[0])
+    (outcome,) = segment(tmp_path)
+    original, thick = (np.asarray(nib.load(path).dataobj) > 0 for path in (mask, outcome.mask))
+    assert thick.shape == (*original.shape[:2], -(-original.shape[2] // 2))
+    back = resample(thick[None].astype(np.float32), (*original.shape[:2], 2 * thick.shape[2]))[0] >= 0.5
+    assert dice(back[..., : original.shape[2]], original) >= 0.95
+
+
+def test_the_report_names_members_and_cases(originals: dict[str, Case]) -> None:
+    report = json.loads(originals[CASES[0]][1].parent.with_suffix(".json").read_text())
+    assert [member["name"] for member in report["members"]] == [
+        member.name for member in read_manifest(SHIPPED_WEIGHTS)
+    ]
+    assert [(case["case"], case["state"]) for case in report["cases"]] == [(name, DONE) for name in CASES]
+
+
+def _store_thick(case: Path, into: Path) -> None:
+    """Store the scans with voxels twice as long along K, an odd last slice averaged with nothing."""
+    into.mkdir()
+    for path in sorted(path for path in case.glob("*.nii.gz") if "seg" not in path.name):
+        image = nib.load(path)
+        array = np.asarray(image.dataobj, np.float32)
+        even = np.pad(array, ((0, 0), (0, 0), (0, array.shape[2] % 2)))
+        affine = image.affine @ np.diag([1, 1, 2, 1])
+        affine[:3, 3] += image.affine[:3, 2] / 2  # the middle of the first two slices
+        write_case_file(into / path.name, (even[..., ::2] + even[..., 1::2]) / 2, affine)
