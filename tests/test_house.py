@@ -31,7 +31,7 @@ HOMES = {  # the only modules that may import a library; none may import the tes
     "SimpleITK": [],
     "monai": [],
     "surface_distance": [],
-    "pickle": [],
+    "pickle": ["htcnns.files.checkpoints"],  # the name of its error only
 }
 MATHEMATICS = ("htcnns.image.", "htcnns.networks.", "htcnns.scores.", "htcnns.training.losses")
 WORLD = {"os", "pathlib", "shutil", "subprocess", "logging", "time", "datetime", "tempfile"}
@@ -151,7 +151,7 @@ def test_the_top_of_the_repository_holds_what_it_should() -> None:
 
 def test_no_file_knows_the_machine_it_was_written_on() -> None:
     tracked()
-    command = ["git", "grep", "-nIE", MACHINE_PATHS, "--", ":!tests/test_house.py"]
+    command = ["git", "grep", "-nIE", MACHINE_PATHS, "--", ":!tests/test_house.py", ":!.ci"]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines() == []
 
 
