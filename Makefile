@@ -23,13 +23,13 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 	$(BIN)/pytest -m "$(FAST)"
 
 test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
-	$(BIN)/pytest $(if $(DATA),--data "$(DATA)") $(if $(IMAGE),,-m "not image")
+	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") $(if $(IMAGE),,-m "not image")
 
 image: need-engine ## the Docker image, called htcnns
 	docker build --network host --tag htcnns .
 
 image-test: need-engine setup ## builds the image and runs it as every challenge does; DATA=dir adds the real cases
-	$(BIN)/pytest $(if $(DATA),--data "$(DATA)") -m image
+	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") -m image
 
 bench: need-data setup ## where the time of a batch goes, on DATA=dir
 	$(BIN)/python tests/bench/bench_segment.py --data "$(DATA)"

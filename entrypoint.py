@@ -6,6 +6,7 @@ htcnns …                             the command line
 """
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +22,13 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
-    with tempfile.TemporaryDirectory(prefix="htcnns-", ignore_cleanup_errors=True) as caches:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # process 1 of a container has no default handler
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="htcnns-", ignore_cleanup_errors=True)
+    except OSError as error:
+        print(f"htcnns: no temporary folder; {error}. Add --tmpfs /tmp, or set TMPDIR.", file=sys.stderr)
+        return 6
+    with folder as caches:
         os.environ.update(dict.fromkeys(CACHES, caches))  # any user id will do, and none needs a home
         if arguments and arguments[0] == "infer":
             return infer(arguments[1:])

@@ -119,7 +119,7 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     for row in case_rows(found):
         cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
         table.add_row(*map(Text, cells))  # a plain string would be read as markup
-    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    console = Console(soft_wrap=True, width=None if Console().is_terminal else 200)
     console.print(table)
     for leftover in found.leftovers:
         console.print(f"not used: {leftover.path}: {leftover.reason}", markup=False, highlight=False)

@@ -1,5 +1,6 @@
 """How a run speaks to people: a progress bar on a terminal, one line a case elsewhere, and signals."""
 
+import os
 import signal
 import sys
 import time
@@ -35,8 +36,9 @@ class StopRequest:
         return self.number != 0
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.number:
+            os._exit(128 + number)  # as process 1 of a container the default handler would do nothing
         self.number = number
-        signal.signal(number, signal.SIG_DFL)
 
 
 def run_and_tell(request: Request, *, any_success_is_success: bool = False) -> int:
@@ -73,6 +75,8 @@ def demo_and_tell(folder: Path) -> int:
             outcomes = run(request, start, watcher=teller.watcher(stop))
         if stop.wanted():
             return 128 + stop.number
+    if outcomes[0].mask is None:
+        return EXIT_CASE_FAILED
     compare(phantom, outcomes[0], tell=print)
     print(f"mask     {outcomes[0].mask}\npicture  {folder / 'previews' / (outcomes[0].case + '.png')}")
     print(f"report   {request.report}")
@@ -93,6 +97,7 @@ class Teller:
         self.start = start
         self.n_cases = len(start.cases)
         self.n_told = 0
+        self.n_kept = 0
         self.began = time.perf_counter()
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -130,6 +135,7 @@ class Teller:
         self.n_told += 1
         count = f"[{self.n_told}/{self.n_cases}]"
         if outcome.state == KEPT:
+            self.n_kept += 1
             self._print(f"{count} {outcome.case}: kept, finished before (--again makes it anew)")
         elif outcome.state == FAILED:
             self._print(f"{count} FAILED {outcome.error}")
@@ -150,10 +156,16 @@ class Teller:
 
     def _left(self) -> str:
         remaining = self.n_cases - self.n_told
+        n_worked = self.n_told - self.n_kept
         if not remaining:
             return ""
-        minutes = (time.perf_counter() - self.began) / self.n_told * remaining / 60
+        minutes = (time.perf_counter() - self.began) / max(1, n_worked) * remaining / 60
         return f", about {minutes:.0f} min left" if minutes >= 1 else ""
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        if self.console.quiet:
+            return
+        try:
+            self.console.print(text, markup=False)
+        except (OSError, SystemExit):  # whoever read along has gone; the masks matter more
+            self.console.quiet = True

@@ -1,6 +1,5 @@
 """How an evaluation speaks to people: tables on the terminal and in files."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from htcnns.runs.score_tables import (
     evaluation_json,
     ranking_table,
     summary_table,
+    table_records,
     worst_table,
 )
 
@@ -61,13 +61,21 @@ def evaluate_and_tell(
         tables.append(comparison_table(evaluations[paired[0]], evaluations[paired[1]]))
     _print(tables, first)
     if files.json:
-        content = [evaluation_json(evaluation) for evaluation in evaluations.values()]
-        write_whole(files.json, json_text(content[0] if len(content) == 1 else content).encode())
+        content: dict[str, object] = {
+            "methods": {evaluation.name: evaluation_json(evaluation) for evaluation in evaluations.values()},
+            "comparisons": {table.title: table_records(table) for table in tables[4:]},
+        }
+        write_whole(files.json, _bytes(json_text(content)))
     if files.csv:
-        write_whole(files.csv, csv_text(tables[0]).encode())
+        write_whole(files.csv, _bytes(csv_text(tables[0])))
     if files.markdown:
-        write_whole(files.markdown, markdown_text(tables).encode())
+        write_whole(files.markdown, _bytes(markdown_text(tables)))
     return EXIT_DONE
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; bytes of a file name that are none stay what they were."""
+    return text.encode(errors="surrogateescape")
 
 
 def _told_apart(evaluations: dict[Path, Evaluation]) -> dict[Path, Evaluation]:
@@ -81,7 +89,7 @@ def _told_apart(evaluations: dict[Path, Evaluation]) -> dict[Path, Evaluation]:
 
 def _print(tables: list[Table], evaluation: Evaluation) -> None:
     """The tables, then what a reader must know of them."""
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console = Console(width=None if Console().is_terminal else 200, highlight=False)
     for table in tables:
         shown = RichTable(*table.columns, title=table.title, title_justify="left", box=MARKDOWN)
         for row in shown_rows(table):

@@ -1,6 +1,6 @@
 """Where a training stands, and the prepared cases it trains on, on disk."""
 
-import os
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from htcnns.errors import InputError
+from htcnns.files.whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically: a reader finds the old one or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    content = io.BytesIO()
     torch.save(
         {
             "step": checkpoint.step,
@@ -32,9 +32,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             "network": checkpoint.network,
             "optimizer": checkpoint.optimizer,
         },
-        part,
+        content,
     )
-    os.replace(part, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content.getvalue())
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -55,11 +56,10 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 def write_pack(path: Path, array: np.ndarray, label_map: np.ndarray) -> None:
     """Store a prepared case: (4, i, j, k) float16 and (i, j, k) uint8, uncompressed for quick loading."""
+    content = io.BytesIO()
+    np.savez(content, array=array.astype(np.float16), label_map=label_map)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez(stream, array=array.astype(np.float16), label_map=label_map)
-    os.replace(part, path)
+    write_whole(path, content.getvalue())
 
 
 def read_pack(path: Path) -> tuple[np.ndarray, np.ndarray]:

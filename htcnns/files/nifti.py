@@ -114,7 +114,7 @@ def write_empty_mask(path: Path, *, like: Path | None) -> bool:
         try:
             header = _header_like(_read_layout(like), np.uint8)
             known = True
-        except InputError:
+        except (InputError, nib.spatialimages.HeaderDataError):
             pass  # the caller hears of it by the answer
     _write(path, np.zeros(header.get_data_shape(), np.uint8, order="F"), header)
     return known

@@ -22,10 +22,10 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: whatever the file system or the unpacking finds wrong, here or while the stream is read.
     """
-    if not path.is_file():
-        problem = "is no regular file" if path.exists() else "does not exist"
-        raise InputError(f"{path}: {problem}; expected a NIfTI file. Check the name and the link.")
     try:
+        if not path.is_file():  # in a folder without rights this raises, too
+            problem = "is no regular file" if path.exists() else "does not exist"
+            raise InputError(f"{path}: {problem}; expected a NIfTI file. Check the name and the link.")
         with path.open("rb") as file:
             is_gzip = file.read(2) == _GZIP_MAGIC
             file.seek(0)

@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from htcnns.errors import HtcnnsError, SettingsError, WeightsError
+from htcnns.files.whole import write_whole
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGIONS, SEQUENCES, Region, Sequence
 from htcnns.networks import build_network
@@ -125,9 +126,7 @@ def save_weights(path: Path, network: nn.Module) -> str:
     """Write a network's tensors as safetensors, real numbers as float16, and return the file's sha256."""
     tensors = {name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in network.state_dict().items()}
     content = save_tensors(tensors)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -139,9 +138,7 @@ def digest(path: Path) -> str:
 def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
     """Write the manifest that `read_manifest` reads; file paths are stored as names inside the folder."""
     content = {"format": FORMAT, "members": [_entry(member) for member in members]}
-    part = folder / f".{MANIFEST}.part"
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    part.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:

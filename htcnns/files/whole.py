@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | N
     Raises:
         OutputError: the file cannot be written; nothing is left behind, and an older file stays.
     """
-    temporary = path.with_name(f".htcnns-{os.getpid()}-{path.name}.part")
+    temporary = path.with_name(f".htcnns-{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}.part")
     try:
         with temporary.open("wb") as file:
             file.write(content)

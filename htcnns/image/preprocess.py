@@ -117,7 +117,8 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     signal, masks, notes = _without_background(turned)
     grid_shape = _grid_shape(turned.shape[1:], spacing)
     if grid_shape != turned.shape[1:]:
-        signal, masks = resample(signal, grid_shape), resample(masks.astype(np.float32), grid_shape) >= 0.5
+        signal = np.concatenate([resample(array[None], grid_shape) for array in signal])
+        masks = np.concatenate([resample(mask[None].astype(np.float32), grid_shape) >= 0.5 for mask in masks])
         notes.append(_resampled_note(spacing))
     brain = _without_specks(np.any(masks, axis=0))
     notes += _stripping_notes(brain)
@@ -167,7 +168,8 @@ def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, lis
         else:
             np.greater(array, background, out=mask)
             notes.append(f"{sequence}: no constant background; the head is taken to lie above {background:.4g}")
-        np.multiply(array, mask, out=out)
+        np.subtract(array, background if is_constant else 0, out=out)  # so that resampling meets no step at the edge
+        np.multiply(out, mask, out=out)
         if is_constant and background != 0:
             notes.append(f"{sequence}: the background is {background:.4g}, not 0")
         if array.min() < min(0, background):

@@ -21,7 +21,7 @@ PUBLISHED = {  # KAIST's BL+AA widths: 50,561,760 parameters
     "edge": 128,
     "norm": "batch",
 }
-COMPACT = {  # 3.2 M parameters; thin at full resolution, and hidden widths no wider than the channels
+COMPACT = {  # 4.0 M parameters; thin at full resolution, and hidden widths no wider than the channels
     "channels": (8, 32, 64, 96, 96, 96),
     "n_convs": (1, 2, 2, 2, 2, 2),
     "hidden": (96, 96, 32, 16),

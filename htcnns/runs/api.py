@@ -3,28 +3,35 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from htcnns.errors import require_known
 from htcnns.files.cases import Case
 from htcnns.files.nifti import write_label_map
 from htcnns.files.weights import choose_members, read_manifest
+from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, encode, label_set
 from htcnns.runs.batch import BatchSettings, Outcome, Watcher
 from htcnns.runs.devices import choose_device, choose_precision
 from htcnns.runs.ensemble import EnsembleSettings, load_ensemble
-from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, run
+from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, require_writable, run
 from htcnns.runs.pipeline import Segmentation, make_ready, segment_ready
 
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """How `segment` runs; the names mean what the command line's flags mean."""
+    """How `segment` runs; the names mean what the command line's flags mean. No labels: 1 2 3, or by a case's name."""
 
     weights: Path = SHIPPED_WEIGHTS
     members: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
     fusion: str = "staple"
-    labels: str = "brats2023"
+    labels: str | None = None
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+
+    def __post_init__(self) -> None:
+        require_known(self.fusion, FUSIONS, what="fusion")
+        if self.labels is not None:
+            label_set(self.labels)
 
 
 def segment(
@@ -49,7 +56,9 @@ def segment(
         InputError, WeightsError, DeviceError, OutputError, SettingsError: as the command line's exit codes.
     """
     how = settings or SegmentSettings()
-    numbers = label_set(how.labels)
+    if output is not None:
+        require_writable(Path(output).parent)
+    numbers = label_set(how.labels or "brats2023")
     paths = (Path(t1n), Path(t1c), Path(t2w), Path(t2f))
     case = Case(paths[1].name, dict(zip(Sequence, paths, strict=True)), "free", paths[1].parent, flat=True)
     device = choose_device(how.device)
@@ -70,14 +79,34 @@ def segment(
 
 
 def segment_folder(
-    input: str | Path, output: str | Path, *, settings: BatchSettings | None = None, device: str = "auto"
+    input: str | Path,
+    output: str | Path,
+    *,
+    settings: SegmentSettings | None = None,
+    batch: BatchSettings | None = None,
+    report: str | Path | None = None,
 ) -> list[Outcome]:
     """Segment every case of a folder into another; one outcome a case, failed ones among them.
+
+    Args:
+        settings: weights, members, device, precision; fusion, labels and windows where `batch` is None.
+        batch: all that the command line can set besides.
+        report: where a JSON report goes.
 
     Raises:
         HtcnnsError: whatever stops the run before any work, and a full disk.
     """
-    request = Request(Path(input), Path(output), device=device, batch=settings or BatchSettings())
+    how = settings or SegmentSettings()
+    request = Request(
+        Path(input),
+        Path(output),
+        weights=how.weights,
+        members=how.members,
+        device=how.device,
+        precision=how.precision,
+        report=Path(report) if report else None,
+        batch=batch or BatchSettings(ensemble=how.ensemble, fusion=how.fusion, labels=how.labels),
+    )
     return run(request, prepare(request), watcher=Watcher())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from htcnns.errors import HtcnnsError, OutputError, SettingsError, require_known
 from htcnns.files.cases import Case
-from htcnns.files.nifti import write_empty_mask, write_label_map, write_map
+from htcnns.files.nifti import read_label_map, write_empty_mask, write_label_map, write_map
 from htcnns.files.preview import write_preview
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import REGIONS, SEQUENCES, LabelSet, Sequence, default_label_set, encode, label_set
@@ -122,7 +122,9 @@ def segment_batch(
         OutputError: a mask cannot be written; the cases before it are finished.
     """
     _require_different_masks(cases, output, settings)
-    kept = {case.name for case in cases if not settings.again and mask_path(case, output, settings).exists()}
+    kept = {
+        case.name for case in cases if not settings.again and _is_finished(mask_path(case, output, settings), settings)
+    }
     todo = [case for case in cases if case.name not in kept]
     outcomes = {}
     for case in cases:
@@ -133,6 +135,13 @@ def segment_batch(
         outcomes[outcome.case] = outcome
         watcher.on_outcome(outcome)
     return [outcomes.get(case.name, Outcome(case.name, NOT_STARTED)) for case in cases]
+
+
+def _is_finished(mask: Path, settings: BatchSettings) -> bool:
+    """Whether the mask need not be made again; an empty one may only stand in for a case that failed."""
+    if not mask.exists():
+        return False
+    return settings.on_failure == "skip" or bool(read_label_map(mask).array.any())
 
 
 def _run(
@@ -147,7 +156,7 @@ def _run(
                 break
             assert reading is not None
             current = reading
-            # the next case is read only once this one is ready, so at most two cases are in memory
+            # the next case is read only once this one is ready: one is read, one segmented, one written at a time
             after = cases[index + 1] if index + 1 < len(cases) else None
             current.exception()
             reading = reader.submit(make_ready, after, ensemble) if after else None
@@ -158,15 +167,16 @@ def _run(
                 answer = _segment(ready, ensemble, settings, watcher)
             except Stopped:
                 break
-            except OutputError:
-                raise
             except Exception as error:  # the case boundary: whatever a case does, the others go on
-                finish = partial(_fail, case, output, settings, error, time.perf_counter() - began)
+                finish = partial(_fail, case, output, settings, _told(case, error), time.perf_counter() - began)
             else:
                 finish = partial(_write, ready, answer, output, settings, began)
+                del ready, answer
+            del current
             if writing:  # a disk that was full for the last case ends the batch before this one is written
                 yield writing.result()
             writing = writer.submit(finish)
+            del finish  # what it holds must not outlive its writing
         if writing:
             yield writing.result()
 
@@ -203,16 +213,13 @@ def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSett
         if settings.probabilities and answer.probabilities is not None:
             for region, array in zip(REGIONS, answer.probabilities, strict=True):
                 write_map(settings.probabilities / f"{case.name}-{region.name}.nii.gz", array, like=like)
-        if settings.previews:
-            shown = {name: ready.prepared.array[SEQUENCES.index(name)] for name in (Sequence.T1C, Sequence.T2F)}
-            picture = settings.previews / f"{case.name}.png"
-            write_preview(picture, shown, answer.grid_label_map, (1.0, 1.0, 1.0), title=case.name)
         allowed = frozenset(numbers.numbers.values())
         write_label_map(path, encode(answer.label_map, numbers), like=like, allowed=allowed)
     except OutputError:
         raise
     except Exception as error:  # the case boundary again: this runs in the writer's thread
-        return _fail(case, output, settings, error, time.perf_counter() - began)
+        return _fail(case, output, settings, _told(case, error), time.perf_counter() - began)
+    notes = answer.notes + _draw(ready, answer, settings)
     return Outcome(
         case=case.name,
         state=DONE,
@@ -221,27 +228,53 @@ def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSett
         labels={label.name: number for label, number in numbers.numbers.items() if label not in numbers.not_given},
         volumes_ml=answer.volumes_ml,
         members=answer.members,
-        notes=answer.notes,
+        notes=notes,
         seconds=time.perf_counter() - began,
         forward_s=answer.forward_s,
         n_windows=answer.n_windows,
     )
 
 
-def _fail(case: Case, output: Path, settings: BatchSettings, error: Exception, seconds: float) -> Outcome:
-    """The outcome of a case that failed, with an empty mask where the settings want one."""
+def _draw(ready: Ready, answer: Segmentation, settings: BatchSettings) -> tuple[str, ...]:
+    """Write the overlay picture where one is wanted; a note if it cannot be drawn, as the mask is good without it."""
+    if not settings.previews:
+        return ()
+    name = ready.case.name
+    shown = {sequence: ready.prepared.array[SEQUENCES.index(sequence)] for sequence in (Sequence.T1C, Sequence.T2F)}
+    try:
+        write_preview(settings.previews / f"{name}.png", shown, answer.grid_label_map, (1.0, 1.0, 1.0), title=name)
+    except OutputError:
+        raise
+    except Exception as error:  # whatever a picture does, the mask stays
+        return (f"no picture: {_told(ready.case, error).sentence}",)
+    return ()
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An error in words, so that nothing of the case that it came from is kept alive."""
+
+    sentence: str
+    trace: str
+
+
+def _told(case: Case, error: Exception) -> _Told:
     sentence = str(error) if isinstance(error, HtcnnsError) else f"{type(error).__name__}: {error}"
     if not sentence.startswith(f"{case.name}:"):
         sentence = f"{case.name}: {sentence}"
     sentence = " ".join(sentence.split())  # libraries' errors may have several lines
-    trace = "".join(traceback.format_exception(error))
+    return _Told(sentence, "".join(traceback.format_exception(error)))
+
+
+def _fail(case: Case, output: Path, settings: BatchSettings, told: _Told, seconds: float) -> Outcome:
+    """The outcome of a case that failed, with an empty mask where the settings want one."""
     if settings.on_failure == "skip":
-        return Outcome(case.name, FAILED, error=sentence, trace=trace, seconds=seconds)
+        return Outcome(case.name, FAILED, error=told.sentence, trace=told.trace, seconds=seconds)
     path = mask_path(case, output, settings)
     note = "an empty mask was written in its place"
     if not _write_empty(case, path):
         note += ", on the standard BraTS grid, as no header could be read"
-    return Outcome(case.name, FAILED, path, error=sentence, trace=trace, notes=(note,), seconds=seconds)
+    return Outcome(case.name, FAILED, path, error=told.sentence, trace=told.trace, notes=(note,), seconds=seconds)
 
 
 def _write_empty(case: Case, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,7 +79,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
 
     Raises:
         WeightsError: as files.weights.load_networks, or a window that a network cannot take.
-        DeviceError: the device has no room for them.
+        DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
     networks = {}
     try:
@@ -88,10 +89,14 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
                 for network in load_networks(member)
             ]
             _require_window(member, networks[member.name])
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"{device}: no room for the weights ({error}). Free the device or use --device cpu."
-        ) from error
+        if device.type == "cuda":  # a card that this build has no kernels for says so only when it computes
+            torch.nn.functional.conv3d(
+                torch.ones(1, 1, 3, 3, 3, device=device), torch.ones(1, 1, 3, 3, 3, device=device)
+            )
+            torch.cuda.synchronize(device)
+    except RuntimeError as error:  # out of memory is one of them
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"{device}: cannot be used ({reason}). Free the device or use --device cpu.") from error
     return Ensemble(members, networks, device, precision)
 
 
@@ -161,13 +166,21 @@ def _probabilities_of(network: nn.Module, ensemble: Ensemble) -> Callable[[Tenso
 
     def forward(windows: Tensor) -> Tensor:
         windows = windows.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(
-            ensemble.device.type, ensemble.precision, enabled=ensemble.precision != torch.float32, cache_enabled=True
+        with (
+            _exact_convolutions(ensemble),
+            torch.autocast(ensemble.device.type, ensemble.precision, enabled=ensemble.precision != torch.float32),
         ):
             logits = network(windows)
         return logits.float().sigmoid()
 
     return forward
+
+
+def _exact_convolutions(ensemble: Ensemble) -> AbstractContextManager:
+    """In fp32 on CUDA, without the 10-bit products that cuDNN takes by default."""
+    if ensemble.device.type == "cuda" and ensemble.precision == torch.float32:
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return nullcontext()
 
 
 def _timed(

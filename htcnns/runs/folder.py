@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from htcnns.errors import OutputError
+from htcnns.errors import OutputError, SettingsError
 from htcnns.files.cases import Case, find_cases
 from htcnns.files.report import write_report
 from htcnns.files.weights import Member, choose_members, read_manifest
@@ -33,7 +33,7 @@ class Request:
         members: names from the manifest; all when empty.
         device, precision: names, see runs.devices.
         channels: what nnU-Net's 0000, 0001 … are; None reads dataset.json.
-        report: where the JSON report goes, or None; never inside the output folder of a challenge.
+        report: where the JSON report goes, or None; a challenge wants nothing but masks in the output folder.
         batch: how the cases are run.
     """
 
@@ -63,6 +63,11 @@ def prepare(request: Request) -> Start:
     Raises:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
+    for folder, flag in ((request.batch.probabilities, "--probabilities"), (request.batch.previews, "--previews")):
+        if folder and folder.resolve() == request.output.resolve():
+            raise SettingsError(
+                f"{flag}: is the output folder {folder}, where only masks may lie. Give another folder."
+            )
     cases = find_cases(request.input, channels=request.channels)
     device = choose_device(request.device)
     precision = choose_precision(request.precision, device)
@@ -70,7 +75,7 @@ def prepare(request: Request) -> Start:
     ensemble = load_ensemble(members, device=device, precision=precision)
     folders = _folders_to_write(request)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
-        _require_writable(folder)
+        require_writable(folder)
     return Start(cases, ensemble, sum((sweep(folder) for folder in folders), ()))
 
 
@@ -161,7 +166,7 @@ def _folders_to_write(request: Request) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folder for folder in folders if folder))
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
     """Make the folder if need be and try it with a real file; permission bits alone do not tell."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, object]:
         "cautions": list(evaluation.cautions),
         "without_truth": list(evaluation.without_truth),
         "without_prediction": list(evaluation.without_prediction),
-        "cohort": _records(cohort_table(evaluation)),
+        "cohort": table_records(cohort_table(evaluation)),
         "cases": {
             case.case: {
                 region: {"scores": scores, "official": official_scores(scores, rule)}
@@ -177,5 +177,5 @@ def _paired_cells(test: PairedTest) -> tuple[Cell, ...]:
     return test.n, difference.value, difference.low, difference.high, test.p, test.wins, test.ties, test.losses
 
 
-def _records(table: Table) -> list[dict[str, object]]:
+def table_records(table: Table) -> list[dict[str, object]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from htcnns.errors import InputError
+from htcnns.errors import InputError, require_known
 from htcnns.files.cases import Case, find_cases
 from htcnns.files.checkpoints import read_pack, write_pack
 from htcnns.files.nifti import read_label_map
@@ -23,9 +23,10 @@ from htcnns.image.postprocess import PostprocessRules
 from htcnns.image.preprocess import PreprocessSettings, preprocess
 from htcnns.labels import REGIONS, decode, default_label_set, region_mask
 from htcnns.networks import SIZES
-from htcnns.runs.batch import BatchSettings, Watcher, segment_batch
+from htcnns.runs.batch import BatchSettings, Watcher, mask_path, segment_batch
 from htcnns.runs.devices import choose_precision
 from htcnns.runs.ensemble import load_ensemble
+from htcnns.runs.folder import require_writable
 from htcnns.scores.metrics import dice
 from htcnns.training.folds import FITS, FOLDS, fold_of, run_fit, trained_on
 from htcnns.training.loop import StepReport, TrainSettings
@@ -64,7 +65,7 @@ class Campaign:
 
     def recipe(self, member: str) -> TrainSettings:
         """How each fit of that member is trained."""
-        return TrainSettings(n_steps=self.n_steps or N_STEPS[member])
+        return TrainSettings(n_steps=N_STEPS[member] if self.n_steps is None else self.n_steps)
 
 
 def run_campaign(campaign: Campaign, *, only: Sequence[str] = (), tell: Callable[[str], None]) -> None:
@@ -78,6 +79,10 @@ def run_campaign(campaign: Campaign, *, only: Sequence[str] = (), tell: Callable
         InputError: a case without truth, or that cannot be read.
     """
     cases = find_cases(campaign.data)
+    for fit_name in only:
+        require_known(fit_name, [f"{member}:{fit}" for member in TITLES for fit in FITS], what="fit", where="--only")
+    for folder in (campaign.work, campaign.weights):
+        require_writable(folder)
     packed = [_packed(case, campaign.work / "packs" / f"{case.name}.npz") for case in cases]
     for fit_name in FITS:
         for member in TITLES:
@@ -87,7 +92,6 @@ def run_campaign(campaign: Campaign, *, only: Sequence[str] = (), tell: Callable
         return
     rows = [row for fold in FOLDS for row in _held_out_rows(fold, cases, campaign, tell)]
     rows.sort(key=lambda row: row["case"])
-    campaign.weights.mkdir(parents=True, exist_ok=True)
     write_whole(campaign.weights / TABLE, _as_csv(rows))
     _ship(cases, rows, campaign)
     tell(", ".join(f"{key} {_mean(rows, key):.3f}" for key in rows[0] if key.startswith(FUSED)))
@@ -119,10 +123,8 @@ def _truth(case: Case) -> np.ndarray:
 def _train(
     member: str, fit_name: str, cases: list[TrainingCase], campaign: Campaign, tell: Callable[[str], None]
 ) -> None:
-    """One fit, unless its weights are there."""
+    """One fit; a finished one takes no step, but its checkpoint is held against the recipe and the cases."""
     path = _weights_path(member, fit_name, campaign)
-    if path.exists():
-        return
     recipe = campaign.recipe(member)
     losses: list[float] = []
 
@@ -154,6 +156,12 @@ def _held_out_rows(
         output = campaign.work / "masks" / voice
         output.mkdir(parents=True, exist_ok=True)
         sweep(output)
+        made_by = "".join(f"{file.path.name} {file.sha256}\n" for each in voices for file in each.files).encode()
+        stamp = output / f".{fold}.txt"  # masks of other weights are made again
+        if not stamp.exists() or stamp.read_bytes() != made_by:
+            for case in mine:
+                mask_path(case, output, BatchSettings()).unlink(missing_ok=True)
+            write_whole(stamp, made_by)
         ensemble = load_ensemble(voices, device=campaign.device, precision=precision)
         outcomes = segment_batch(mine, output, ensemble, BatchSettings(), watcher=Watcher())
         for case, row, outcome in zip(mine, rows, outcomes, strict=True):

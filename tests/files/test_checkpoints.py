@@ -1,12 +1,13 @@
 """Checkpoints and packed cases: they come back as they were, and no half of one is ever seen."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from htcnns.errors import InputError
+from htcnns.errors import InputError, OutputError
 from htcnns.files.checkpoints import Checkpoint, read_checkpoint, read_pack, write_checkpoint, write_pack
 
 RECIPE = {"n_steps": 3, "learning_rate": 1e-3, "patches": ((0.0, 16), (0.5, 32)), "cases": ["a", "b"]}
@@ -58,12 +59,11 @@ def test_an_interrupted_write_leaves_the_earlier_checkpoint(
 ) -> None:
     write_checkpoint(tmp_path / "fit.pt", checkpoint)
 
-    def half_written(_: dict, part: Path) -> None:
-        part.write_bytes(b"half")
-        raise OSError("disk full")
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", half_written)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("htcnns.files.whole.os.fsync", no_room)
+    with pytest.raises(OutputError, match="No space left on device"):
         write_checkpoint(tmp_path / "fit.pt", Checkpoint(3, {}, {}, {}))
     assert read_checkpoint(tmp_path / "fit.pt").step == 2
 

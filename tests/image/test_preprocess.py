@@ -287,6 +287,14 @@ def test_negative_values_in_the_brain_are_kept_and_said() -> None:
     assert len(prepared.notes) == 4
 
 
+def test_a_background_of_another_value_changes_nothing_where_voxels_are_resampled() -> None:
+    head = cube_head()
+    shifted = (head + 3000).astype(np.float32)
+    coarse = np.diag([-2.0, -2.0, 2.0, 1.0])
+    expected = preprocess(head, coarse, TIGHT).array
+    np.testing.assert_allclose(preprocess(shifted, coarse, TIGHT).array, expected, atol=1e-3)
+
+
 def test_a_brain_cut_so_tightly_that_it_fills_most_of_the_border_is_whole(rng: np.random.Generator) -> None:
     head = np.zeros((4, 16, 16, 6), np.float32)
     head[:, 1:-1, 1:-1] = rng.uniform(100, 900, (4, 14, 14, 6))  # reaches through the first and last slice

@@ -14,6 +14,7 @@ from torch import nn
 from htcnns.errors import OutputError, SettingsError
 from htcnns.files.cases import find_cases
 from htcnns.labels import Label
+from htcnns.runs import batch
 from htcnns.runs.batch import (
     DONE,
     FAILED,
@@ -140,21 +141,39 @@ def test_empty_takes_the_standard_grid_where_no_header_can_be_read(three: Path, 
     assert nib.load(outcome.mask).shape == (240, 240, 155)
 
 
-def test_whatever_a_case_raises_is_its_own_failure(
-    tmp_path: Path, three: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_a_case_raises_is_its_own_failure(three: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours while one case is written, with an error of two lines, and the others go on."""
+    write = batch.write_label_map
 
-    def fail(path: Path, *_: object, **__: object) -> None:
-        if path.stem == NAMES[0]:
+    def fail(path: Path, *arguments: object, **named: object) -> None:
+        if path.name == f"{NAMES[0]}.nii.gz":
             raise RuntimeError("first line\nsecond line")
-        path.write_bytes(b"picture")
+        write(path, *arguments, **named)
 
-    monkeypatch.setattr("htcnns.runs.batch.write_preview", fail)
-    outcomes = run(previews=tmp_path)
+    monkeypatch.setattr(batch, "write_label_map", fail)
+    outcomes = run()
     assert _states(outcomes) == [FAILED, DONE, DONE]
     assert outcomes[0].error == f"{NAMES[0]}: RuntimeError: first line second line"
     assert three.is_dir()
+
+
+@pytest.mark.usefixtures("three")
+def test_a_picture_that_cannot_be_drawn_costs_no_mask(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(batch, "write_preview", fail)
+    outcomes = run(previews=tmp_path)
+    assert _states(outcomes) == [DONE, DONE, DONE]
+    assert outcomes[0].notes[-1] == f"no picture: {NAMES[0]}: RuntimeError: no ink"
+
+
+def test_an_empty_mask_that_stood_in_for_a_failed_case_is_not_taken_for_finished(three: Path, run: Run) -> None:
+    (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
+    assert _states(run(on_failure="empty")) == [DONE, FAILED, DONE]
+    assert _states(run(on_failure="empty")) == [KEPT, FAILED, KEPT]
 
 
 @pytest.mark.usefixtures("three")

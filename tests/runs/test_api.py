@@ -1,0 +1,63 @@
+"""The Python interface says and does what the command line does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import htcnns
+from htcnns.errors import OutputError, SettingsError
+from htcnns.files.nifti import read_label_map
+from htcnns.runs.batch import BatchSettings
+from htcnns.runs.folder import Request, prepare
+
+SCANS = ("t1n", "t1c", "t2w", "t2f")
+
+
+@pytest.fixture
+def scans(tmp_path: Path, make_case: Callable[..., Path]) -> dict[str, Path]:
+    folder = make_case(tmp_path / "in", "BraTS-GLI-00001-000")
+    return {name: next(folder.rglob(f"*-{name}.nii.gz")) for name in SCANS}
+
+
+def test_one_case_gives_what_its_mask_holds(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+    settings = htcnns.SegmentSettings(weights=tiny_weights, precision="fp32")
+    answer = htcnns.segment(**scans, output=tmp_path / "mask.nii.gz", settings=settings)
+    written = read_label_map(tmp_path / "mask.nii.gz").array
+    np.testing.assert_array_equal(written, answer.label_map)
+    assert answer.volumes_ml["WT"] == pytest.approx((written > 0).sum() / 1000, abs=1e-3)
+
+
+def test_a_folder_gives_the_same_mask_as_its_case(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+    settings = htcnns.SegmentSettings(weights=tiny_weights, precision="fp32", labels="brats2021")
+    answer = htcnns.segment(**scans, settings=settings)
+    outcomes = htcnns.segment_folder(tmp_path / "in", tmp_path / "out", settings=settings, report=tmp_path / "r.json")
+    written = read_label_map(tmp_path / "out" / "BraTS-GLI-00001-000.nii.gz").array
+    np.testing.assert_array_equal(written == 4, answer.label_map == 3)
+    assert [outcome.state for outcome in outcomes] == ["done"]
+    assert (tmp_path / "r.json").is_file()
+
+
+@pytest.mark.parametrize("wrong", [{"fusion": "stapel"}, {"labels": "brats1999"}], ids=str)
+def test_a_wrong_setting_is_refused_before_any_work(wrong: dict) -> None:
+    with pytest.raises(SettingsError, match=r"unknown .*; known are"):
+        htcnns.SegmentSettings(**wrong)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path, scans: dict[str, Path]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file: cannot be written"):
+        htcnns.segment(**scans, output=tmp_path / "file" / "mask.nii.gz")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'segmnet'"):
+        htcnns.segmnet  # noqa: B018
+
+
+@pytest.mark.parametrize("flag", ["probabilities", "previews"])
+def test_nothing_but_masks_may_go_to_the_output_folder(tmp_path: Path, flag: str) -> None:
+    request = Request(tmp_path, tmp_path / "out", batch=BatchSettings(**{flag: tmp_path / "out"}))
+    with pytest.raises(SettingsError, match=f"--{flag}: is the output folder"):
+        prepare(request)
