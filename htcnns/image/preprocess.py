@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from htcnns.errors import InputError, SettingsError
+from htcnns.image.resample import Shape, resample, resample_scan
 from htcnns.labels import SEQUENCES
 from htcnns.volume import Box, Spacing, axis_order, bounding_box, spacing_mm, turn, turn_back, uncrop
 
@@ -16,8 +15,6 @@ SPECK_FRACTION = 0.01  # pieces smaller than this part of the brain are specks, 
 LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
 CONSTANT_BORDER = 0.05  # least part of the border voxels that share the background's value, and how much more often
 CONSTANT_LEAD = 5  # that value occurs there than the next one: tightly cut brains fill most of the border themselves
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     signal, masks, notes = _without_background(turned)
     grid_shape = _grid_shape(turned.shape[1:], spacing)
     if grid_shape != turned.shape[1:]:
-        signal = np.concatenate([resample(array[None], grid_shape) for array in signal])
+        signal = np.stack([resample_scan(array, grid_shape) for array in signal])
         masks = np.concatenate([resample(mask[None].astype(np.float32), grid_shape) >= 0.5 for mask in masks])
         notes.append(_resampled_note(spacing))
     brain = _without_specks(np.any(masks, axis=0))
@@ -132,12 +129,6 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     padded, inner = pad(cropped, settings.least)
     undo = Undo(sequences.shape[1:], order, flips, turned.shape[1:], grid_shape, box, inner)
     return Prepared(padded, pad(brain[box][None], settings.least)[0][0], undo, tuple(notes))
-
-
-def resample(array: np.ndarray, shape: Shape) -> np.ndarray:
-    """(C, i, j, k) float32 linearly interpolated to (C, *shape); the outer faces of the two grids coincide."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))[None]
-    return F.interpolate(tensor, size=shape, mode="trilinear", align_corners=False)[0].numpy()
 
 
 def pad(array: np.ndarray, least: Shape) -> tuple[np.ndarray, Box]:

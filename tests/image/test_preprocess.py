@@ -9,7 +9,8 @@ import pytest
 from htcnns.errors import InputError, SettingsError
 from htcnns.image import preprocess as image_preprocess
 from htcnns.image.phantom import make_phantom
-from htcnns.image.preprocess import Prepared, PreprocessSettings, Undo, pad, preprocess, resample
+from htcnns.image.preprocess import Prepared, PreprocessSettings, Undo, pad, preprocess
+from htcnns.image.resample import resample
 from htcnns.volume import bounding_box, turn
 
 Orientation = tuple[tuple[int, int, int], tuple[int, int, int]]
