@@ -90,7 +90,7 @@ def test_what_lay_half_written_at_a_kill_is_swept_by_the_next_run(tmp_path: Path
     process = batch.process(tmp_path / "out", killed_at_rename=5)
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    left = _prints(tmp_path / "out").keys() - _visible(tmp_path / "out").keys()
+    left = sorted(_prints(tmp_path / "out").keys() - _visible(tmp_path / "out").keys())
     assert len(left) == 1
     assert re.fullmatch(r"\.htcnns-\d+-[0-9a-f]{8}\.part", left[0])
     assert sorted(_visible(tmp_path / "out")) == [f"{name}.nii.gz" for name in NAMES[:4]]
