@@ -396,10 +396,11 @@ def test_a_name_that_cannot_be_printed_is_segmented_all_the_same(
 ) -> None:
     name = os.fsdecode(b"caf\xe9 [red]")
     make_case(tmp_path / "in", name, naming="free")
-    done = _process(tmp_path, tiny_weights, "--previews", tmp_path / "out", encoding=encoding)
+    done = _process(tmp_path, tiny_weights, "--previews", tmp_path / "pictures", encoding=encoding)
     assert (done.returncode, done.stderr) == (0, "")
     assert "caf\\udce9 [red]: WT" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.nii.gz", f"{name}.png"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{name}.nii.gz"]
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == [f"{name}.png"]
 
 
 @pytest.mark.slow
