@@ -70,7 +70,6 @@ class LabelSet:
 
     name: str
     numbers: dict[Label, int]
-    used_by: str
 
     @property
     def not_given(self) -> tuple[Label, ...]:
@@ -81,15 +80,16 @@ class LabelSet:
 LABEL_SETS = {
     row.name: row
     for row in (
-        LabelSet("brats2021", {Label.NCR: 1, Label.ED: 2, Label.ET: 4}, "BraTS 2017 to 2022"),
-        LabelSet(
-            "brats2023", {Label.NCR: 1, Label.ED: 2, Label.ET: 3}, "BraTS 2023 on: GLI, SSA, MEN, MET, GoAT; PED 2023"
-        ),
-        LabelSet(
-            "brats2024-gli", {Label.NCR: 1, Label.ED: 2, Label.ET: 3, Label.RC: 4}, "post-treatment glioma, 2024 on"
-        ),
-        LabelSet("brats2024-met", {Label.NCR: 1, Label.ED: 2, Label.ET: 3, Label.RC: 4}, "metastases, 2024 on"),
-        LabelSet("brats2024-ped", {Label.ET: 1, Label.NCR: 2, Label.CC: 3, Label.ED: 4}, "paediatric, 2024 on"),
+        # BraTS 2017 to 2022
+        LabelSet("brats2021", {Label.NCR: 1, Label.ED: 2, Label.ET: 4}),
+        # BraTS 2023 on: GLI, SSA, MEN, MET, GoAT; PED 2023
+        LabelSet("brats2023", {Label.NCR: 1, Label.ED: 2, Label.ET: 3}),
+        # post-treatment glioma, 2024 on
+        LabelSet("brats2024-gli", {Label.NCR: 1, Label.ED: 2, Label.ET: 3, Label.RC: 4}),
+        # metastases, 2024 on
+        LabelSet("brats2024-met", {Label.NCR: 1, Label.ED: 2, Label.ET: 3, Label.RC: 4}),
+        # paediatric, 2024 on
+        LabelSet("brats2024-ped", {Label.ET: 1, Label.NCR: 2, Label.CC: 3, Label.ED: 4}),
     )
 }
 

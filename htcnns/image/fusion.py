@@ -4,7 +4,7 @@ Members that vote alike in a voxel are alike to the sums of STAPLE, so it runs o
 (at most 2^n_members) and how many voxels have each, not on the volume.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,13 +58,20 @@ class Fused:
     notes: tuple[str, ...]
 
 
-def fuse(label_maps: np.ndarray, *, method: str = "staple", probabilities: np.ndarray | None = None) -> Fused:
+def fuse(
+    label_maps: np.ndarray,
+    *,
+    method: str = "staple",
+    probabilities: np.ndarray | None = None,
+    names: Sequence[str] = (),
+) -> Fused:
     """One label map of the label maps of several members, or of one.
 
     Args:
         label_maps: (n_members, I, J, K) uint8, values of Label.
         method: a key of FUSIONS.
         probabilities: (n_members, 3, I, J, K) float32, regions in the order of REGIONS; only the mean looks at them.
+        names: of the members, for the notes; "member 1", "member 2" … unless given.
 
     Raises:
         SettingsError: an unknown method, the mean without probabilities, no member or more than MAX_MEMBERS.
@@ -74,7 +81,8 @@ def fuse(label_maps: np.ndarray, *, method: str = "staple", probabilities: np.nd
         raise SettingsError(
             f"--members: {len(label_maps)} members to fuse; expected 1 to {MAX_MEMBERS}. Choose others."
         )
-    return FUSIONS[method](label_maps, probabilities)
+    names = names or [f"member {m + 1}" for m in range(len(label_maps))]
+    return FUSIONS[method](label_maps, probabilities, names)
 
 
 def staple(masks: np.ndarray) -> Staple:
@@ -205,7 +213,7 @@ def _spread(ballots: _Ballots, weights: np.ndarray, box: Box, *, into: np.ndarra
     into[box] = table.take(ballots.codes)
 
 
-def _fuse_votes(label_maps: np.ndarray, judge: Callable[[_Ballots], _Verdict]) -> Fused:
+def _fuse_votes(label_maps: np.ndarray, names: Sequence[str], judge: Callable[[_Ballots], _Verdict]) -> Fused:
     """Each region's ballots judged and spread over the volume."""
     shape = label_maps.shape[1:]
     box = _box(np.bitwise_or.reduce(label_maps, axis=0))
@@ -217,7 +225,7 @@ def _fuse_votes(label_maps: np.ndarray, judge: Callable[[_Ballots], _Verdict]) -
         verdict = judge(ballots)
         _spread(ballots, verdict.weights, box, into=probability)
         verdicts.append(verdict)
-        notes += _notes_on_votes(region, ballots, verdict)
+        notes += _notes_on_votes(region, names, ballots, verdict)
     return Fused(
         probabilities,
         _label_map(probabilities, box),
@@ -236,7 +244,7 @@ def _label_map(probabilities: np.ndarray, box: Box) -> np.ndarray:
     return label_map
 
 
-def _fuse_mean(label_maps: np.ndarray, probabilities: np.ndarray | None) -> Fused:
+def _fuse_mean(label_maps: np.ndarray, names: Sequence[str], probabilities: np.ndarray | None) -> Fused:
     """The mean of the members' probabilities; their label maps only serve the rates and notes."""
     if probabilities is None:
         raise SettingsError(
@@ -253,16 +261,16 @@ def _fuse_mean(label_maps: np.ndarray, probabilities: np.ndarray | None) -> Fuse
         n_fused = int(np.count_nonzero(fused))
         false = sizes - hits
         rates.append((_share(hits, n_fused - hits), _share(fused.size - n_fused - false, false)))
-        notes += _notes_on_sizes(region, sizes, n_fused)
+        notes += _notes_on_sizes(region, names, sizes, n_fused)
     sensitivity, specificity = np.array(rates).transpose(1, 2, 0)  # each (n_members, 3)
     return Fused(mean, compose(*cut), sensitivity, specificity, tuple(notes))
 
 
-def _notes_on_votes(region: Region, ballots: _Ballots, verdict: _Verdict) -> list[str]:
+def _notes_on_votes(region: Region, names: Sequence[str], ballots: _Ballots, verdict: _Verdict) -> list[str]:
     """What is odd about the votes on a region, as sentences."""
     weights = verdict.weights.astype(np.float32)
     n_fused = int(ballots.n_voxels[weights >= CUT].sum())
-    notes = _notes_on_sizes(region, ballots.votes @ ballots.n_voxels, n_fused)
+    notes = _notes_on_sizes(region, names, ballots.votes @ ballots.n_voxels, n_fused)
     if n_tied := int(ballots.n_voxels[weights == CUT].sum()):
         notes.append(f"{region.name}: {n_tied} voxels stand at exactly 0.5 and were counted in.")
     if verdict.n_iterations == MAX_ITERATIONS:
@@ -270,21 +278,21 @@ def _notes_on_votes(region: Region, ballots: _Ballots, verdict: _Verdict) -> lis
     return notes
 
 
-def _notes_on_sizes(region: Region, n_voxels: np.ndarray, n_fused: int) -> list[str]:
+def _notes_on_sizes(region: Region, names: Sequence[str], n_voxels: np.ndarray, n_fused: int) -> list[str]:
     """A sentence if members left the region empty or agree on no voxel; nothing if all is well."""
-    empty = [str(member) for member in np.flatnonzero(n_voxels == 0) + 1]
+    empty = [name for name, n in zip(names, n_voxels, strict=True) if n == 0]
     outcome = f"the fused region has {n_fused} voxels" if n_fused else "the fused region is empty"
     if len(empty) == len(n_voxels):
         return [f"{region.name}: no member marks a voxel; {outcome}."]
     if empty:
-        return [f"{region.name}: nothing from member {' and '.join(empty)} of {len(n_voxels)}; {outcome}."]
+        return [f"{region.name}: nothing from {' and '.join(empty)} (of {len(n_voxels)}); {outcome}."]
     if not n_fused:
         return [f"{region.name}: the members agree on no voxel; {outcome}."]
     return []
 
 
-FUSIONS: dict[str, Callable[[np.ndarray, np.ndarray | None], Fused]] = {
-    "staple": lambda label_maps, _: _fuse_votes(label_maps, _staple),
-    "majority": lambda label_maps, _: _fuse_votes(label_maps, _majority),
-    "mean": _fuse_mean,
+FUSIONS: dict[str, Callable[[np.ndarray, np.ndarray | None, Sequence[str]], Fused]] = {
+    "staple": lambda label_maps, _, names: _fuse_votes(label_maps, names, _staple),
+    "majority": lambda label_maps, _, names: _fuse_votes(label_maps, names, _majority),
+    "mean": lambda label_maps, probabilities, names: _fuse_mean(label_maps, names, probabilities),
 }

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -71,7 +71,6 @@ class Stopwatch:
 
     forward_s: float = 0.0
     n_windows: int = 0
-    by_member_s: dict[str, float] = field(default_factory=dict)
 
 
 def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precision: torch.dtype) -> Ensemble:
@@ -133,7 +132,7 @@ def member_probabilities(
     try:
         with torch.inference_mode():
             for network in ensemble.networks[member.name]:
-                timed = _timed(_probabilities_of(network, ensemble), member.name, stopwatch, ensemble.device)
+                timed = _timed(_probabilities_of(network, ensemble), stopwatch, ensemble.device)
                 total = total + slide(timed, x, windows, occupied=occupied, on_window=lambda *_: on_window()).cpu()
     except torch.OutOfMemoryError as error:
         raise DeviceError(
@@ -184,7 +183,7 @@ def _exact_convolutions(ensemble: Ensemble) -> AbstractContextManager:
 
 
 def _timed(
-    forward: Callable[[Tensor], Tensor], name: str, stopwatch: Stopwatch, device: torch.device
+    forward: Callable[[Tensor], Tensor], stopwatch: Stopwatch, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
     """The same function, its seconds added to the stopwatch."""
 
@@ -193,10 +192,8 @@ def _timed(
         result = forward(windows)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - began
-        stopwatch.forward_s += seconds
+        stopwatch.forward_s += time.perf_counter() - began
         stopwatch.n_windows += len(windows)
-        stopwatch.by_member_s[name] = stopwatch.by_member_s.get(name, 0.0) + seconds
         return result
 
     return timed

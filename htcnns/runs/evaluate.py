@@ -1,7 +1,6 @@
 """Predictions against truths: every score of every case and region, and what is missing on either side."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,17 +90,8 @@ class Evaluation:
         return np.array([case.scores[region][score] for case in self.cases])
 
 
-def evaluate_folders(
-    predictions: Path,
-    truths: Path,
-    settings: EvaluateSettings,
-    *,
-    progress: Callable[[str], object] = str,
-) -> Evaluation:
+def evaluate_folders(predictions: Path, truths: Path, settings: EvaluateSettings) -> Evaluation:
     """Score every prediction in a folder against the truth of the same case.
-
-    Args:
-        progress: called with the name of each case before it is read; what it gives back is not used.
 
     Raises:
         InputError: nothing pairs, a file cannot be read, grids differ, or the labels are of another year.
@@ -111,7 +101,6 @@ def evaluate_folders(
     cases: list[ScoredCase] = []
     dropped: dict[str, Counter[int]] = {}
     for pair in pairing.pairs:
-        progress(pair.case)
         scored, lost = _score_pair(pair, settings)
         cases.append(scored)
         dropped |= lost

@@ -1,12 +1,10 @@
 """One case from its files to its label map: read and prepare, run the members, clean up, fuse, turn back."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from htcnns.errors import InputError
 from htcnns.files.cases import Case
 from htcnns.files.scans import read_case
 from htcnns.image.fusion import CUT, Fused, fuse
@@ -19,12 +17,11 @@ from htcnns.volume import spacing_mm
 
 @dataclass(frozen=True)
 class Ready:
-    """A case that has been read and prepared; `seconds` is how long that took."""
+    """A case that has been read and prepared."""
 
     case: Case
     prepared: Prepared
     affine: np.ndarray
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,9 @@ def make_ready(case: Case, ensemble: Ensemble) -> Ready:
     Raises:
         InputError: a sequence is missing, or a file cannot be used.
     """
-    began = time.perf_counter()
-    if case.missing:
-        raise InputError(case.what_is_missing())
     volume = read_case(case)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
-    return Ready(case, prepared, volume.affine, time.perf_counter() - began)
+    return Ready(case, prepared, volume.affine)
 
 
 def segment_ready(
@@ -111,7 +105,10 @@ def segment_ready(
         findings.append((member.name, array.max(axis=(1, 2, 3)), n_cleaned))
         probabilities += [array] if fusion == "mean" else []
     fused = fuse(
-        np.stack(label_maps), method=fusion, probabilities=np.stack(probabilities) if fusion == "mean" else None
+        np.stack(label_maps),
+        method=fusion,
+        probabilities=np.stack(probabilities) if fusion == "mean" else None,
+        names=tuple(member.name for member in ensemble.members),
     )
     label_map, on_grid = _turn_back(fused, ready.prepared, keep_probabilities=keep_probabilities)
     voxel_ml = float(np.prod(spacing_mm(ready.affine))) / 1000

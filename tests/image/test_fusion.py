@@ -217,7 +217,7 @@ def test_one_member_without_et_does_not_take_it_from_two_who_agree(method: str, 
     fused = fuse(label_maps, method=method)
     np.testing.assert_array_equal(fused.label_map, tumour())
     n_voxels = (tumour() == Label.ET).sum()
-    assert fused.notes == (f"ET: nothing from member {empty + 1} of 3; the fused region has {n_voxels} voxels.",)
+    assert fused.notes == (f"ET: nothing from member {empty + 1} (of 3); the fused region has {n_voxels} voxels.",)
 
 
 @VOTES
@@ -225,7 +225,12 @@ def test_et_of_one_member_among_three_is_not_believed_and_said(method: str):
     fused = fuse(np.stack([tumour(), without_et(tumour()), without_et(tumour())]), method=method)
     np.testing.assert_array_equal(fused.label_map, without_et(tumour()))
     np.testing.assert_allclose(fused.probabilities[2].max(), 1 / 3, atol=1e-6)
-    assert fused.notes == ("ET: nothing from member 2 and 3 of 3; the fused region is empty.",)
+    assert fused.notes == ("ET: nothing from member 2 and member 3 (of 3); the fused region is empty.",)
+
+
+def test_a_member_that_found_nothing_is_called_by_its_name():
+    fused = fuse(np.stack([tumour(), without_et(tumour())]), names=("unet", "transbts"))
+    assert fused.notes[0].startswith("ET: nothing from transbts (of 2); ")
 
 
 @VOTES

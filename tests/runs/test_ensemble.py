@@ -100,9 +100,8 @@ def test_windows_are_counted_before_as_after(
             ensemble, member, prepared, settings, stopwatch=stopwatch, on_window=lambda: calls.append(1)
         )
     assert stopwatch.n_windows == n_windows(ensemble, prepared, settings) == 3 * 8
+    assert stopwatch.forward_s > 0
     assert len(calls) == 3 * math.ceil(8 / batch)
-    assert stopwatch.by_member_s.keys() == {"a", "b"}
-    assert stopwatch.forward_s == pytest.approx(sum(stopwatch.by_member_s.values()))
 
 
 def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble_of: Make, always: Network) -> None:
