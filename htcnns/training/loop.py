@@ -13,38 +13,29 @@ from torch import Tensor, nn
 from htcnns.errors import SettingsError
 from htcnns.files.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from htcnns.training.losses import deep_supervision
-from htcnns.training.samples import TrainingCase, draw
+from htcnns.training.samples import TrainingCase, Variety, draw
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """The recipe; folds and shipped weights share it.
+class Round:
+    """A stretch of a fit: the learning rate warms up, then falls to nothing.
 
     Attributes:
         n_steps: patches seen, one a step.
         learning_rate: the highest; reached after the warm-up, then a cosine down to zero.
         n_warmup: steps of linear warm-up.
-        patches: (share of the steps done, edge in voxels): small patches first, for more steps in the same time.
-        clip_norm: gradients are scaled down to this norm.
-        n_between: steps between checkpoints.
-        seed: of weights and patches; patches depend on it and the step alone, so a resumed fit goes the same way.
+        patches: (share of the round's steps done, edge in voxels): small patches first, for more steps.
+        variety: how patches are drawn and varied.
     """
 
-    n_steps: int = 1200
+    n_steps: int
     learning_rate: float = 1.5e-3
-    weight_decay: float = 1e-2
     n_warmup: int = 40
     patches: tuple[tuple[float, int], ...] = ((0.0, 64), (0.6, 96))
-    clip_norm: float = 5.0
-    n_between: int = 50
-    seed: int = 2412
-
-    def __post_init__(self) -> None:
-        if self.n_steps < 1:
-            raise SettingsError(f"--steps: {self.n_steps} is below 1. Give a positive number of steps.")
+    variety: Variety = Variety()  # noqa: RUF009 - frozen
 
     def edge_at(self, step: int) -> int:
-        """Edge of the patch at that step."""
+        """Edge of the patch at that step of the round."""
         return [edge for share, edge in self.patches if step >= share * self.n_steps][-1]
 
     def learning_rate_at(self, step: int) -> float:
@@ -53,6 +44,45 @@ class TrainSettings:
             return self.learning_rate * (step + 1) / self.n_warmup
         done = (step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The recipe; folds and shipped weights share it.
+
+    Attributes:
+        rounds: one after the other, with the same optimizer.
+        clip_norm: gradients are scaled down to this norm.
+        n_between: steps between checkpoints.
+        seed: of weights and patches; patches depend on it and the step alone, so a resumed fit goes the same way.
+    """
+
+    rounds: tuple[Round, ...]
+    weight_decay: float = 1e-2
+    clip_norm: float = 5.0
+    n_between: int = 50
+    seed: int = 2412
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1:
+            raise SettingsError(f"--steps: {self.n_steps} is below 1. Give a positive number of steps.")
+
+    @property
+    def n_steps(self) -> int:
+        """Of all rounds together."""
+        return sum(each.n_steps for each in self.rounds)
+
+    def round_at(self, step: int) -> tuple[Round, int]:
+        """The round in which that step of the fit lies, and its number there.
+
+        Raises:
+            IndexError: the fit has fewer steps.
+        """
+        for each in self.rounds:
+            if step < each.n_steps:
+                return each, step
+            step -= each.n_steps
+        raise IndexError(f"the fit ends {step + 1} steps earlier")
 
 
 @dataclass(frozen=True)
@@ -78,13 +108,14 @@ def fit(
         SettingsError: the checkpoint was made with other settings or cases.
     """
     recipe = {**asdict(settings), "cases": [case.name for case in cases]}
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
     start = _resume(network, optimizer, recipe, checkpoint)
     network.to(memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
     for step in range(start, settings.n_steps):
         began = time.perf_counter()
+        now, step_of_round = settings.round_at(step)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate_at(step)
+            group["lr"] = now.learning_rate_at(step_of_round)
         x, truth = _patch(cases, settings, step, device=next(network.parameters()).device)
         loss = _step(network, optimizer, x, truth, settings.clip_norm)
         on_step(StepReport(step, loss, time.perf_counter() - began))
@@ -121,7 +152,8 @@ def _patch(
 ) -> tuple[Tensor, Tensor]:
     """The patch of that step as (1, 4, e, e, e) and (1, 3, e, e, e)."""
     rng = np.random.default_rng((settings.seed, step))
-    x, truth = draw(cases[int(rng.integers(len(cases)))], settings.edge_at(step), rng)
+    now, step_of_round = settings.round_at(step)
+    x, truth = draw(cases[int(rng.integers(len(cases)))], now.edge_at(step_of_round), rng, variety=now.variety)
     tensor = torch.from_numpy(x)[None].to(device, memory_format=torch.channels_last_3d)
     return tensor, torch.from_numpy(truth)[None].to(device)
 

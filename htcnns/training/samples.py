@@ -6,13 +6,28 @@ from functools import cached_property
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from htcnns.image.resample import resample_scan
 from htcnns.labels import REGIONS, SEQUENCES, Label, Sequence, region_mask
 
-TUMOUR_SHARE = 0.7  # of the patches lie around a voxel of the tumour, the rest anywhere in the brain
 GAMMA_SHARE = 0.3
 NOISE_SHARE = 0.2
 QUENCH_SHARE = 0.2
+THICK_FACTORS = (2, 3, 4)  # slices that become one; BraTS was resampled from slices of up to 6 mm
+THIN_SEQUENCE_SHARE = 0.2  # of the sequences of a patch with thick slices stay as they are
 T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How patches are drawn and varied, beyond what is always done.
+
+    Attributes:
+        tumour_share: of the patches that lie around a voxel of the tumour; the rest lie anywhere in the brain.
+        thick_share: of the patches whose slices are made thick.
+    """
+
+    tumour_share: float = 0.7
+    thick_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -37,21 +52,24 @@ class TrainingCase:
         return {label: indices for label, indices in places.items() if indices.size}
 
 
-def draw(case: TrainingCase, edge: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw(case: TrainingCase, edge: int, rng: np.random.Generator, *, variety: Variety) -> tuple[np.ndarray, np.ndarray]:
     """A random, varied patch.
 
     Args:
         case: where from.
         edge: of the cube in voxels; where the case is smaller, zeros are added.
+        variety: where patches lie and how often slices are thick.
 
     Returns:
         (4, edge, edge, edge) float32 intensities and (3, edge, edge, edge) float32 regions of 0 and 1.
     """
-    corner = _corner(case, edge, rng)
+    corner = _corner(case, edge, rng, tumour_share=variety.tumour_share)
     array = _cut(case.array, corner, edge).astype(np.float32)
     label_map = _cut(case.label_map[None], corner, edge)[0]
     if rng.random() < QUENCH_SHARE:
         array, label_map = quench_enhancement(array, label_map)
+    if variety.thick_share and rng.random() < variety.thick_share:
+        array = thicken_slices(array, rng)
     array = vary_intensities(array, rng)
     axes = tuple(1 + axis for axis in range(3) if rng.random() < 0.5)
     truth = np.stack([region_mask(label_map, region) for region in REGIONS]).astype(np.float32)
@@ -88,10 +106,27 @@ def quench_enhancement(array: np.ndarray, label_map: np.ndarray) -> tuple[np.nda
     return quenched, np.where(label_map == Label.ET, np.uint8(Label.NCR), label_map)
 
 
-def _corner(case: TrainingCase, edge: int, rng: np.random.Generator) -> np.ndarray:
+def thicken_slices(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(4, e, e, e) as if scanned with slices two to four times as thick along a random axis; background stays 0.
+
+    Slices are averaged and come back to the same grid as a case of thick slices does before the networks see it. Most
+    sequences are changed, not always all, as in archives. After nnU-Net's simulation of low resolution.
+    """
+    axis, factor = int(rng.integers(3)), int(rng.choice(THICK_FACTORS))
+    n = array.shape[1 + axis] // factor * factor
+    thick = array.copy()
+    for sequence in thick:
+        if rng.random() >= THIN_SEQUENCE_SHARE:
+            whole = np.moveaxis(sequence, axis, 0)[:n]  # a view: slices first, without an incomplete last group
+            means = whole.reshape(n // factor, factor, *whole.shape[1:]).mean(axis=1)
+            whole[:] = resample_scan(means, (n, *whole.shape[1:]))
+    return thick * (array != 0)
+
+
+def _corner(case: TrainingCase, edge: int, rng: np.random.Generator, *, tumour_share: float) -> np.ndarray:
     """Lowest corner of a patch around a random voxel, moved by up to a quarter of the edge and kept inside the case."""
     labels = [label for label in case.places if label != Label.BACKGROUND]
-    wanted = rng.choice(labels) if labels and rng.random() < TUMOUR_SHARE else Label.BACKGROUND
+    wanted = rng.choice(labels) if labels and rng.random() < tumour_share else Label.BACKGROUND
     voxel = np.unravel_index(rng.choice(case.places[int(wanted)]), case.label_map.shape)
     corner = np.array(voxel) - edge // 2 + rng.integers(-edge // 4, edge // 4 + 1, 3)
     room = np.array(case.label_map.shape) - edge

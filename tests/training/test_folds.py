@@ -9,7 +9,7 @@ import torch
 from htcnns.networks import NETWORKS, SIZES, build_network
 from htcnns.training import folds
 from htcnns.training.folds import FITS, FOLDS, fold_of, run_fit, trained_on
-from htcnns.training.loop import TrainSettings
+from htcnns.training.loop import Round, TrainSettings
 from htcnns.training.samples import TrainingCase
 
 NAMES = ["e", "a", "d", "b", "c"]
@@ -33,7 +33,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 
 def run(member: str, fit_name: str, *, seed: int = 1) -> torch.nn.Module:
-    settings = TrainSettings(seed=seed)
+    settings = TrainSettings((Round(6),), seed=seed)
     return run_fit(
         member, fit_name, CASES, settings, folder=Path("fits"), device=torch.device("cpu"), on_step=lambda _: None
     )

@@ -13,10 +13,12 @@ from torch import nn
 from htcnns.errors import SettingsError
 from htcnns.files.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from htcnns.networks.unet import UNet
-from htcnns.training.loop import StepReport, TrainSettings, fit
-from htcnns.training.samples import TrainingCase
+from htcnns.training.loop import Round, StepReport, TrainSettings, fit
+from htcnns.training.samples import TrainingCase, Variety
 
-SETTINGS = TrainSettings(n_steps=6, n_warmup=2, patches=((0.0, 8), (0.5, 16)), n_between=2)
+FIRST = Round(4, n_warmup=2, patches=((0.0, 8), (0.5, 16)))
+SECOND = Round(2, learning_rate=1e-3, n_warmup=1, patches=((0.0, 16),), variety=Variety(thick_share=0.5))
+SETTINGS = TrainSettings((FIRST, SECOND), n_between=2)
 
 
 class Unplugged(Exception):  # noqa: N818 - a power cut, not a mistake
@@ -95,7 +97,7 @@ def test_a_fit_changes_every_weight(
 def test_the_last_step_is_kept_whatever_the_distance_of_checkpoints(
     tmp_path: Path, cases: list[TrainingCase], new_network: Callable[[], nn.Module]
 ) -> None:
-    settings = replace(SETTINGS, n_steps=3)
+    settings = replace(SETTINGS, rounds=(replace(FIRST, n_steps=3),))
     fit(new_network(), cases, settings, checkpoint=tmp_path / "fit.pt", on_step=ignore)
     assert read_checkpoint(tmp_path / "fit.pt").step == 3
 
@@ -103,8 +105,11 @@ def test_the_last_step_is_kept_whatever_the_distance_of_checkpoints(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learning_rate": 0.5}, "made with other learning_rate; found 0.0015, expected 0.5. Give another --work"),
-        ({"n_steps": 7}, "made with other n_steps; found 6, expected 7"),
+        ({"weight_decay": 0.5}, "made with other weight_decay; found 0.01, expected 0.5. Give another --work"),
+        (
+            {"rounds": (replace(FIRST, n_steps=7),)},
+            "made with other rounds; found .*'n_steps': 4.*expected .*'n_steps': 7",
+        ),
         ({"seed": 1, "clip_norm": 1.0}, "made with other clip_norm, seed; found 5.0, expected 1.0"),
     ],
     ids=str,
@@ -139,7 +144,7 @@ def test_a_checkpoint_with_a_setting_that_no_longer_exists_is_refused(
 def test_the_loss_falls_on_an_easy_phantom(
     tmp_path: Path, cases: list[TrainingCase], new_network: Callable[[], nn.Module]
 ) -> None:
-    settings = TrainSettings(n_steps=120, learning_rate=2e-2, n_warmup=2, patches=((0.0, 16),), n_between=120)
+    settings = TrainSettings((Round(120, learning_rate=2e-2, n_warmup=2, patches=((0.0, 16),)),), n_between=120)
     losses: list[float] = []
     fit(new_network(), cases, settings, checkpoint=tmp_path / "fit.pt", on_step=lambda r: losses.append(r.loss))
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
@@ -166,12 +171,12 @@ def test_weights_that_have_diverged_are_not_saved(
 
 
 def test_patches_grow_when_their_share_of_the_steps_is_done() -> None:
-    settings = TrainSettings(n_steps=10, patches=((0.0, 64), (0.6, 96)))
+    settings = Round(10, patches=((0.0, 64), (0.6, 96)))
     assert [settings.edge_at(step) for step in (0, 5, 6, 9)] == [64, 64, 96, 96]
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
-    settings = TrainSettings(n_steps=110, learning_rate=1.0, n_warmup=10)
+    settings = Round(110, learning_rate=1.0, n_warmup=10)
     rates = [settings.learning_rate_at(step) for step in range(110)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[60] == pytest.approx(0.5)
@@ -182,8 +187,44 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
 @pytest.mark.parametrize("n_steps", [0, -1])
 def test_no_steps_are_refused(n_steps: int) -> None:
     with pytest.raises(SettingsError, match=f"--steps: {n_steps} is below 1. Give a positive number"):
-        TrainSettings(n_steps=n_steps)
+        TrainSettings((Round(n_steps),))
 
 
 def test_fits_shorter_than_their_warm_up_have_a_learning_rate() -> None:
-    assert TrainSettings(n_steps=1).learning_rate_at(0) > 0
+    assert Round(1).learning_rate_at(0) > 0
+
+
+def test_rounds_follow_each_other() -> None:
+    found = [SETTINGS.round_at(step) for step in range(SETTINGS.n_steps)]
+    assert found == [(FIRST, 0), (FIRST, 1), (FIRST, 2), (FIRST, 3), (SECOND, 0), (SECOND, 1)]
+
+
+def test_after_the_last_round_there_is_no_step() -> None:
+    with pytest.raises(IndexError, match="the fit ends 1 steps earlier"):
+        SETTINGS.round_at(6)
+
+
+def test_a_round_without_steps_is_passed_over() -> None:
+    assert TrainSettings((FIRST, replace(FIRST, n_steps=0), SECOND)).round_at(4) == (SECOND, 0)
+
+
+def test_a_first_round_alone_goes_the_same_way_as_with_a_second(
+    tmp_path: Path, cases: list[TrainingCase], new_network: Callable[[], nn.Module]
+) -> None:
+    alone, both = new_network(), new_network()
+    fit(alone, cases, replace(SETTINGS, rounds=(FIRST,)), checkpoint=tmp_path / "alone.pt", on_step=ignore)
+    with pytest.raises(Unplugged, match="at step 4"):
+        fit(both, cases, SETTINGS, checkpoint=tmp_path / "both.pt", on_step=unplug_at(4))
+    saved = read_checkpoint(tmp_path / "both.pt")
+    assert saved.step == 4
+    torch.testing.assert_close(saved.network, dict(alone.state_dict()), rtol=0, atol=0)
+
+
+def test_each_round_has_its_own_learning_rate(
+    tmp_path: Path, cases: list[TrainingCase], new_network: Callable[[], nn.Module]
+) -> None:
+    still = replace(SETTINGS, rounds=(FIRST, replace(SECOND, learning_rate=0.0)))
+    first, second = new_network(), new_network()
+    fit(first, cases, replace(still, rounds=(FIRST,)), checkpoint=tmp_path / "first.pt", on_step=ignore)
+    fit(second, cases, still, checkpoint=tmp_path / "second.pt", on_step=ignore)
+    torch.testing.assert_close(dict(second.state_dict()), dict(first.state_dict()), rtol=0, atol=0)

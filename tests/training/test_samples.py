@@ -6,10 +6,19 @@ from prepared import phantom_case
 
 from htcnns.labels import REGIONS, SEQUENCES, Label, Region, Sequence, region_mask
 from htcnns.training import samples
-from htcnns.training.samples import TrainingCase, draw, quench_enhancement, vary_intensities
+from htcnns.training.samples import (
+    TrainingCase,
+    Variety,
+    draw,
+    quench_enhancement,
+    thicken_slices,
+    vary_intensities,
+)
 
 T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
 ET = REGIONS.index(Region.ET)
+PLAIN, TUMOUR, BRAIN = Variety(), Variety(tumour_share=1.0), Variety(tumour_share=0.0)
+THICK = Variety(thick_share=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,7 @@ def addressed(shape: tuple[int, int, int]) -> TrainingCase:
 
 @pytest.mark.parametrize("edge", [8, 16, 32, 48])
 def test_patches_have_the_edge_asked_for(phantom: TrainingCase, edge: int, rng: np.random.Generator) -> None:
-    array, truth = draw(phantom, edge, rng)
+    array, truth = draw(phantom, edge, rng, variety=PLAIN)
     assert (array.shape, array.dtype) == ((4, edge, edge, edge), np.float32)
     assert (truth.shape, truth.dtype) == ((3, edge, edge, edge), np.float32)
     assert array.flags.c_contiguous
@@ -46,7 +55,7 @@ def test_patches_have_the_edge_asked_for(phantom: TrainingCase, edge: int, rng: 
 
 
 def test_truth_holds_zeros_and_ones_that_nest(phantom: TrainingCase, rng: np.random.Generator) -> None:
-    wt, tc, et = draw(phantom, 32, rng)[1]
+    wt, tc, et = draw(phantom, 32, rng, variety=PLAIN)[1]
     assert set(np.unique([wt, tc, et])) == {0, 1}
     assert (wt >= tc).all()
     assert (tc >= et).all()
@@ -55,7 +64,7 @@ def test_truth_holds_zeros_and_ones_that_nest(phantom: TrainingCase, rng: np.ran
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("seed", range(5))
 def test_a_larger_patch_holds_the_whole_case(phantom: TrainingCase, seed: int) -> None:
-    array, truth = draw(phantom, 48, np.random.default_rng(seed))
+    array, truth = draw(phantom, 48, np.random.default_rng(seed), variety=PLAIN)
     assert np.count_nonzero(array) == np.count_nonzero(phantom.array)
     expected = [region_mask(phantom.label_map, region).sum() for region in REGIONS]
     np.testing.assert_array_equal(truth.sum((1, 2, 3)), expected)
@@ -64,7 +73,7 @@ def test_a_larger_patch_holds_the_whole_case(phantom: TrainingCase, seed: int) -
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("seed", range(5))
 def test_a_patch_lies_inside_a_case_that_is_larger(seed: int) -> None:
-    array, _ = draw(addressed((20, 24, 28)), 16, np.random.default_rng(seed))
+    array, _ = draw(addressed((20, 24, 28)), 16, np.random.default_rng(seed), variety=PLAIN)
     assert (array > 0).all()
     assert len(np.unique(array)) == 16**3
 
@@ -73,7 +82,7 @@ def test_a_patch_lies_inside_a_case_that_is_larger(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_flips_turn_intensities_and_truth_alike(seed: int) -> None:
     case = addressed((20, 24, 28))
-    array, truth = draw(case, 16, np.random.default_rng(seed))
+    array, truth = draw(case, 16, np.random.default_rng(seed), variety=PLAIN)
     label_of = region_mask(case.label_map, Region.WT).ravel()
     np.testing.assert_array_equal(truth[0], label_of[array[0].astype(int) - 1])
 
@@ -81,32 +90,33 @@ def test_flips_turn_intensities_and_truth_alike(seed: int) -> None:
 @pytest.mark.usefixtures("plain")
 def test_every_axis_is_flipped_now_and_then() -> None:
     steps = [
-        np.sign(np.diff(draw(addressed((8, 8, 8)), 8, np.random.default_rng(seed))[0][0], axis=0)) for seed in range(20)
+        np.sign(np.diff(draw(addressed((8, 8, 8)), 8, np.random.default_rng(seed), variety=PLAIN)[0][0], axis=0))
+        for seed in range(20)
     ]
     assert {step.min() for step in steps} == {step.max() for step in steps} == {-1, 1}
 
 
 def test_the_same_generator_gives_the_same_patch(phantom: TrainingCase) -> None:
-    first, second = (draw(phantom, 16, np.random.default_rng(7)) for _ in range(2))
+    first, second = (draw(phantom, 16, np.random.default_rng(7), variety=PLAIN) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
 
 
 def test_another_seed_gives_another_patch(phantom: TrainingCase) -> None:
-    first, second = (draw(phantom, 16, np.random.default_rng(seed))[0] for seed in (7, 8))
+    first, second = (draw(phantom, 16, np.random.default_rng(seed), variety=PLAIN)[0] for seed in (7, 8))
     assert not np.array_equal(first, second)
 
 
 def test_drawing_leaves_the_case_as_it_was(phantom: TrainingCase) -> None:
     before = phantom.array.copy(), phantom.label_map.copy()
-    patches = [draw(phantom, 16, np.random.default_rng(seed)) for seed in range(10)]
+    patches = [draw(phantom, 16, np.random.default_rng(seed), variety=PLAIN) for seed in range(10)]
     assert len(patches) == 10
     np.testing.assert_array_equal(phantom.array, before[0])
     np.testing.assert_array_equal(phantom.label_map, before[1])
 
 
 def test_a_case_without_tumour_gives_patches_of_brain(healthy: TrainingCase, rng: np.random.Generator) -> None:
-    array, truth = draw(healthy, 16, rng)
+    array, truth = draw(healthy, 16, rng, variety=PLAIN)
     assert array.any()
     assert not truth.any()
 
@@ -122,12 +132,11 @@ def test_places_are_the_voxels_of_each_label(phantom: TrainingCase) -> None:
     assert len(found) == (phantom.label_map == Label.ET).sum()
 
 
-def test_every_tumour_patch_holds_a_voxel_of_a_small_tumour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "TUMOUR_SHARE", 1)
+def test_every_tumour_patch_holds_a_voxel_of_a_small_tumour() -> None:
     label_map = np.zeros((64, 64, 64), np.uint8)
     label_map[50, 3, 31] = Label.ED
     case = TrainingCase("small", np.ones((4, 64, 64, 64), np.float16), label_map)
-    sums = [draw(case, 16, np.random.default_rng(seed))[1][0].sum() for seed in range(20)]
+    sums = [draw(case, 16, np.random.default_rng(seed), variety=TUMOUR)[1][0].sum() for seed in range(20)]
     assert sums == [1] * 20
 
 
@@ -197,6 +206,61 @@ def test_without_enhancement_nothing_changes_where_there_is_no_tumour(healthy: T
 
 def test_some_patches_have_no_enhancement(phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "QUENCH_SHARE", 1)
-    truth = draw(phantom, 32, np.random.default_rng(1))[1]
+    truth = draw(phantom, 32, np.random.default_rng(1), variety=PLAIN)[1]
     assert not truth[ET].any()
     assert truth[0].any()
+
+
+def test_patches_of_brain_alone_rarely_hold_a_small_tumour() -> None:
+    label_map = np.zeros((64, 64, 64), np.uint8)
+    label_map[50, 3, 31] = Label.ED
+    case = TrainingCase("small", np.ones((4, 64, 64, 64), np.float16), label_map)
+    sums = [draw(case, 16, np.random.default_rng(seed), variety=BRAIN)[1][0].sum() for seed in range(20)]
+    assert sum(sums) < 5
+
+
+def test_thick_slices_change_the_patch_and_never_its_truth(
+    phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
+    monkeypatch.setattr(samples, "thicken_slices", lambda array, _: 2 * array)
+    thin, thick = (draw(phantom, 48, np.random.default_rng(4), variety=variety) for variety in (PLAIN, THICK))
+    assert thick[0].sum() == pytest.approx(2 * thin[0].sum(), rel=1e-4)
+    assert thick[1].sum() == thin[1].sum()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_thick_slices_keep_background_and_mean_and_lose_detail(seed: int, rng: np.random.Generator) -> None:
+    array = rng.normal(5, 1, (4, 24, 24, 24)).astype(np.float32)
+    array[:, :2] = 0
+    before = array.copy()
+    thick = thicken_slices(array, np.random.default_rng(seed))
+    np.testing.assert_array_equal(array, before)
+    assert thick.shape == array.shape
+    assert thick.dtype == np.float32
+    assert (thick[:, :2] == 0).all()
+    changed = [sequence for sequence in range(4) if not np.array_equal(thick[sequence], array[sequence])]
+    assert changed
+    inner = (changed, slice(8, -4), slice(4, -4), slice(4, -4))
+    assert thick[inner].mean() == pytest.approx(array[inner].mean(), abs=0.1)
+    assert thick[inner].std() < 0.8 * array[inner].std()
+
+
+def test_thick_slices_of_a_slope_are_the_slope() -> None:
+    array = np.broadcast_to(1 + np.arange(24, dtype=np.float32), (4, 24, 24, 24))
+    for seed in range(8):
+        thick = thicken_slices(array, np.random.default_rng(seed))
+        np.testing.assert_allclose(thick[..., 4:-4], array[..., 4:-4], rtol=1e-4)
+
+
+def test_a_part_of_the_sequences_may_keep_their_slices(rng: np.random.Generator) -> None:
+    array = rng.normal(5, 1, (4, 12, 12, 12)).astype(np.float32)
+    kept = [
+        sum(
+            np.array_equal(a, b) for a, b in zip(array, thicken_slices(array, np.random.default_rng(seed)), strict=True)
+        )
+        for seed in range(40)
+    ]
+    assert min(kept) == 0
+    assert max(kept) > 0
+    assert sum(kept) < 60
