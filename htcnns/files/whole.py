@@ -1,12 +1,14 @@
 """Whole files only: written under a hidden name, checked, then renamed; what a killed run left is swept."""
 
 import errno
+import fcntl
 import os
 import re
-import zlib
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from htcnns.errors import OutputError
 
@@ -28,15 +30,17 @@ def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | N
     Raises:
         OutputError: the file cannot be written; nothing is left behind, and an older file stays.
     """
-    temporary = path.with_name(f".htcnns-{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}.part")
+    # Containers share process numbers, so the number alone would let two of them write into one temporary.
+    temporary = path.with_name(f".htcnns-{os.getpid()}-{uuid.uuid4().hex}.part")
     try:
         with temporary.open("wb") as file:
+            _lock(file)  # until it has its name, so that nobody sweeps it; the lock of a killed run goes with it
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if check:
-            check(temporary)
-        os.replace(temporary, path)
+            if check:
+                check(temporary)
+            os.replace(temporary, path)
     except OSError as error:
         raise OutputError(_cannot(f"write {path.name}", path.parent, error)) from error
     finally:
@@ -47,7 +51,7 @@ def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | N
 def sweep(folder: Path) -> tuple[Path, ...]:
     """Remove the temporaries of killed runs, and give their paths; empty where there is no such folder.
 
-    A run that is writing into the same folder at this moment would lose its temporary: sweep at the start only.
+    What another run is writing at this moment stays, wherever the file system knows locks.
 
     Raises:
         OutputError: one of them cannot be removed.
@@ -55,12 +59,33 @@ def sweep(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
     try:
-        left = sorted(path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and path.is_file())
+        found = sorted(path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and path.is_file())
+        left = [path for path in found if not _is_being_written(path)]
         for path in left:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another run may sweep as well
     except OSError as error:
         raise OutputError(_cannot("remove temporaries", folder, error)) from error
     return tuple(left)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Whether the file is ours alone now; True as well where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether another process holds the temporary; one that cannot be opened is left to the attempt to remove it."""
+    try:
+        with path.open("rb") as file:
+            return not _lock(file)
+    except OSError:
+        return False
 
 
 def _cannot(what: str, folder: Path, error: OSError) -> str:

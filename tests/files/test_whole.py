@@ -85,3 +85,44 @@ def test_sweep_takes_our_temporaries_and_nothing_else(tmp_path: Path) -> None:
 
 def test_sweep_of_an_absent_folder_finds_nothing(tmp_path: Path) -> None:
     assert sweep(tmp_path / "nowhere") == ()
+
+
+def test_sweep_leaves_what_is_being_written(tmp_path: Path) -> None:
+    swept: list[tuple[Path, ...]] = []
+    write_whole(tmp_path / "x.bin", b"content", check=lambda _: swept.append(sweep(tmp_path)))
+    assert swept == [()]
+    assert (tmp_path / "x.bin").read_bytes() == b"content"
+
+
+def test_a_temporary_whose_writer_has_gone_is_swept(tmp_path: Path) -> None:
+    def vanish(path: Path) -> None:
+        os.link(path, tmp_path / ".htcnns-5-left.part")
+
+    write_whole(tmp_path / "x.bin", b"content", check=vanish)
+    assert sweep(tmp_path) == (tmp_path / ".htcnns-5-left.part",)
+
+
+def test_two_writers_of_one_name_with_one_process_number_do_not_meet(tmp_path: Path) -> None:
+    seen: list[Path] = []
+
+    def write_again(first: Path) -> None:
+        write_whole(tmp_path / "x.bin", b"second", check=seen.append)
+        seen.append(first)
+        assert first.read_bytes() == b"first"
+
+    write_whole(tmp_path / "x.bin", b"first", check=write_again)
+    assert len(set(seen)) == 2
+    assert (tmp_path / "x.bin").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["x.bin"]
+
+
+def test_sweep_goes_on_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("htcnns.files.whole.fcntl.flock", fail)
+    left = tmp_path / ".htcnns-5-left.part"
+    left.touch()
+    write_whole(tmp_path / "x.bin", b"content")
+    assert sweep(tmp_path) == (left,)
+    assert os.listdir(tmp_path) == ["x.bin"]

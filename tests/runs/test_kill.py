@@ -92,7 +92,7 @@ def test_what_lay_half_written_at_a_kill_is_swept_by_the_next_run(tmp_path: Path
     assert process.exitcode == -signal.SIGKILL
     left = sorted(_prints(tmp_path / "out").keys() - _visible(tmp_path / "out").keys())
     assert len(left) == 1
-    assert re.fullmatch(r"\.htcnns-\d+-[0-9a-f]{8}\.part", left[0])
+    assert re.fullmatch(r"\.htcnns-\d+-[0-9a-f]{32}\.part", left[0])
     assert sorted(_visible(tmp_path / "out")) == [f"{name}.nii.gz" for name in NAMES[:4]]
     assert _finish(batch, tmp_path / "out") == 0
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
