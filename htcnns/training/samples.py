@@ -6,13 +6,16 @@ from functools import cached_property
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from htcnns.image.resample import resample_scan
+from htcnns.image.resample import resample, resample_scan
 from htcnns.labels import REGIONS, SEQUENCES, Label, Sequence, region_mask
 
 GAMMA_SHARE = 0.3
 NOISE_SHARE = 0.2
 QUENCH_SHARE = 0.2
 THICK_FACTORS = (2, 3, 4)  # slices that become one; BraTS was resampled from slices of up to 6 mm
+KNOTS = np.array([-4.0, -1.0, -0.3, 0.3, 1.0, 2.5, 8.0])  # z-scores between which a bent contrast is a straight line
+SLOPES = (0.6, 1.5)  # of those lines
+SHADE = 0.15  # highest deviation of the logarithm of a coil's sensitivity
 THIN_SEQUENCE_SHARE = 0.2  # of the sequences of a patch with thick slices stay as they are
 T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
 
@@ -24,10 +27,12 @@ class Variety:
     Attributes:
         tumour_share: of the patches that lie around a voxel of the tumour; the rest lie anywhere in the brain.
         thick_share: of the patches whose slices are made thick.
+        contrast_share: of the patches that look as from another scanner.
     """
 
     tumour_share: float = 0.7
     thick_share: float = 0.0
+    contrast_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def draw(case: TrainingCase, edge: int, rng: np.random.Generator, *, variety: Va
         array, label_map = quench_enhancement(array, label_map)
     if variety.thick_share and rng.random() < variety.thick_share:
         array = thicken_slices(array, rng)
+    if variety.contrast_share and rng.random() < variety.contrast_share:
+        array = change_scanner(array, rng)
     array = vary_intensities(array, rng)
     axes = tuple(1 + axis for axis in range(3) if rng.random() < 0.5)
     truth = np.stack([region_mask(label_map, region) for region in REGIONS]).astype(np.float32)
@@ -83,13 +90,14 @@ def vary_intensities(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     brain = array != 0
     lead = (len(array), 1, 1, 1)
-    varied = array * rng.uniform(0.9, 1.1, lead) + rng.uniform(-0.1, 0.1, lead)
+    scale, shift = rng.uniform(0.9, 1.1, lead), rng.uniform(-0.1, 0.1, lead)
+    varied = array * scale.astype(np.float32) + shift.astype(np.float32)  # float64 would take thrice the time
     if rng.random() < GAMMA_SHARE:
         low, span = -3.0, 8.0  # z-scores of nearly all of a brain
         unit = np.clip((varied - low) / span, 0, 1)
-        varied = unit ** rng.uniform(0.7, 1.4, lead) * span + low
+        varied = unit ** rng.uniform(0.7, 1.4, lead).astype(np.float32) * span + low
     if rng.random() < NOISE_SHARE:
-        varied += rng.normal(0, rng.uniform(0, 0.15), array.shape)
+        varied += rng.normal(0, rng.uniform(0, 0.15), array.shape).astype(np.float32)
     return (varied * brain).astype(np.float32)
 
 
@@ -104,6 +112,24 @@ def quench_enhancement(array: np.ndarray, label_map: np.ndarray) -> tuple[np.nda
     quenched = array.copy()
     quenched[T1C] = fade * array[T1N] + (1 - fade) * array[T1C]
     return quenched, np.where(label_map == Label.ET, np.uint8(Label.NCR), label_map)
+
+
+def change_scanner(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(4, e, e, e) float32 as from a scanner of other contrast and coil, each sequence for itself; background stays 0.
+
+    Contrast: a rising curve of straight lines of random slopes, so that grey and white matter move apart or together.
+    Coil: a smooth factor. Stronger than nnU-Net's gamma, because a handful of cases shows a handful of scanners.
+    """
+    changed = np.empty_like(array)
+    shades = resample(
+        rng.normal(0, rng.uniform(0, SHADE, (4, 1, 1, 1)), (4, 3, 3, 3)).astype(np.float32), array.shape[1:]
+    )
+    for sequence, shade, out in zip(array, shades, changed, strict=True):
+        heights = np.concatenate([[0.0], np.cumsum(np.diff(KNOTS) * rng.uniform(*SLOPES, len(KNOTS) - 1))])
+        heights += rng.uniform(-0.25, 0.25) - np.interp(0, KNOTS, heights)
+        bent = np.interp(sequence, KNOTS, heights - KNOTS[0]).astype(np.float32)
+        out[...] = bent * np.exp(shade) + KNOTS[0]
+    return changed * (array != 0)
 
 
 def thicken_slices(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:

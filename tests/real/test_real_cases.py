@@ -20,8 +20,7 @@ from htcnns.scores.metrics import dice
 
 pytestmark = [pytest.mark.slow]
 
-# BraTS-GLI-00000-000 is known to miss the bar for thick slices (Dice 0.942, expected 0.95), so it is not among these.
-CASES = ("BraTS-GLI-00009-000", "BraTS2021_00495", "BraTS2021_00630")
+CASES = ("BraTS-GLI-00000-000", "BraTS2021_00495", "Brats18_2013_2_1", "BraTS-GLI-00009-000", "BraTS2021_00630")
 Case = tuple[Path, Path]
 
 
