@@ -9,6 +9,7 @@ from htcnns.training import samples
 from htcnns.training.samples import (
     TrainingCase,
     Variety,
+    change_scanner,
     draw,
     quench_enhancement,
     thicken_slices,
@@ -246,11 +247,11 @@ def test_thick_slices_keep_background_and_mean_and_lose_detail(seed: int, rng: n
     assert thick[inner].std() < 0.8 * array[inner].std()
 
 
-def test_thick_slices_of_a_slope_are_the_slope() -> None:
+@pytest.mark.parametrize("seed", range(8))
+def test_thick_slices_of_a_slope_are_the_slope(seed: int) -> None:
     array = np.broadcast_to(1 + np.arange(24, dtype=np.float32), (4, 24, 24, 24))
-    for seed in range(8):
-        thick = thicken_slices(array, np.random.default_rng(seed))
-        np.testing.assert_allclose(thick[..., 4:-4], array[..., 4:-4], rtol=1e-4)
+    thick = thicken_slices(array, np.random.default_rng(seed))
+    np.testing.assert_allclose(thick[..., 4:-4], array[..., 4:-4], rtol=1e-4)
 
 
 def test_a_part_of_the_sequences_may_keep_their_slices(rng: np.random.Generator) -> None:
@@ -264,3 +265,54 @@ def test_a_part_of_the_sequences_may_keep_their_slices(rng: np.random.Generator)
     assert min(kept) == 0
     assert max(kept) > 0
     assert sum(kept) < 60
+
+
+def test_another_scanner_changes_the_patch_and_never_its_truth(
+    phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
+    monkeypatch.setattr(samples, "change_scanner", lambda array, _: 2 * array)
+    same, other = (
+        draw(phantom, 48, np.random.default_rng(4), variety=variety) for variety in (PLAIN, Variety(contrast_share=1.0))
+    )
+    assert other[0].sum() == pytest.approx(2 * same[0].sum(), rel=1e-4)
+    assert other[1].sum() == same[1].sum()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_another_scanner_keeps_background_and_order_of_magnitude(seed: int, rng: np.random.Generator) -> None:
+    array = rng.normal(0, 1, (4, 16, 16, 16)).astype(np.float32)
+    array[:, :2] = 0
+    before = array.copy()
+    changed = change_scanner(array, np.random.default_rng(seed))
+    np.testing.assert_array_equal(array, before)
+    assert changed.dtype == np.float32
+    assert (changed[:, :2] == 0).all()
+    inner = (slice(None), slice(2, None))
+    assert abs(changed[inner].mean()) < 1
+    assert 0.5 < changed[inner].std() < 1.8
+    assert not np.allclose(changed[inner], array[inner], atol=0.05)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_without_shading_another_contrast_rises_where_the_first_does(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "SHADE", 0)
+    array = np.linspace(-3.9, 7.9, 4096, dtype=np.float32).reshape(16, 16, 16)
+    changed = change_scanner(np.stack([array] * 4), np.random.default_rng(seed))
+    slopes = np.diff(changed.reshape(4, -1), axis=1) / np.diff(array.ravel())
+    assert slopes.min() > 0.55
+    assert slopes.max() < 1.55
+    assert (slopes.max(axis=1) / slopes.min(axis=1) > 1.05).all()
+    assert not np.allclose(changed[0], changed[1])
+
+
+def test_without_another_contrast_shading_is_a_smooth_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "SLOPES", (1, 1))
+    array = np.ones((4, 24, 24, 24), np.float32)
+    changed = change_scanner(array, np.random.default_rng(3))
+    steps = [np.abs(np.diff(changed, axis=axis)).max() for axis in (1, 2, 3)]
+    assert max(steps) < 0.5
+    assert changed.std(axis=(1, 2, 3)).min() > 0
+    assert changed.std(axis=(1, 2, 3)).max() < 1
