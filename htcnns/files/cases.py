@@ -3,13 +3,14 @@
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from htcnns.errors import InputError
 from htcnns.files import naming as names
 from htcnns.files.nnunet import channel_order, sequence_of
+from htcnns.files.walk import walk
 from htcnns.labels import SEQUENCES, Sequence
 
 
@@ -86,18 +87,21 @@ class Row:
     rename: tuple[str, ...]
 
 
-def find_cases(root: Path, *, channels: tuple[Sequence, ...] | None = None) -> tuple[Case, ...]:
+def find_cases(
+    root: Path, *, channels: tuple[Sequence, ...] | None = None, skip: Collection[Path] = ()
+) -> tuple[Case, ...]:
     """The cases of `search`, sorted by name; incomplete ones are among them."""
-    return search(root, channels=channels).cases
+    return search(root, channels=channels, skip=skip).cases
 
 
-def search(root: Path, *, channels: tuple[Sequence, ...] | None = None) -> Search:
+def search(root: Path, *, channels: tuple[Sequence, ...] | None = None, skip: Collection[Path] = ()) -> Search:
     """Every case below `root`, which may be one case itself, and every NIfTI file that was left over.
 
-    Hidden files and folders are passed by; links are followed, each folder once.
+    Hidden files and folders are passed by; links are followed, each folder once, but never to `root` or above it.
 
     Args:
         channels: what nnU-Net's 0000, 0001, … are; None reads `dataset.json` in their folder or the one above.
+        skip: folders below `root` that are not looked into, such as the one that masks are written to.
 
     Raises:
         InputError: `root` is no readable folder or holds no case; a sequence has two files, a name two cases;
@@ -109,7 +113,7 @@ def search(root: Path, *, channels: tuple[Sequence, ...] | None = None) -> Searc
     cases: list[Case] = []
     leftovers: list[Leftover] = []
     kinds: Counter[str] = Counter()
-    for folder, files in _walk(root):
+    for folder, files in walk(root, skip=skip):
         found, rest = _cases_in(folder, [file for file in files if names.stem(file.name)], channels)
         cases += found
         leftovers += rest
@@ -137,34 +141,6 @@ class _Named:
     naming: str
     sequence: Sequence | None
     path: Path
-
-
-def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Each folder once with its files, both sorted; a folder met again over a link is passed by."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = folder.stat()
-            with os.scandir(folder) as scan:
-                entries = sorted((entry for entry in scan if _is_seen(entry)), key=lambda entry: entry.name)
-            folders = [folder / entry.name for entry in entries if entry.is_dir()]
-            files = [folder / entry.name for entry in entries if entry.is_file()]
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be looked into; {error.strerror}, expected a readable folder. "
-                "Give reading rights or take it away."
-            ) from error
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            yield folder, files
-            waiting.extend(reversed(folders))
-
-
-def _is_seen(entry: os.DirEntry[str]) -> bool:
-    """False for what is hidden, and for links that lead nowhere or round in a circle."""
-    return not entry.name.startswith(".") and not (entry.is_symlink() and not os.path.exists(entry))
 
 
 def _cases_in(

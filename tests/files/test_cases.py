@@ -170,6 +170,49 @@ def test_a_linked_case_is_found_under_its_links_name(tmp_path: Path) -> None:
     assert [case.name for case in find_cases(tmp_path / "in")] == ["P7"]
 
 
+def test_a_link_does_not_rename_the_case_it_leads_to(tmp_path: Path) -> None:
+    _touch(tmp_path / "P7", *FREE)
+    _touch(tmp_path / "A")
+    (tmp_path / "A" / "latest").symlink_to(tmp_path / "P7", target_is_directory=True)
+    assert [case.name for case in find_cases(tmp_path)] == ["P7"]
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "."], ids=["above", "far above", "itself"])
+def test_a_link_upwards_leads_to_no_case_outside(tmp_path: Path, target: str) -> None:
+    _touch(tmp_path / "hospital" / "in" / "P7", *FREE)
+    _touch(tmp_path / "hospital" / "private", *NEW)
+    (tmp_path / "hospital" / "in" / "up").symlink_to(target, target_is_directory=True)
+    assert [case.name for case in find_cases(tmp_path / "hospital" / "in")] == ["P7"]
+
+
+@pytest.mark.parametrize("way", ["out", "link/out"], ids=["as it is", "over a link"])
+def test_a_folder_to_be_skipped_is_not_looked_into(tmp_path: Path, way: str) -> None:
+    _touch(tmp_path / "in" / "P7", *FREE)
+    _touch(tmp_path / "in" / "out", "P7_t1.nii.gz")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    result = search(tmp_path / "in", skip=[tmp_path / "in" / way, tmp_path / "not there yet"])
+    assert [case.name for case in result.cases] == ["P7"]
+    assert result.leftovers == ()
+
+
+def test_the_folder_given_is_looked_into_even_if_it_is_to_be_skipped(tmp_path: Path) -> None:
+    assert len(find_cases(_touch(tmp_path / "P7", *FREE), skip=[tmp_path / "P7"])) == 1
+
+
+def test_what_a_disk_check_recovered_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused by hand, as root may read everything."""
+    _touch(tmp_path / "P7", *FREE)
+    locked, real = _touch(tmp_path / "lost+found"), os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder) == locked:
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr("htcnns.files.walk.os.scandir", refuse)
+    assert [case.name for case in find_cases(tmp_path)] == ["P7"]
+
+
 def test_what_is_no_regular_file_is_no_scan(tmp_path: Path) -> None:
     _touch(tmp_path, *NEW[:3])
     os.mkfifo(tmp_path / NEW[3])
@@ -273,7 +316,7 @@ def test_an_unreadable_folder_is_refused_before_any_work(tmp_path: Path, monkeyp
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("htcnns.files.cases.os.scandir", refuse)
+    monkeypatch.setattr("htcnns.files.walk.os.scandir", refuse)
     with pytest.raises(InputError, match=r"cannot be looked into; Permission denied.*Give reading rights"):
         find_cases(tmp_path)
 
