@@ -242,6 +242,10 @@ FOLDER_FAULTS = {
         lambda folder: shutil.copytree(folder / BAD, folder / "copy"),
         rf"{BAD}: two cases of this name.*Rename one",
     ),
+    "scans of two patients": (
+        _emptied("SMITH_t1.nii.gz", "JONES_t1ce.nii.gz", "SMITH_t2.nii.gz", "JONES_flair.nii.gz"),
+        r"in: JONES_flair\.nii\.gz and SMITH_t1\.nii\.gz are of two cases by their names; expected the scans of one",
+    ),
     "nothing in it": (_emptied(), r"in: no case found; the files seen are nothing, expected NIfTI files called like"),
     "DICOM": (_emptied("1.dcm", "2.dcm"), r"in: no case found; the files seen are 2 \.dcm"),
     "truths alone": (_emptied(f"{BAD}-seg.nii.gz"), r"in: no case found"),

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from htcnns.errors import InputError
 from htcnns.files import naming as names
-from htcnns.files.nnunet import channel_order, sequence_of
+from htcnns.files.free import Said, read_names, two_cases
+from htcnns.files.nnunet import channel_order, read_channels, sequence_of
 from htcnns.files.walk import walk
 from htcnns.labels import SEQUENCES, Sequence
+
+_OTHERWISE = "named otherwise than the cases beside it"
 
 
 @dataclass(frozen=True)
@@ -148,36 +151,54 @@ def _cases_in(
 ) -> tuple[list[Case], list[Leftover]]:
     """The cases whose files lie in this very folder, and its NIfTI files that belong to none."""
     holds_masks = names.is_mask_folder(folder.name)
-    order: tuple[Sequence, ...] = ()
-    if not holds_masks and any(names.read_nnunet(_stem(file)) for file in files):
-        order = channels or channel_order(folder)
-    named = [_read_strict(file, order) for file in files]
-    masks = {file for file in files if holds_masks or names.is_mask(_stem(file))}
-    if not any(name and name.sequence for name in named):
-        named = [_read_free(file, folder, is_mask=file in masks) for file in files]
-    understood = [name for name in named if name]
-    known = masks | {name.path for name in understood}
-    leftovers = [_leftover(file) for file in files if file not in known]
-    return list(_assemble(folder, understood, order)), leftovers
+    order = () if holds_masks else _channel_order(folder, files, channels)
+    named = _read_strict(files, order)
+    said = read_names([_stem(file) for file in files])
+    if not holds_masks and not any(name.sequence for name in named):
+        named = [name for file in files if (name := _read_free(file, folder, said[_stem(file)]))]
+    cases = list(_assemble(folder, named, order))
+    for case in cases:
+        _require_one_patient(case)
+    known = {path for case in cases for path in (*case.files.values(), case.truth)}
+    rest = [file for file in files if file not in known and not _is_mask_of(cases, file, said[_stem(file)])]
+    return cases, [leftover for file in rest if (leftover := _leftover(file, said[_stem(file)]))]
 
 
-def _read_strict(file: Path, channels: tuple[Sequence, ...]) -> _Named | None:
-    """A BraTS name or an nnU-Net one; None for others."""
-    if brats := names.read_brats(_stem(file)):
-        naming, case, sequence = brats
-        return _Named(case, naming.name, sequence, file)
-    if channels and (nnunet := names.read_nnunet(_stem(file))):
-        case, channel = nnunet
-        return _Named(case, names.NNUNET, sequence_of(channel, channels, file=file), file)
+def _channel_order(folder: Path, files: list[Path], channels: tuple[Sequence, ...] | None) -> tuple[Sequence, ...]:
+    """The order of nnU-Net's channels where a file of the folder is called by them, else nothing."""
+    return (channels or channel_order(folder)) if read_channels(map(_stem, files)) else ()
+
+
+def _read_strict(files: list[Path], order: tuple[Sequence, ...]) -> list[_Named]:
+    """The files with a BraTS name or, where there is an order of channels, an nnU-Net one."""
+    nnunet = read_channels(map(_stem, files), order) if order else {}
+    named = []
+    for file in files:
+        if brats := names.read_brats(_stem(file)):
+            naming, case, sequence = brats
+            named.append(_Named(case, naming.name, sequence, file))
+        elif _stem(file) in nnunet:
+            case, channel = nnunet[_stem(file)]
+            named.append(_Named(case, names.NNUNET, sequence_of(channel, order, file=file), file))
+    return named
+
+
+def _read_free(file: Path, folder: Path, said: Said) -> _Named | None:
+    """A scan or a truth of the case that the folder is called by; None for others."""
+    if said.sequence or (said.is_mask and names.is_segmentation(_stem(file))):
+        return _Named(_name_of(folder), names.FREE, said.sequence, file)
     return None
 
 
-def _read_free(file: Path, folder: Path, *, is_mask: bool) -> _Named | None:
-    """A name with exactly one sequence in it, of the case that the folder is called by; None for others."""
-    sequences = names.read_free(_stem(file))
-    if is_mask:
-        return _Named(_name_of(folder), names.FREE, None, file) if names.is_segmentation(_stem(file)) else None
-    return _Named(_name_of(folder), names.FREE, sequences[0], file) if len(sequences) == 1 else None
+def _require_one_patient(case: Case) -> None:
+    """Scans of two patients must not become one case because they share a folder; strict names cannot."""
+    scans = {_stem(path): path.name for path in case.files.values()}
+    if case.naming == names.FREE and (pair := two_cases(list(scans))):
+        one, other = (scans[stem] for stem in pair)
+        raise InputError(
+            f"{case.folder}: {one} and {other} are of two cases by their names; expected the scans of one case, as "
+            "free names do not say whose a scan is. Give each case a folder of its own, or name its files alike."
+        )
 
 
 def _assemble(folder: Path, named: list[_Named], channels: tuple[Sequence, ...]) -> Iterator[Case]:
@@ -208,18 +229,27 @@ def _one_file_each(folder: Path, members: list[_Named]) -> dict[Sequence, Path]:
     return files
 
 
-def _leftover(file: Path) -> Leftover:
-    sequences = names.read_free(_stem(file))
-    if not sequences:
-        return Leftover(file, "no sequence in its name")
-    if len(sequences) > 1:
-        return Leftover(file, f"several sequences in its name: {', '.join(sequences)}")
-    return Leftover(file, "named otherwise than the cases beside it")
+def _is_mask_of(cases: list[Case], file: Path, said: Said) -> bool:
+    """Whether the file is a mask that belongs to one of the cases beside it."""
+    ours = any(case.naming == names.FREE or names.same_letters(file.name, case.name) for case in cases)
+    return ours and (said.is_mask or names.is_segmentation(_stem(file)))
+
+
+def _leftover(file: Path, said: Said) -> Leftover | None:
+    """Why the file was left over; None for a label map in a folder of such."""
+    if names.is_mask_folder(file.parent.name):
+        return Leftover(file, f"in {file.parent.name}, a folder of label maps") if said.sequence else None
+    if said.sequence:
+        return Leftover(file, _OTHERWISE)
+    if names.read_nnunet(_stem(file)) and not said.is_mask:
+        return Leftover(file, f"{said.reason}; nnU-Net's would be several channels of a case, 0000 among them")
+    return Leftover(file, said.reason)
 
 
 def _renames(case: Case, leftovers: tuple[Leftover, ...]) -> Iterator[str]:
     """Which leftovers in the case's folder look like a missing sequence of it, and how to call them."""
-    for path in (leftover.path for leftover in leftovers if leftover.path.parent == case.folder):
+    near = (leftover.path for leftover in leftovers if leftover.reason == _OTHERWISE)
+    for path in (path for path in near if path.parent == case.folder):
         sequences = names.read_free(_stem(path))
         ours = not case.flat or names.same_letters(path.name, case.name)
         if ours and len(sequences) == 1 and sequences[0] in case.missing:

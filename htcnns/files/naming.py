@@ -55,6 +55,14 @@ _SEGMENTATIONS = ("seg", "segm", "segmentation")
 _MASK_WORDS = frozenset([*_SEGMENTATIONS, "label", "labels", "mask", "masks", "gtv", "truth", "gt"])
 _MASK_ENDS = ("seg", "mask", "label", "labels", "segmentation")
 _MASK_FOLDERS = ("labelstr", "labelsts", "labels")
+CONTRAST = frozenset(
+    ("gd", "gad", "gado", "gadolinium", "contrast", "ce", "c", "km", "post", "postcontrast", "postgad", "enhanced")
+)
+NATIVE = frozenset(("pre", "non", "no", "without", "wo", "native", "nativ", "plain", "noncontrast", "precontrast"))
+_FOREIGN = frozenset(
+    ("map", "maps", "star", "adc", "dwi", "swi", "dti", "fa", "asl", "bold", "fmri", "perfusion", "pwi", "dsc", "dce")
+) | frozenset(("cbv", "rcbv", "cbf", "mtt", "ktrans"))
+INITIALS = _FOREIGN | {"gt", "gtv"}  # words that may also be a patient's
 _NNUNET_NAME = re.compile(r"(.+)_(00\d\d)")  # four digits, but never a year
 
 
@@ -62,6 +70,11 @@ def stem(file_name: str) -> str | None:
     """The name without `.nii` or `.nii.gz`; None where it ends otherwise and so is no NIfTI file."""
     match = re.fullmatch(r"(.+)\.nii(\.gz)?", file_name, re.IGNORECASE)
     return match[1] if match else None
+
+
+def words(stem: str) -> list[str]:
+    """The words of a name in lower case; whatever is no letter and no digit parts them."""
+    return re.findall(r"[^\W_]+", _lower(stem))
 
 
 def read_brats(stem: str) -> tuple[Naming, str, Sequence | None] | None:
@@ -86,15 +99,29 @@ def read_nnunet(stem: str) -> tuple[str, int] | None:
 def read_free(stem: str) -> tuple[Sequence, ...]:
     """The sequences whose spelling stands as a word of its own in the name, in the order of Sequence.
 
-    `_`, `-` and `.` part words. A name with no sequence, or with several, does not say what the file is.
+    Whatever is no letter and no digit parts words. `t1` with a word for contrast after it is a t1c.
+    A name with no sequence, or with several, does not say what the file is.
     """
-    found = {_FREE_SPELLINGS[_letters(word)] for word in _FREE_WORD.findall(stem.lower())}
+    name = _lower(stem)
+    found = {_sequence_at(match) for match in _FREE_WORD.finditer(name)}
     return tuple(sequence for sequence in Sequence if sequence in found)
+
+
+def around_sequence(stem: str) -> tuple[str, str]:
+    """What stands before the first sequence in the name, and what after it; all before where there is none."""
+    name = _lower(stem)
+    match = _FREE_WORD.search(name)
+    return (name[: match.start()], name[match.end() :]) if match else (name, "")
+
+
+def foreign_word(stem: str) -> str:
+    """The word that says that a file is none of the four sequences, such as a T1 map or T2*; empty if there is none."""
+    return next((word for word in words(stem) if word in _FOREIGN), "")
 
 
 def is_mask(stem: str) -> bool:
     """Whether a word of the name says that the file is a rater's or a tool's mask, never a scan."""
-    return any(word in _MASK_WORDS or word.endswith(_MASK_ENDS) for word in _words(stem))
+    return any(word in _MASK_WORDS or word.endswith(_MASK_ENDS) for word in words(stem))
 
 
 def is_mask_folder(name: str) -> bool:
@@ -104,7 +131,7 @@ def is_mask_folder(name: str) -> bool:
 
 def is_segmentation(stem: str) -> bool:
     """Whether the name's last word says that the file is a label map of the tumour (and not a brain mask)."""
-    return _words(stem)[-1] in _SEGMENTATIONS
+    return words(stem)[-1:] != [] and words(stem)[-1] in _SEGMENTATIONS
 
 
 def read_channel(called: str) -> Sequence | None:
@@ -118,8 +145,16 @@ def same_letters(name: str, start: str) -> bool:
     return _letters(name.lower()).startswith(_letters(start.lower()))
 
 
-def _words(stem: str) -> list[str]:
-    return re.split(r"[_.-]", stem.lower())
+def _lower(stem: str) -> str:
+    return stem.lower().replace("*", "_star_")  # T2*
+
+
+def _sequence_at(match: re.Match[str]) -> Sequence:
+    """The sequence of a word in a name; a plain t1 by what follows it, so that "T1 mprage post gad" is no t1n."""
+    after = set(words(match.string[match.end() :]))
+    if match[0] == "t1" and after & CONTRAST and not after & NATIVE:
+        return Sequence.T1C
+    return _FREE_SPELLINGS[_letters(match[0])]
 
 
 def _letters(name: str) -> str:
@@ -128,13 +163,13 @@ def _letters(name: str) -> str:
 
 def _pattern(spelling: str) -> str:
     """The spelling with an optional separator after its t1 or t2, so that t1_ce and T2-FLAIR are one word too."""
-    return f"{spelling[:2]}[_.-]?{spelling[2:]}" if spelling[0] == "t" and spelling[2:] else spelling
+    return rf"{spelling[:2]}[\W_]?{spelling[2:]}" if spelling[0] == "t" and spelling[2:] else spelling
 
 
 _FREE_SPELLINGS = {**SPELLINGS, "t2flair": Sequence.T2F}
 # The longest first: t1 must not take the head of t1_ce.
 _FREE_WORD = re.compile(
-    r"(?<![^_.-])(" + "|".join(map(_pattern, sorted(_FREE_SPELLINGS, key=len, reverse=True))) + r")(?![^_.-])"
+    r"(?<![^\W_])(" + "|".join(map(_pattern, sorted(_FREE_SPELLINGS, key=len, reverse=True))) + r")(?![^\W_])"
 )
 
 _CHANNELS = {

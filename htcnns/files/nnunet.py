@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from htcnns.errors import InputError
-from htcnns.files.naming import read_channel
+from htcnns.files.naming import read_channel, read_nnunet
 from htcnns.labels import Sequence
 
 
@@ -24,6 +26,21 @@ def channel_order(folder: Path) -> tuple[Sequence, ...]:
     )
 
 
+def read_channels(stems: Iterable[str], order: tuple[Sequence, ...] | None = None) -> dict[str, tuple[str, int]]:
+    """Case and channel number of the names that follow nnU-Net's naming, by name.
+
+    A case has several channels, 0000 among them: `dwi_0012` alone is none. Once the `order` is known, a case beside
+    others may lack any channel that the order names. What is called as a case is no channel but its mask.
+    """
+    read = {stem: found for stem in stems if (found := read_nnunet(stem))}
+    called_as_cases = _whole(_numbers(read.values()))
+    read = {stem: found for stem, found in read.items() if stem not in called_as_cases}
+    numbers = _numbers(read.values())
+    whole = _whole(numbers)
+    incomplete = {case for case, known in numbers.items() if whole and order and max(known) < len(order)}
+    return {stem: found for stem, found in read.items() if found[0] in whole | incomplete}
+
+
 def sequence_of(channel: int, order: tuple[Sequence, ...], *, file: Path) -> Sequence:
     """The sequence of a channel number.
 
@@ -36,6 +53,19 @@ def sequence_of(channel: int, order: tuple[Sequence, ...], *, file: Path) -> Seq
             "Give an order that names every channel, or take the file away."
         )
     return order[channel]
+
+
+def _numbers(names: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
+    """The channel numbers of each case."""
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for case, channel in names:
+        numbers[case].add(channel)
+    return numbers
+
+
+def _whole(numbers: dict[str, set[int]]) -> set[str]:
+    """The cases with several channels, 0000 among them."""
+    return {case for case, known in numbers.items() if len(known) > 1 and 0 in known}
 
 
 def _sequences(path: Path) -> tuple[Sequence, ...]:

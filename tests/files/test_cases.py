@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,103 @@ def test_masks_in_a_free_folder_are_neither_input_nor_left_over(tmp_path: Path, 
     result = search(_touch(tmp_path / "P7", *FREE, name))
     assert _names(result.cases[0]) == FREE
     assert result.leftovers == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "case"),
+    [
+        (("T1 pre.nii.gz", "T1 post gad.nii.gz", "T2 ax.nii.gz", "FLAIR ax.nii.gz"), "P7"),
+        (("T1_pre.nii.gz", "T1_post.nii.gz", "T2.nii.gz", "T2 FLAIR.nii.gz"), "P7"),
+        (("t1.nii.gz", "t1ce.nii.gz", "t2.nii.gz", "flair.nii.gz"), "P7"),
+        (("GT_t1.nii.gz", "GT_t1ce.nii.gz", "GT_t2.nii.gz", "GT_flair.nii.gz"), "P7"),
+        (("FA_t1.nii.gz", "FA_t1ce.nii.gz", "FA_t2.nii.gz", "FA_flair.nii.gz"), "P7"),
+        (("3_t1.nii.gz", "5_t1ce.nii.gz", "7_t2.nii.gz", "9_flair.nii.gz"), "P7"),
+        (("ax_t1.nii.gz", "sag_mprage_t1ce.nii.gz", "tse_t2.nii.gz", "tirm_flair.nii.gz"), "P7"),
+        (("SMITH_t1.nii.gz", "SMITH_A_t1ce.nii.gz", "t2.nii.gz", "SMITH_flair.nii.gz"), "P7"),
+        (("t1_mprage.nii.gz", "t1_mprage_gd.nii.gz", "t2_xy_01.nii.gz", "flair_ab_1mm.nii.gz"), "P7"),
+    ],
+    ids=["spaces", "pre and post", "bare", "GT", "FA", "series", "scanner's words", "half named", "described after"],
+)
+def test_names_as_people_give_them_are_one_case(tmp_path: Path, files: tuple[str, ...], case: str) -> None:
+    result = search(_touch(tmp_path / "P7", *files))
+    assert [(found.name, _names(found)) for found in result.cases] == [(case, files)]
+    assert result.leftovers == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "both"),
+    [
+        (("SMITH_t1", "JONES_t1ce", "SMITH_t2", "JONES_flair"), "JONES_flair.nii.gz and SMITH_t1.nii.gz"),
+        (("SMITH t1", "SMITH t1ce", "SMITH t2", "Jones flair"), "Jones flair.nii.gz and SMITH t1.nii.gz"),
+        (("P001_t1", "P001_t1ce", "P002_t2", "P002_flair"), "P001_t1.nii.gz and P002_flair.nii.gz"),
+        (("001_t1", "001_t1ce", "002_t2", "001_flair"), "001_flair.nii.gz and 002_t2.nii.gz"),
+        (("t1_SMITH", "t1ce_JONES", "t2_SMITH", "flair_JONES"), "flair_JONES.nii.gz and t1_SMITH.nii.gz"),
+        (("t1_0012", "t1ce_0013", "t2_0012", "flair_0013"), "flair_0013.nii.gz and t1_0012.nii.gz"),
+    ],
+    ids=["two names", "one of four", "codes", "numbers", "names after", "numbers after"],
+)
+def test_scans_of_two_patients_are_never_one_case(tmp_path: Path, files: tuple[str, ...], both: str) -> None:
+    with pytest.raises(InputError, match=f"/P7: {both} are of two cases by their names; expected .*own.*alike[.]$"):
+        find_cases(_touch(tmp_path / "P7", *(f"{name}.nii.gz" for name in files)))
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("T1_map.nii.gz", "map"),
+        ("T2_star.nii", "star"),
+        ("a_T2*.nii.gz", "star"),
+        ("ADC_T1_perfusion.nii.gz", "adc"),
+        ("flair dwi.nii.gz", "dwi"),
+    ],
+)
+def test_an_image_of_another_kind_is_no_sequence(tmp_path: Path, name: str, word: str) -> None:
+    result = search(_touch(tmp_path / "P7", *FREE, name))
+    assert _names(result.cases[0]) == FREE
+    assert [(left.path.name, left.reason) for left in result.leftovers] == [
+        (name, f"none of the four sequences, as its name says {word}")
+    ]
+
+
+def test_an_image_of_another_kind_is_not_to_be_renamed(tmp_path: Path) -> None:
+    result = search(_touch(tmp_path, *OLD[1:], "BraTS2021_00495_t1_map.nii.gz"))
+    assert case_rows(result)[0].rename == ()
+
+
+@pytest.mark.parametrize("name", ["gt_t1.nii.gz", "gt.nii.gz", "P7_t1_gt.nii.gz"])
+def test_a_truth_that_is_called_gt_is_no_scan(tmp_path: Path, name: str) -> None:
+    assert _names(find_cases(_touch(tmp_path / "P7", *FREE, name))[0]) == FREE
+
+
+@pytest.mark.parametrize("word", ["seg", "mask", "label", "tumorseg"])
+def test_masks_of_every_sequence_are_no_scans_though_their_names_begin_alike(tmp_path: Path, word: str) -> None:
+    _touch(tmp_path / "P7", *FREE)
+    _touch(tmp_path / "P8", *(f"{word}_{sequence}.nii.gz" for sequence in SEQUENCES))
+    result = search(tmp_path)
+    assert [case.name for case in result.cases] == ["P7"]
+    assert {left.reason for left in result.leftovers} == {"a mask by its name, with no case beside it"}
+    assert len(result.leftovers) == 4
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "reason"),
+    [
+        ("P8", "brain.nii.gz", "no sequence in its name"),
+        ("P8", "P8_seg.nii.gz", "a mask by its name, with no case beside it"),
+        ("labels", "P8_t1.nii.gz", "in labels, a folder of label maps"),
+        ("P7", "dwi_0012.nii.gz", "no sequence in its name; nnU-Net's would be several channels of a case, 0000 amo.*"),
+        ("P7", "P8_0000.nii.gz", "no sequence in its name; nnU-Net's would be several channels of a case, 0000 amo.*"),
+    ],
+)
+def test_what_belongs_to_no_case_is_left_over_with_its_reason(
+    tmp_path: Path, folder: str, name: str, reason: str
+) -> None:
+    _touch(tmp_path / "P7", *FREE)
+    _touch(tmp_path / folder, name)
+    result = search(tmp_path)
+    assert [(case.name, _names(case)) for case in result.cases] == [("P7", FREE)]
+    assert [left.path for left in result.leftovers] == [tmp_path / folder / name]
+    assert re.fullmatch(reason, result.leftovers[0].reason)
 
 
 def test_two_truths_are_none(tmp_path: Path) -> None:
@@ -238,6 +336,24 @@ def test_the_order_given_goes_before_dataset_json(tmp_path: Path) -> None:
     (found,) = find_cases(tmp_path, channels=(T2F, T2W, T1C, T1N))
     assert found.files[T2F].name == NNUNET[0]
     assert found.file_name(T1N) == "glioma_7_0003.nii.gz"
+
+
+def test_a_stray_nnunet_name_beside_a_brats_case_asks_for_no_order(tmp_path: Path) -> None:
+    result = search(_touch(tmp_path, *NEW, "dwi_0012.nii.gz", "x_0001.nii.gz"))
+    assert [case.missing for case in result.cases] == [()]
+    assert [left.path.name for left in result.leftovers] == ["dwi_0012.nii.gz", "x_0001.nii.gz"]
+
+
+def test_an_nnunet_case_without_its_0000_is_incomplete_where_others_give_the_order(tmp_path: Path) -> None:
+    cases = find_cases(_touch(tmp_path, *NNUNET, "glioma_8_0001.nii.gz"), channels=(T1N, T1C, T2W, T2F))
+    assert [(case.name, case.missing) for case in cases] == [("glioma_7", ()), ("glioma_8", (T1N, T2W, T2F))]
+
+
+def test_a_mask_called_as_its_nnunet_case_is_no_channel(tmp_path: Path) -> None:
+    scans = [f"BRATS_{case}_000{channel}.nii.gz" for case in ("0000", "0001") for channel in range(4)]
+    result = search(_touch(tmp_path, *scans, "BRATS_0000.nii.gz", "BRATS_0001.nii.gz"), channels=(T1N, T1C, T2W, T2F))
+    assert [(case.name, case.missing) for case in result.cases] == [("BRATS_0000", ()), ("BRATS_0001", ())]
+    assert [left.path.name for left in result.leftovers] == ["BRATS_0000.nii.gz", "BRATS_0001.nii.gz"]
 
 
 @pytest.mark.parametrize(
