@@ -14,7 +14,7 @@ help: ## this list
 setup: .venv/.done ## .venv with every package at its pinned version
 
 demo: setup ## a synthetic case into demo-out; your own cases with IN=dir OUT=dir
-	$(BIN)/htcnns $(if $(IN),segment "$(IN)" "$(OUT)" --previews "$(OUT)-previews",demo "$(OUT)")
+	$(BIN)/htcnns $(if $(IN),segment "$(IN)" "$(OUT)" --previews "$(patsubst %/,%,$(OUT))-previews",demo "$(OUT)")
 
 check: setup ## format, lint, types, house rules and the fast tests, in under two minutes
 	$(BIN)/ruff format --check .

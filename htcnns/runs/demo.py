@@ -9,7 +9,7 @@ from htcnns.files.nifti import read_label_map, write_case_file
 from htcnns.image.phantom import Phantom, make_phantom
 from htcnns.labels import LABEL_SETS, REGIONS, SEQUENCES, decode, encode, region_mask
 from htcnns.runs.batch import BatchSettings, Outcome
-from htcnns.runs.folder import Request
+from htcnns.runs.folder import Request, require_writable
 from htcnns.scores.metrics import dice
 
 CASE = "BraTS-GLI-99999-000"
@@ -22,9 +22,9 @@ def make_demo(folder: Path) -> tuple[Phantom, Request]:
     Raises:
         OutputError: the folder cannot be written.
     """
-    phantom = make_phantom(seed=SEED)
     case = folder / "input" / CASE
-    case.mkdir(parents=True, exist_ok=True)
+    require_writable(case)
+    phantom = make_phantom(seed=SEED)
     for sequence, array in zip(SEQUENCES, phantom.sequences, strict=True):
         write_case_file(case / f"{CASE}-{sequence}.nii.gz", array.astype(np.int16), phantom.affine)
     truth = encode(phantom.truth, LABEL_SETS["brats2023"])
