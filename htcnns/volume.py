@@ -8,6 +8,8 @@ import numpy as np
 Spacing = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
+SPACING_TOLERANCE_MM = 0.01  # a voxel this near to 1 mm is not resampled
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -17,10 +19,12 @@ class Volume:
         array: (I, J, K), or (4, I, J, K) for the sequences of a case; float32 intensities, bool masks or uint8
             label maps.
         affine: (4, 4) float64, voxel index to world mm, RAS+.
+        notes: one sentence for each thing that was doubtful when it was read.
     """
 
     array: np.ndarray
     affine: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def spacing_mm(self) -> Spacing:
@@ -32,6 +36,32 @@ def spacing_mm(affine: np.ndarray) -> Spacing:
     """Voxel size along I, J, K: the lengths of the affine's columns."""
     i, j, k = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     return float(i), float(j), float(k)
+
+
+def direction_cosines(affine: np.ndarray) -> np.ndarray:
+    """(3, 3): columns are voxel axes of length 1, rows world axes; an axis of length 0 stays 0."""
+    spacing = np.asarray(spacing_mm(affine))
+    return affine[:3, :3] / np.where(spacing > 0, spacing, 1)
+
+
+def shear_degrees(affine: np.ndarray) -> float:
+    """How far from upright the two voxel axes stand that do so least."""
+    i, j, k = direction_cosines(affine).T
+    return float(np.degrees(np.arcsin(min(1.0, max(abs(i @ j), abs(i @ k), abs(j @ k))))))
+
+
+def angle_degrees(affine: np.ndarray, other: np.ndarray) -> float:
+    """The largest angle between a voxel axis of the one and the same axis of the other."""
+    cosines = (direction_cosines(affine) * direction_cosines(other)).sum(axis=0)
+    return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
+
+
+def millimetre_shape(shape: tuple[int, int, int], spacing: Spacing) -> tuple[int, int, int]:
+    """The shape at 1 mm; the same shape where every spacing is 1 mm already."""
+    if all(abs(s - 1.0) <= SPACING_TOLERANCE_MM for s in spacing):
+        return shape
+    i, j, k = (max(1, round(n * s)) for n, s in zip(shape, spacing, strict=True))
+    return i, j, k
 
 
 def grid_difference_mm(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
@@ -50,7 +80,7 @@ def axis_order(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bo
         order: voxel axis that becomes I, J and K.
         flips: whether I, J and K (after ordering) must be reversed.
     """
-    cosines = affine[:3, :3] / np.asarray(spacing_mm(affine))  # columns are voxel axes, rows world axes
+    cosines = direction_cosines(affine)
     orders = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
     order = max(orders, key=lambda p: float(np.prod(np.abs([cosines[world, p[world]] for world in range(3)]))))
     wanted = (-1.0, -1.0, 1.0)  # world is RAS+, LPS runs against the first two

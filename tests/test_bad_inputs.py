@@ -94,6 +94,21 @@ def _moved(*offset: float) -> np.ndarray:
     return affine
 
 
+def _affine(spacing_mm: float) -> Callable[[Path], None]:
+    """Gives a packed scan voxels of that size."""
+    return _header("f", 280, -spacing_mm, 0, 0, 0, 0, -spacing_mm, 0, 0, 0, 0, spacing_mm, 0)
+
+
+def _everywhere(spoil: Spoil) -> Callable[[Path], None]:
+    """Spoils all scans of the case."""
+
+    def spoil_all(path: Path) -> None:
+        for scan in sorted(path.parent.iterdir()):
+            spoil(scan)
+
+    return spoil_all
+
+
 def _replace_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
     """Takes the file away and puts something else under its name."""
 
@@ -135,7 +150,16 @@ CASE_FAULTS = {
     "NaN intercept": (_header("f", 112, 1, np.nan), r"t2w\.nii\.gz: not a valid NIfTI header"),
     "singular affine": (_header("f", 280, 0, 0, 0, 0), r"its affine is singular.*expected three independent axes"),
     "NaN affine": (_header("f", 280, np.nan), r"its affine holds NaN or infinity"),
-    "micrometres": (_header("f", 280, -1000.0), r"34000 x 34 x 33 mm large; expected at most 1000 mm"),
+    "micrometres": (_header("f", 280, -1000.0), r"34000 x 34 x 33 mm large; expected at most 512 mm"),
+    "unit of metres": (_header("b", 123, 1), r"t2w\.nii\.gz: its header counts in metres; expected mm\. Convert"),
+    "unit of micrometres": (_header("b", 123, 3), r"t2w\.nii\.gz: its header counts in micrometres; expected mm"),
+    "all in metres": (_everywhere(_affine(1e-3)), r"scans are only 0\.034 x 0\.034 x 0\.033 mm large; expected a head"),
+    "all a tenth": (_everywhere(_affine(0.1)), r"scans are only 3\.4 x 3\.4 x 3\.3 mm large; expected a head, 30 mm"),
+    "all coarse": (
+        _everywhere(_affine(15.0)),
+        r"34 x 34 x 33 voxels a scan, 510 x 510 x 495 at 1 mm; expected at most",
+    ),
+    "all sheared": (_everywhere(_header("f", 284, -0.6)), r"the affine is sheared, its voxels fill 0\.86 of upright"),
     "half a pair": (_header("c", 345, b"i"), r"t2w\.nii\.gz: half of a \.hdr/\.img pair; expected one file"),
     "other shape": (_voxels(shape=(34, 34, 32)), r"t2w .*has 34 x 34 x 32 voxels instead of 34 x 34 x 33"),
     "two mm off": (_voxels(affine=_moved(0, 2, 0)), r"t2w .*lies up to 2\.000 mm off, found against t1n, t1c, t2f"),

@@ -13,21 +13,24 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from htcnns.errors import InputError, OutputError
+from htcnns.files.geometry import Grid, doubts_on, require_millimetres, require_usable
 from htcnns.files.packed import open_packed, pack, pieces
 from htcnns.files.whole import write_whole
-from htcnns.volume import Volume, spacing_mm
+from htcnns.volume import Volume
 
 MAX_BYTES = 2 * 2**30
-MAX_EXTENT_MM = 1000.0  # no head is longer; such a header counts in other units than mm
 
 STANDARD_SHAPE = (240, 240, 155)
 STANDARD_AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])  # BraTS's own grid
 
 
-def read_grid(path: Path) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Shape (I, J, K) and affine by the header alone, checked as `read_volume` checks them."""
+def read_grid(path: Path) -> Grid:
+    """Shape and affine by the header alone, checked as `read_volume` checks them, and what is doubtful about them."""
     layout = _read_layout(path)
-    return layout.shape, layout.affine
+    require_millimetres(int(layout.header["xyzt_units"]), path)
+    is_coded = bool(layout.header["sform_code"] > 0), bool(layout.header["qform_code"] > 0)
+    doubts = doubts_on(layout.affine, layout.shape, is_coded=is_coded, qform=_qform(layout.header))
+    return Grid(layout.shape, layout.affine, doubts)
 
 
 def read_volume(path: Path, *, into: np.ndarray | None = None) -> Volume:
@@ -141,6 +144,7 @@ def _load(path: Path, dtype: type | None = None, *, into: np.ndarray | None = No
     """The layout and the (I, J, K) values, I fastest; of type `dtype`, else as stored, or float32 if scaled."""
     with open_packed(path) as stream:
         layout = _checked_layout(stream, path)
+        require_millimetres(int(layout.header["xyzt_units"]), path)
         n_voxels = prod(layout.shape)
         if into is None:
             into = np.empty(layout.shape, dtype or (layout.dtype if layout.is_plain else np.float32), order="F")
@@ -200,7 +204,7 @@ def _promises(header: nib.Nifti1Header, path: Path) -> _Layout:
         )
     slope, intercept = header.get_slope_inter()
     affine = header.get_best_affine()
-    _require_usable(affine, shape, path)
+    require_usable(affine, shape, path)
     if slope is None or intercept is None:
         slope, intercept = 1.0, 0.0
     return _Layout(header, shape, dtype, offset, slope, intercept, affine)
@@ -217,22 +221,13 @@ def _three_axes(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def _require_usable(affine: np.ndarray, shape: tuple[int, int, int], path: Path) -> None:
-    if not np.isfinite(affine.astype(np.float32)).all():  # as the mask's header will hold it
-        raise InputError(f"{path}: its affine holds NaN or infinity; expected numbers. Convert the scan again.")
-    spacing = np.asarray(spacing_mm(affine))
-    cosines = affine[:3, :3] / np.where(spacing > 0, spacing, 1)
-    if abs(np.linalg.det(cosines)) < 1e-6:
-        raise InputError(
-            f"{path}: its affine is singular, {affine[:3, :3].tolist()}; expected three independent axes. "
-            "Convert the scan again."
-        )
-    extent = spacing * shape
-    if extent.max() > MAX_EXTENT_MM:
-        raise InputError(
-            f"{path}: {_times(f'{mm:.0f}' for mm in extent)} mm large; expected at most {MAX_EXTENT_MM:.0f} mm. "
-            "Mend the voxel size in its header, which counts in mm."
-        )
+def _qform(header: nib.Nifti1Header) -> np.ndarray | None:
+    """The affine of the qform; None where its code is 0 or its numbers are no rotation."""
+    try:
+        with np.errstate(all="ignore"):
+            return header.get_qform(coded=True)[0]
+    except (HeaderDataError, ValueError):
+        return None
 
 
 def _header_like(layout: _Layout, dtype: type) -> nib.Nifti1Header:

@@ -4,29 +4,42 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.cases import Case
+from htcnns.files.geometry import Grid, require_head
 from htcnns.files.nifti import read_grid, read_volume
 from htcnns.labels import SEQUENCES, Sequence
 from htcnns.volume import Volume, grid_difference_mm
 
 GRID_TOLERANCE_MM = 1e-3
-Grid = tuple[tuple[int, int, int], np.ndarray]  # shape and affine
 
 
 def read_case(case: Case) -> Volume:
     """The case's four scans as one (4, I, J, K) float32 volume in the order of SEQUENCES, on the grid of its t1c.
 
     Raises:
-        InputError: a sequence is missing, a file is refused, or a scan lies on another grid than the others.
+        InputError: a sequence is missing, a file is refused, a scan lies on another grid than the others, or no head
+            lies on such a grid.
     """
     if case.missing:
         raise InputError(case.what_is_missing())
     grids = {sequence: read_grid(case.files[sequence]) for sequence in SEQUENCES}
     _require_one_grid(case, grids)
-    shape, affine = grids[Sequence.T1C]
-    stack = np.empty((len(SEQUENCES), *shape[::-1]), np.float32)  # (4, K, J, I), as files hold it: nothing is moved
+    grid = grids[Sequence.T1C]
+    require_head(grid, case.name)
+    stack = np.empty(
+        (len(SEQUENCES), *grid.shape[::-1]), np.float32
+    )  # (4, K, J, I), as files hold it: nothing is moved
     for scan, sequence in zip(stack, SEQUENCES, strict=True):
         read_volume(case.files[sequence], into=scan.T)
-    return Volume(stack.transpose(0, 3, 2, 1), affine)
+    return Volume(stack.transpose(0, 3, 2, 1), grid.affine, _doubts(grids))
+
+
+def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
+    """One sentence for each doubt, behind the names of the sequences that share it."""
+    sharing: dict[str, list[str]] = {}
+    for sequence, grid in grids.items():
+        for doubt in grid.doubts:
+            sharing.setdefault(doubt, []).append(sequence)
+    return tuple(f"{', '.join(sequences)}: {doubt}" for doubt, sequences in sharing.items())
 
 
 def _require_one_grid(case: Case, grids: dict[Sequence, Grid]) -> None:
@@ -50,8 +63,7 @@ def _require_one_grid(case: Case, grids: dict[Sequence, Grid]) -> None:
 
 def _difference(grid: Grid, other: Grid) -> str:
     """How the grid differs from the other, in words; empty where it does not."""
-    (shape, affine), (wanted, wanted_affine) = grid, other
-    if shape != wanted:
-        return f"has {' x '.join(map(str, shape))} voxels instead of {' x '.join(map(str, wanted))}"
-    mm = grid_difference_mm(affine, wanted_affine, shape)
+    if grid.shape != other.shape:
+        return f"has {' x '.join(map(str, grid.shape))} voxels instead of {' x '.join(map(str, other.shape))}"
+    mm = grid_difference_mm(grid.affine, other.affine, grid.shape)
     return f"lies up to {mm:.3f} mm off" if mm > GRID_TOLERANCE_MM else ""

@@ -145,7 +145,9 @@ def test_a_file_of_more_than_one_piece_is_read_whole(tmp_path: Path, rng: np.ran
         (_put("f", 296, np.inf), r"affine holds NaN or infinity"),
         (_put("f", 280, 0.0), r"affine is singular"),
         (_put("f", 280, 1.0, 0, 0, 0, 1.0, 0, 0, 0), r"affine is singular"),
-        (_put("f", 280, 1000.0), r"5000 x 6 x 7 mm large; expected at most 1000 mm"),
+        (_put("f", 280, 1000.0), r"5000 x 6 x 7 mm large; expected at most 512 mm"),
+        (_put("b", 123, 1), r"its header counts in metres; expected mm\. .* set the unit of its header \(xyzt_units\)"),
+        (_put("b", 123, 3 + 8), r"its header counts in micrometres; expected mm"),
         (_put("f", 112, 1.0, np.nan), r"not a valid NIfTI header; Valid slope but invalid intercept"),
         (lambda block: block.__setitem__(slice(344, 348), b"ni1\0"), r"half of a \.hdr/\.img pair"),
         (lambda block: block.__setitem__(slice(344, 348), b"nope"), r"not a valid NIfTI header; magic string"),
@@ -160,6 +162,7 @@ def test_a_file_of_more_than_one_piece_is_read_whole(tmp_path: Path, rng: np.ran
     ids=[
         *("4-D", "2-D", "zero axis", "negative axis", "too large", "offset too large", "offset nan", "rgb", "complex"),
         *("bits", "unknown type", "affine nan", "affine inf", "zero column", "equal rows", "micrometres"),
+        *("unit of metres", "unit of micrometres and seconds"),
         *("intercept nan", "pair", "magic", "no nifti", "short header", "short voxels", "no voxels", "no bytes"),
         *("all zero", "constant"),
     ],
@@ -169,6 +172,16 @@ def test_a_scan_that_cannot_be_used_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(InputError, match=rf"{tmp_path}/x\.nii: .*{says}"):
         read_volume(_file(tmp_path / "x.nii", change))
+
+
+@pytest.mark.parametrize("unit", [0, 2, 2 + 8, 4], ids=["none", "mm", "mm and seconds", "nonsense"])
+def test_millimetres_and_no_unit_are_read(tmp_path: Path, unit: int) -> None:
+    assert read_volume(_file(tmp_path / "x.nii", _put("b", 123, unit))).array.max() == 209
+
+
+def test_a_label_map_in_another_unit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"x\.nii: its header counts in metres"):
+        read_label_map(_file(tmp_path / "x.nii", _put("b", 123, 1)))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

@@ -15,7 +15,7 @@ from htcnns.files.scans import read_case
 from htcnns.labels import SEQUENCES, Sequence, decode, default_label_set
 
 T1N, T1C, T2W, T2F = Sequence
-AFFINE = np.array([[-1.0, 0, 0, 5], [0, -1, 0, 9], [0, 0, 1, -3], [0, 0, 0, 1]])
+AFFINE = np.array([[-5.0, 0, 0, 5], [0, -5, 0, 9], [0, 0, 5, -3], [0, 0, 0, 1]])  # 40 x 35 x 30 mm
 
 
 @pytest.fixture
@@ -64,6 +64,37 @@ def test_between_two_and_two_the_t1cs_grid_is_right(case: Case) -> None:
     _move(case, T1N, by_mm=1.0)
     _move(case, T2W, by_mm=1.0)
     with pytest.raises(InputError, match=r"t1n .* 1\.000 mm off, t2w .* 1\.000 mm off, found against t1c, t2f;"):
+        read_case(case)
+
+
+def _place(case: Case, sequence: Sequence, *, shape: tuple[int, int, int] = (8, 7, 6), **forms: tuple) -> None:
+    """Write the sequence anew, its sform and qform each as (affine, code)."""
+    image = nib.Nifti1Image(np.arange(np.prod(shape), dtype=np.float32).reshape(shape), None)
+    image.set_sform(*forms["sform"])
+    image.set_qform(*forms["qform"])
+    nib.save(image, case.files[sequence])
+
+
+def test_what_headers_leave_open_is_said_once_for_all_that_share_it(case: Case) -> None:
+    for_all = {"sform": (AFFINE, 2), "qform": (nib.affines.from_matvec(AFFINE[:3, :3], [5, 9, 4]), 1)}
+    _place(case, T1N, **for_all)
+    _place(case, T2F, **for_all)
+    said = "t1n, t2f: sform and qform lie up to 7.0 mm and 0.0 degrees apart; the sform is used"
+    assert read_case(case).notes == (said,)
+
+
+def test_ordinary_headers_leave_nothing_open(case: Case) -> None:
+    assert read_case(case).notes == ()
+
+
+def test_four_scans_in_metres_are_refused_by_the_cases_name(case: Case) -> None:
+    affine = np.diag([-0.001, -0.001, 0.001, 1])
+    shape = (240, 240, 155)
+    _place(case, T1N, shape=shape, sform=(affine, 1), qform=(affine, 1))
+    _place(case, T1C, shape=shape, sform=(affine, 1), qform=(affine, 1))
+    _place(case, T2W, shape=shape, sform=(affine, 1), qform=(affine, 1))
+    _place(case, T2F, shape=shape, sform=(affine, 1), qform=(affine, 1))
+    with pytest.raises(InputError, match=r"00001-000: the scans are only 0\.24 x 0\.24 x 0\.155 mm large; expected a"):
         read_case(case)
 
 

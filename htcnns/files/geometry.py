@@ -1,0 +1,106 @@
+"""The grid that a header promises: which none can use, which holds no head, and what about it is doubtful."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from htcnns.errors import InputError
+from htcnns.volume import angle_degrees, direction_cosines, grid_difference_mm, millimetre_shape, spacing_mm
+
+MAX_EXTENT_MM = 512.0  # a head coil's field is at most about 400 mm; such a header counts in other units than mm
+MIN_EXTENT_MM = 30.0  # no head is shorter; 240 mm that count in cm or m give 24 or 0.24
+MAX_VOXELS = 2**26  # as stored and at 1 mm, about 406^3; see `require_head`
+LEAST_DETERMINANT = 0.9  # of the direction cosines: one pair of axes 26 degrees from upright
+DOUBTFUL_DEGREES, DOUBTFUL_MM = 1.0, 1.0  # how far the two forms may lie apart without a word
+
+_UNITS = {1: "metres", 3: "micrometres"}  # NIfTI-1's xyzt_units, its lowest three bits; 2 is mm, 0 unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a scan's voxels lie.
+
+    Attributes:
+        shape: (I, J, K).
+        affine: (4, 4) voxel index to world mm.
+        doubts: what is doubtful about the affine, each to be read behind the scan's name.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    doubts: tuple[str, ...] = ()
+
+
+def require_usable(affine: np.ndarray, shape: tuple[int, int, int], path: Path) -> None:
+    """Raise InputError where the affine is not finite, singular, or larger than any scanner."""
+    if not np.isfinite(affine.astype(np.float32)).all():  # as the mask's header will hold it
+        raise InputError(f"{path}: its affine holds NaN or infinity; expected numbers. Convert the scan again.")
+    if abs(np.linalg.det(direction_cosines(affine))) < 1e-6:
+        raise InputError(
+            f"{path}: its affine is singular, {affine[:3, :3].tolist()}; expected three independent axes. "
+            "Convert the scan again."
+        )
+    extent = np.asarray(spacing_mm(affine)) * shape
+    if extent.max() > MAX_EXTENT_MM:
+        raise InputError(
+            f"{path}: {_times(f'{mm:.0f}' for mm in extent)} mm large; expected at most {MAX_EXTENT_MM:.0f} mm. "
+            "Mend the voxel size in its header, which counts in mm."
+        )
+
+
+def require_millimetres(xyzt_units: int, path: Path) -> None:
+    """Raise InputError where the header names another unit than mm; it may name none."""
+    unit = _UNITS.get(xyzt_units & 7)
+    if unit:
+        raise InputError(
+            f"{path}: its header counts in {unit}; expected mm. Convert the scan again, or set the unit of its header "
+            "(xyzt_units) to mm if its affine is in mm already."
+        )
+
+
+def require_head(grid: Grid, name: str) -> None:
+    """Raise InputError where no head lies on such a grid, or a case of it needs too much memory.
+
+    Reading and preparing takes 58 bytes a voxel (our measurement), and one case is read ahead while another is
+    worked on: at MAX_VOXELS both together need 7.3 GiB.
+    """
+    spacing = spacing_mm(grid.affine)
+    extent = np.asarray(spacing) * grid.shape
+    if extent.max() < MIN_EXTENT_MM:
+        raise InputError(
+            f"{name}: the scans are only {_times(f'{mm:.3g}' for mm in extent)} mm large; expected a head, "
+            f"{MIN_EXTENT_MM:.0f} mm or more. Mend the voxel size in the headers, which counts in mm."
+        )
+    upright = abs(np.linalg.det(direction_cosines(grid.affine)))
+    if upright < LEAST_DETERMINANT:
+        raise InputError(
+            f"{name}: the affine is sheared, its voxels fill {upright:.2f} of upright ones; expected at least "
+            f"{LEAST_DETERMINANT}. Resample the scans onto a grid with upright axes."
+        )
+    at_1_mm = millimetre_shape(grid.shape, spacing)
+    if max(prod(grid.shape), prod(at_1_mm)) > MAX_VOXELS:
+        raise InputError(
+            f"{name}: {_times(grid.shape)} voxels a scan, {_times(at_1_mm)} at 1 mm; expected at most "
+            f"{MAX_VOXELS / 1e6:.0f} million of either, as more may not fit into memory. Crop the scans to the head."
+        )
+
+
+def doubts_on(
+    affine: np.ndarray, shape: tuple[int, int, int], *, is_coded: tuple[bool, bool], qform: np.ndarray | None
+) -> tuple[str, ...]:
+    """What is doubtful about an affine, given whether sform and qform have a code, and the qform's affine, if any."""
+    if not any(is_coded):
+        return ("the header says no orientation; the axes are taken to run to the left, to the front and up",)
+    if not all(is_coded) or qform is None or not np.isfinite(qform).all():
+        return ()
+    degrees, mm = angle_degrees(affine, qform), grid_difference_mm(affine, qform, shape)
+    if degrees <= DOUBTFUL_DEGREES and mm <= DOUBTFUL_MM:
+        return ()
+    return (f"sform and qform lie up to {mm:.1f} mm and {degrees:.1f} degrees apart; the sform is used",)
+
+
+def _times(numbers: Iterable[object]) -> str:
+    return " x ".join(map(str, numbers))
