@@ -6,15 +6,26 @@ import cc3d
 import numpy as np
 
 from htcnns.errors import InputError, SettingsError
+from htcnns.image.plausibility import brain_notes, content_notes, shear_notes
 from htcnns.image.resample import Shape, resample, resample_scan
 from htcnns.labels import SEQUENCES
-from htcnns.volume import Box, Spacing, axis_order, bounding_box, spacing_mm, turn, turn_back, uncrop
+from htcnns.volume import (
+    Box,
+    Spacing,
+    axis_order,
+    bounding_box,
+    millimetre_shape,
+    spacing_mm,
+    turn,
+    turn_back,
+    uncrop,
+)
 
-SPACING_TOLERANCE_MM = 0.01  # a voxel this near to 1 mm is not resampled
 SPECK_FRACTION = 0.01  # pieces smaller than this part of the brain are specks, not brain
-LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
 CONSTANT_BORDER = 0.05  # least part of the border voxels that share the background's value, and how much more often
 CONSTANT_LEAD = 5  # that value occurs there than the next one: tightly cut brains fill most of the border themselves
+COARSEST = 1e-3  # steps of float32 at the background, as part of the brain's deviation, that lose nothing
+FLAT = 1e-7  # a deviation below this part of the mean is float32's rounding
 
 
 @dataclass(frozen=True)
@@ -112,19 +123,19 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     spacing = spacing_mm(affine)
     spacing = spacing[order[0]], spacing[order[1]], spacing[order[2]]
     signal, masks, notes = _without_background(turned)
-    grid_shape = _grid_shape(turned.shape[1:], spacing)
+    notes += [*content_notes(turned, masks), *shear_notes(affine)]
+    grid_shape = millimetre_shape(turned.shape[1:], spacing)
     if grid_shape != turned.shape[1:]:
-        signal = np.stack([resample_scan(array, grid_shape) for array in signal])
-        masks = np.concatenate([resample(mask[None].astype(np.float32), grid_shape) >= 0.5 for mask in masks])
+        signal, masks = _resampled(signal, masks, grid_shape)
         notes.append(_resampled_note(spacing))
     brain = _without_specks(np.any(masks, axis=0))
-    notes += _stripping_notes(brain)
     box = bounding_box(brain)
     if box is None:
         raise InputError(
             "no brain found: no voxel is brighter than the border of the scans; expected a head with background around "
             "it. Give scans that are not cut inside the head."
         )
+    notes += brain_notes(brain[box])
     cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
     padded, inner = pad(cropped, settings.least)
     undo = Undo(sequences.shape[1:], order, flips, turned.shape[1:], grid_shape, box, inner)
@@ -139,14 +150,6 @@ def pad(array: np.ndarray, least: Shape) -> tuple[np.ndarray, Box]:
     return padded, (i, j, k)
 
 
-def _grid_shape(shape: Shape, spacing: Spacing) -> Shape:
-    """The shape at 1 mm; the same shape where every spacing is 1 mm already."""
-    if all(abs(s - 1.0) <= SPACING_TOLERANCE_MM for s in spacing):
-        return shape
-    i, j, k = (max(1, round(n * s)) for n, s in zip(shape, spacing, strict=True))
-    return i, j, k
-
-
 def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Signal with a background of zero, masks of where there is signal, and notes on unusual backgrounds."""
     signal = np.empty(turned.shape, np.float32)
@@ -159,13 +162,23 @@ def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, lis
         else:
             np.greater(array, background, out=mask)
             notes.append(f"{sequence}: no constant background; the head is taken to lie above {background:.4g}")
-        np.subtract(array, background if is_constant else 0, out=out)  # so that resampling meets no step at the edge
+        np.subtract(array, background if is_constant and _is_fine(background, array, mask) else 0, out=out)
         np.multiply(out, mask, out=out)
         if is_constant and background != 0:
             notes.append(f"{sequence}: the background is {background:.4g}, not 0")
         if array.min() < min(0, background):
             notes.append(f"{sequence}: holds negative values down to {array.min():.4g}")
     return signal, masks, notes
+
+
+def _is_fine(background: float, array: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether the background can be subtracted, so that resampling meets no step at the edge, without loss.
+
+    It cannot where it only stands for "nothing", such as -1e10: float32 is so coarse there that the brain would vanish.
+    """
+    if background == 0:
+        return True
+    return bool(np.spacing(np.float32(abs(background))) <= COARSEST * array[mask].std(dtype=np.float64))
 
 
 def _background(array: np.ndarray) -> tuple[float, bool]:
@@ -182,6 +195,15 @@ def _background(array: np.ndarray) -> tuple[float, bool]:
     return float(median + 5 * deviation), False
 
 
+def _resampled(signal: np.ndarray, masks: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Signal and masks as (4, *shape), one sequence after the other so that little memory is needed at a time."""
+    finer, inside = np.empty((len(signal), *shape), np.float32), np.empty((len(masks), *shape), bool)
+    for number, (array, mask) in enumerate(zip(signal, masks, strict=True)):
+        finer[number] = resample_scan(array, shape)
+        inside[number] = resample(mask[None].astype(np.float32), shape)[0] >= 0.5
+    return finer, inside
+
+
 def _without_specks(mask: np.ndarray) -> np.ndarray:
     """The mask without pieces (26-connected) that are tiny beside the largest; one piece or none is left as it is."""
     box = bounding_box(mask)
@@ -196,23 +218,16 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
 
 
 def _z_scored(signal: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """(4, i, j, k) float32 with mean 0 and deviation 1 inside each sequence's own mask, 0 outside."""
+    """(4, i, j, k) float32 with mean 0 and deviation 1 inside each sequence's own mask, 0 outside and if uniform."""
     scored = np.zeros(signal.shape, np.float32)
     for array, mask, out in zip(signal, masks, scored, strict=True):
         values = array[mask]
         if values.size:
-            deviation = values.std(dtype=np.float64)
-            out[mask] = (values - values.mean(dtype=np.float64)) / max(deviation, 1e-8)
+            mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+            if deviation > FLAT * abs(mean):
+                out[mask] = (values - mean) / deviation
     return scored
 
 
 def _resampled_note(spacing: Spacing) -> str:
     return f"voxels of {spacing[0]:.4g}x{spacing[1]:.4g}x{spacing[2]:.4g} mm were resampled to 1 mm and the result back"
-
-
-def _stripping_notes(brain: np.ndarray) -> list[str]:
-    """A sentence when the mask at 1 mm is too large for a brain."""
-    volume_ml = brain.sum() / 1000
-    if volume_ml <= LARGEST_BRAIN_ML:
-        return []
-    return [f"does not look skull-stripped: {volume_ml:.0f} ml of signal, a brain has below {LARGEST_BRAIN_ML:.0f} ml"]

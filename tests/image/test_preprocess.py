@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from htcnns.errors import InputError, SettingsError
-from htcnns.image import preprocess as image_preprocess
+from htcnns.image import plausibility
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import Prepared, PreprocessSettings, Undo, pad, preprocess
 from htcnns.image.resample import resample
@@ -52,6 +52,13 @@ def oriented(sequences: np.ndarray, affine: np.ndarray, orientation: Orientation
     return turned, affine @ change
 
 
+@pytest.fixture(autouse=True)
+def _small_heads_are_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heads here have a few ml, of which test_plausibility speaks."""
+    monkeypatch.setattr(plausibility, "SMALLEST_BRAIN_ML", 0.0)
+    monkeypatch.setattr(plausibility, "THINNEST_BRAIN_MM", 0.0)
+
+
 @pytest.fixture(scope="module")
 def phantom_sequences() -> np.ndarray:
     return make_phantom((28, 32, 26), seed=1).sequences
@@ -69,7 +76,7 @@ def test_two_voxels_worked_by_hand() -> None:
     np.testing.assert_allclose(prepared.array, np.broadcast_to([[[-1.0]], [[1.0]]], (4, 2, 1, 1)), rtol=1e-6)
     assert prepared.brain.all()
     assert prepared.undo.box == (slice(1, 3), slice(1, 2), slice(1, 2))
-    assert prepared.notes == ()
+    assert len(prepared.notes) == 6 + 4  # each two are identical, each holds two values only
 
 
 def test_types_and_shapes_are_those_promised(prepared: Prepared) -> None:
@@ -191,6 +198,13 @@ def test_resampled_intensities_have_mean_0_and_deviation_1() -> None:
     np.testing.assert_allclose(prepared.array[:, prepared.brain].std(axis=1), 1, atol=1e-4)
 
 
+def test_a_sheared_affine_is_said_with_its_angle() -> None:
+    sheared = LPS.copy()
+    sheared[0, 1] = np.tan(np.radians(5))
+    notes = preprocess(cube_head(), sheared, TIGHT).notes
+    assert notes[0] == "the affine is sheared: axes stand 5.0 degrees from upright; the networks see them as upright"
+
+
 def test_resampling_is_noted() -> None:
     notes = preprocess(cube_head(), spaced(1.0, 1.0, 2.0), TIGHT).notes
     assert notes == ("voxels of 1x1x2 mm were resampled to 1 mm and the result back",)
@@ -273,6 +287,17 @@ def test_a_background_of_another_value_is_found_and_said(background: float) -> N
     assert list(prepared.notes) == expected
 
 
+@pytest.mark.parametrize("spacing_mm", [1.0, 2.0])
+@pytest.mark.parametrize("background", [-1e10, -3.4e38, 1e12])
+def test_a_background_that_stands_for_nothing_leaves_the_brain_as_it_is(background: float, spacing_mm: float) -> None:
+    head = cube_head()
+    marked = np.where(head == 0, np.float32(background), head)
+    affine = spaced(spacing_mm, spacing_mm, spacing_mm)
+    prepared = preprocess(marked, affine, TIGHT)
+    np.testing.assert_allclose(prepared.array, preprocess(head, affine, TIGHT).array, atol=1e-5)
+    assert f"t1n: the background is {background:.4g}, not 0" in prepared.notes
+
+
 def test_a_background_in_one_sequence_only_is_said_of_that_one() -> None:
     head = cube_head()
     head[1][head[1] == 0] = -5
@@ -349,14 +374,14 @@ def test_a_hole_in_the_head_stays_in_the_box_and_is_zero() -> None:
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0])
 def test_a_whole_head_does_not_look_skull_stripped(spacing_mm: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_preprocess, "LARGEST_BRAIN_ML", 1.0)
+    monkeypatch.setattr(plausibility, "LARGEST_BRAIN_ML", 1.0)
     notes = preprocess(cube_head(), spaced(spacing_mm, spacing_mm, spacing_mm), TIGHT).notes
     n_ml = round(1.728 * spacing_mm**3)
     assert notes[-1] == f"does not look skull-stripped: {n_ml} ml of signal, a brain has below 1 ml"
 
 
 def test_a_brain_looks_skull_stripped_whatever_its_spacing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_preprocess, "LARGEST_BRAIN_ML", 1.0)
+    monkeypatch.setattr(plausibility, "LARGEST_BRAIN_ML", 1.0)
     notes = preprocess(
         cube_head((48, 48, 48), low=6, high=24), spaced(0.5, 0.5, 0.5), TIGHT
     ).notes  # 5832 voxels, 0.73 ml
@@ -369,6 +394,18 @@ def test_a_uniform_brain_gives_zeros_and_no_nan() -> None:
     prepared = preprocess(head, LPS, TIGHT)
     assert prepared.brain.all()
     assert (prepared.array == 0).all()
+
+
+def test_a_uniform_brain_whose_mean_is_rounded_gives_zeros() -> None:
+    head = np.where(cube_head() > 0, np.float32(0.1), np.float32(0))
+    assert (preprocess(head, LPS, TIGHT).array == 0).all()
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e-9, 1e9])
+def test_intensities_may_be_of_any_size(factor: float) -> None:
+    expected = preprocess(cube_head(), LPS, TIGHT).array
+    scaled = (cube_head() * factor).astype(np.float32)
+    np.testing.assert_allclose(preprocess(scaled, LPS, TIGHT).array, expected, atol=1e-5)
 
 
 def test_a_brain_that_touches_the_border_is_not_cut() -> None:

@@ -1,0 +1,65 @@
+"""Whether four arrays look like scans of one head: a sentence on each thing that does not."""
+
+from itertools import combinations
+
+import numpy as np
+
+from htcnns.labels import SEQUENCES
+from htcnns.volume import shear_degrees
+
+LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
+SMALLEST_BRAIN_ML = 300.0  # a newborn's has above that
+THINNEST_BRAIN_MM = 20.0
+FEWEST_VALUES = 5  # a mask holds fewer
+LARGEST_SHEAR_DEGREES = 1.0
+_SPARSE = (slice(None, None, 4),) * 3  # enough to see that a scan is one
+
+
+def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
+    """Sentences on sequences that are the same, or hold as few values as a mask.
+
+    Args:
+        scans: (4, i, j, k) as stored; resampling would blur what is looked for.
+        masks: (4, i, j, k) bool, where each has signal.
+    """
+    notes = [
+        f"{one} and {other} are identical; expected two sequences"
+        for (one, scan), (other, second) in combinations(zip(SEQUENCES, scans, strict=True), 2)
+        if np.array_equal(scan[_SPARSE], second[_SPARSE]) and np.array_equal(scan, second)
+    ]
+    for sequence, scan, mask in zip(SEQUENCES, scans, masks, strict=True):
+        n_values = _n_values(scan, mask)
+        if n_values < FEWEST_VALUES:
+            plural = "s" if n_values != 1 else ""
+            notes.append(f"{sequence}: holds only {n_values} value{plural} inside the head, as a mask does, not a scan")
+    return notes
+
+
+def brain_notes(brain: np.ndarray) -> list[str]:
+    """Sentences on a brain that is too large, small or thin for one; (i, j, k) bool at 1 mm, cropped to its box."""
+    volume_ml = brain.sum() / 1000
+    notes = []
+    if volume_ml > LARGEST_BRAIN_ML:
+        notes.append(
+            f"does not look skull-stripped: {volume_ml:.0f} ml of signal, a brain has below {LARGEST_BRAIN_ML:.0f} ml"
+        )
+    if volume_ml < SMALLEST_BRAIN_ML:
+        notes.append(f"only {volume_ml:.3g} ml of signal, a brain has above {SMALLEST_BRAIN_ML:.0f} ml")
+    if min(brain.shape) < THINNEST_BRAIN_MM:
+        mm = " x ".join(map(str, brain.shape))
+        notes.append(f"the signal is only {min(brain.shape)} mm thick ({mm} mm); expected a whole brain")
+    return notes
+
+
+def shear_notes(affine: np.ndarray) -> list[str]:
+    """A sentence where the voxel axes do not stand upright on each other."""
+    degrees = shear_degrees(affine)
+    if degrees <= LARGEST_SHEAR_DEGREES:
+        return []
+    return [f"the affine is sheared: axes stand {degrees:.1f} degrees from upright; the networks see them as upright"]
+
+
+def _n_values(scan: np.ndarray, mask: np.ndarray) -> int:
+    """How many values the scan holds inside the mask, or any number from FEWEST_VALUES on where they are as many."""
+    n_seen = np.unique(scan[_SPARSE][mask[_SPARSE]]).size
+    return n_seen if n_seen >= FEWEST_VALUES else np.unique(scan[mask]).size
