@@ -12,7 +12,6 @@ from htcnns.image.postprocess import postprocess_and_count
 from htcnns.image.preprocess import Prepared, preprocess
 from htcnns.labels import REGIONS, LabelSet, Region, compose, region_mask
 from htcnns.runs.ensemble import Ensemble, EnsembleSettings, Stopwatch, member_probabilities
-from htcnns.volume import spacing_mm
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def segment_ready(
         names=tuple(member.name for member in ensemble.members),
     )
     label_map, on_grid = _turn_back(fused, ready.prepared, keep_probabilities=keep_probabilities)
-    voxel_ml = float(np.prod(spacing_mm(ready.affine))) / 1000
+    voxel_ml = float(abs(np.linalg.det(ready.affine[:3, :3]))) / 1000  # sheared voxels, too
     members = tuple(
         _finding(name, label_maps[m], largest, n_cleaned, fused, m)
         for m, (name, largest, n_cleaned) in enumerate(findings)

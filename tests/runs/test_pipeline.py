@@ -137,6 +137,16 @@ def test_thick_slices_come_back_on_their_own_grid(
     assert "voxels of 1x1x2 mm were resampled to 1 mm and the result back" in answer.notes
 
 
+def test_a_sheared_voxel_is_as_large_as_its_parallelepiped(
+    tmp_path: Path, make_case: Callable[..., Path], ensemble_of: Make, pointwise: Network
+) -> None:
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[0, 2] = 0.2  # slices that move sideways keep their volume, though the third column is longer than 1
+    sheared = find_cases(make_case(tmp_path, "P3", naming="free", affine=affine))[0]
+    answer = _segment(sheared, ensemble_of([pointwise()]))
+    assert answer.volumes_ml["WT"] == round(float((answer.label_map > 0).sum()) / 1000, 3)
+
+
 def test_probabilities_are_kept_only_when_asked_for(case: Case, ensemble_of: Make, always: Network) -> None:
     ensemble = ensemble_of([always(0.9, 0.6, 0.3)])
     assert _segment(case, ensemble).probabilities is None
