@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +47,33 @@ def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | N
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder if need be and try it with a real file, or raise OutputError; permission bits do not tell."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".htcnns-0-", suffix=".part", dir=folder)
+        os.close(handle)
+        os.unlink(name)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written by user {os.getuid()} ({error.strerror}); expected a writable folder. "
+            "Give another folder, or run as its owner (docker run --user)."
+        ) from error
+
+
+def require_no_folder(path: Path, *, flag: str) -> None:
+    """Raise OutputError where a folder stands in the place of the file that a flag names, or nobody may look."""
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written by user {os.getuid()} ({error.strerror}); expected the name of a file. "
+            f"Give {flag} another name, or run as the folder's owner."
+        ) from error
+    if is_folder:
+        raise OutputError(f"{path}: is a folder; expected the name of a file. Give {flag} FILE.")
 
 
 def sweep(folder: Path) -> tuple[Path, ...]:

@@ -7,13 +7,15 @@ from htcnns.errors import require_known
 from htcnns.files.cases import Case
 from htcnns.files.nifti import write_label_map
 from htcnns.files.weights import choose_members, read_manifest
+from htcnns.files.whole import require_writable
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, encode, label_set
 from htcnns.runs.batch import BatchSettings, Outcome, Watcher
 from htcnns.runs.devices import choose_device, choose_precision
 from htcnns.runs.ensemble import EnsembleSettings, load_ensemble
-from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, require_writable, run
+from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, run
 from htcnns.runs.pipeline import Segmentation, make_ready, segment_ready
+from htcnns.runs.targets import Targets, require_no_scan
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ def segment(
         InputError, WeightsError, DeviceError, OutputError, SettingsError: as the command line's exit codes.
     """
     how = settings or SegmentSettings()
-    if output is not None:
-        require_writable(Path(output).parent)
     numbers = label_set(how.labels or "brats2023")
     paths = (Path(t1n), Path(t1c), Path(t2w), Path(t2f))
     case = Case(paths[1].name, dict(zip(Sequence, paths, strict=True)), "free", paths[1].parent, flat=True)
+    if output is not None:
+        require_no_scan([Targets(case, Path(output), {}, None)])
+        require_writable(Path(output).parent)
     device = choose_device(how.device)
     members = choose_members(read_manifest(how.weights), how.members)
     ensemble = load_ensemble(members, device=device, precision=choose_precision(how.precision, device))

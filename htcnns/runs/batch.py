@@ -2,20 +2,22 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from htcnns.errors import HtcnnsError, OutputError, SettingsError, require_known
+from htcnns.errors import HtcnnsError, OutputError, require_known
 from htcnns.files.cases import Case
-from htcnns.files.nifti import read_label_map, write_empty_mask, write_label_map, write_map
+from htcnns.files.nifti import write_empty_mask, write_label_map, write_map
 from htcnns.files.preview import write_preview
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import REGIONS, SEQUENCES, LabelSet, Sequence, default_label_set, encode, label_set
 from htcnns.runs.ensemble import Ensemble, EnsembleSettings, Stopped, n_windows
+from htcnns.runs.finished import finished_notes
 from htcnns.runs.pipeline import MemberFinding, Ready, Segmentation, make_ready, segment_ready
+from htcnns.runs.targets import Targets, is_too_long, require_different_masks, require_possible_names
 
 DONE, KEPT, FAILED, NOT_STARTED = "done", "kept", "failed", "not started"
 
@@ -92,7 +94,7 @@ class Watcher:
     Attributes:
         on_start: the number of the case, from 0, and its name.
         on_window: windows done and to do of the case at hand.
-        on_outcome: each outcome as it comes.
+        on_outcome: each outcome as it comes, from the thread that wrote it.
         should_stop: asked between windows and between cases.
     """
 
@@ -109,58 +111,70 @@ def mask_path(case: Case, output: Path, settings: BatchSettings) -> Path:
     return output / f"{name}.nii.gz"
 
 
+def targets_of(case: Case, output: Path, settings: BatchSettings) -> Targets:
+    """Every file that a case's run is to write."""
+    maps, pictures = settings.probabilities, settings.previews
+    return Targets(
+        case,
+        mask_path(case, output, settings),
+        {region: maps / f"{case.name}-{region.name}.nii.gz" for region in REGIONS} if maps else {},
+        pictures / f"{case.name}.png" if pictures else None,
+    )
+
+
 def segment_batch(
     cases: tuple[Case, ...], output: Path, ensemble: Ensemble, settings: BatchSettings, *, watcher: Watcher
 ) -> list[Outcome]:
     """Segment every case; one outcome each, in the order of the cases.
 
     Reading the next case and writing the last one go on in two threads while the networks run in this one.
-    A full or unwritable disk ends the batch, anything else only the case.
+    A full or unwritable disk ends the batch, anything else only the case. `runs.finished` says what is kept.
 
     Raises:
         SettingsError: two cases would write the same mask.
         OutputError: a mask cannot be written; the cases before it are finished.
     """
-    _require_different_masks(cases, output, settings)
-    kept = {
-        case.name for case in cases if not settings.again and _is_finished(mask_path(case, output, settings), settings)
-    }
-    todo = [case for case in cases if case.name not in kept]
-    outcomes = {}
-    for case in cases:
-        if case.name in kept:
-            outcomes[case.name] = Outcome(case.name, KEPT, mask_path(case, output, settings))
-            watcher.on_outcome(outcomes[case.name])
-    for outcome in _run(todo, output, ensemble, settings, watcher):
+    targets = [targets_of(case, output, settings) for case in cases]
+    require_different_masks(targets)
+    outcomes, todo = dict[str, Outcome](), list[Targets]()
+
+    def tell(outcome: Outcome) -> None:
         outcomes[outcome.case] = outcome
         watcher.on_outcome(outcome)
+
+    for each in targets:
+        if kept := _kept(each, settings):
+            tell(kept)
+        else:
+            todo.append(each)
+    _run(todo, ensemble, settings, watcher=replace(watcher, on_outcome=tell))
     return [outcomes.get(case.name, Outcome(case.name, NOT_STARTED)) for case in cases]
 
 
-def _is_finished(mask: Path, settings: BatchSettings) -> bool:
-    """Whether the mask need not be made again; an empty one may only stand in for a case that failed."""
-    if not mask.exists():
-        return False
-    return settings.on_failure == "skip" or bool(read_label_map(mask).array.any())
+def _kept(targets: Targets, settings: BatchSettings) -> Outcome | None:
+    """The outcome of a case that an earlier run finished; None where it must be done."""
+    if settings.again:
+        return None
+    wanted = settings.numbers_for(targets.case)
+    notes = finished_notes(targets, wanted, is_asked=settings.labels is not None)
+    return None if notes is None else Outcome(targets.case.name, KEPT, targets.mask, notes=notes)
 
 
-def _run(
-    cases: list[Case], output: Path, ensemble: Ensemble, settings: BatchSettings, watcher: Watcher
-) -> Iterator[Outcome]:
-    """Outcomes in order; a case's comes when its mask is on the disk, which is after the next one's networks."""
+def _run(todo: list[Targets], ensemble: Ensemble, settings: BatchSettings, *, watcher: Watcher) -> None:
+    """Tell the outcomes in order, each as soon as its mask is on the disk, while the next case is at the networks."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        reading: Future[Ready] | None = reader.submit(make_ready, cases[0], ensemble) if cases else None
-        writing: Future[Outcome] | None = None
-        for index, case in enumerate(cases):
+        reading: Future[Ready] | None = reader.submit(_read, todo[0], ensemble) if todo else None
+        writing: Future[None] | None = None
+        for index, targets in enumerate(todo):
             if watcher.should_stop():
                 break
             assert reading is not None
             current = reading
             # the next case is read only once this one is ready: one is read, one segmented, one written at a time
-            after = cases[index + 1] if index + 1 < len(cases) else None
+            after = todo[index + 1] if index + 1 < len(todo) else None
             current.exception()
-            reading = reader.submit(make_ready, after, ensemble) if after else None
-            watcher.on_start(index, case.name)
+            reading = reader.submit(_read, after, ensemble) if after else None
+            watcher.on_start(index, targets.case.name)
             began = time.perf_counter()
             try:
                 ready = current.result()
@@ -168,17 +182,26 @@ def _run(
             except Stopped:
                 break
             except Exception as error:  # the case boundary: whatever a case does, the others go on
-                finish = partial(_fail, case, output, settings, _told(case, error), time.perf_counter() - began)
+                finish = partial(_fail, targets, settings, _told(targets.case, error), time.perf_counter() - began)
             else:
-                finish = partial(_write, ready, answer, output, settings, began)
+                finish = partial(_write, targets, ready, answer, settings, began)
                 del ready, answer
             del current
             if writing:  # a disk that was full for the last case ends the batch before this one is written
-                yield writing.result()
-            writing = writer.submit(finish)
+                writing.result()
+            writing = writer.submit(_finish_and_tell, finish, watcher)
             del finish  # what it holds must not outlive its writing
         if writing:
-            yield writing.result()
+            writing.result()
+
+
+def _finish_and_tell(finish: Callable[[], Outcome], watcher: Watcher) -> None:
+    watcher.on_outcome(finish())
+
+
+def _read(targets: Targets, ensemble: Ensemble) -> Ready:
+    require_possible_names(targets)
+    return make_ready(targets.case, ensemble)
 
 
 def _segment(ready: Ready, ensemble: Ensemble, settings: BatchSettings, watcher: Watcher) -> Segmentation:
@@ -203,27 +226,26 @@ def _segment(ready: Ready, ensemble: Ensemble, settings: BatchSettings, watcher:
     )
 
 
-def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSettings, began: float) -> Outcome:
+def _write(targets: Targets, ready: Ready, answer: Segmentation, settings: BatchSettings, began: float) -> Outcome:
     """Write mask, probabilities and preview; a failed outcome where that fails, unless it is the disk's fault."""
-    case = ready.case
+    case = targets.case
     numbers = settings.numbers_for(case)
-    path = mask_path(case, output, settings)
     like = case.files[Sequence.T1C]
     try:
-        if settings.probabilities and answer.probabilities is not None:
-            for region, array in zip(REGIONS, answer.probabilities, strict=True):
-                write_map(settings.probabilities / f"{case.name}-{region.name}.nii.gz", array, like=like)
+        if answer.probabilities is not None:
+            for path, array in zip(targets.maps.values(), answer.probabilities, strict=True):
+                write_map(path, array, like=like)
         allowed = frozenset(numbers.numbers.values())
-        write_label_map(path, encode(answer.label_map, numbers), like=like, allowed=allowed)
+        write_label_map(targets.mask, encode(answer.label_map, numbers), like=like, allowed=allowed)
     except OutputError:
         raise
     except Exception as error:  # the case boundary again: this runs in the writer's thread
-        return _fail(case, output, settings, _told(case, error), time.perf_counter() - began)
-    notes = answer.notes + _draw(ready, answer, settings)
+        return _fail(targets, settings, _told(case, error), time.perf_counter() - began)
+    notes = answer.notes + _draw(targets, ready, answer)
     return Outcome(
         case=case.name,
         state=DONE,
-        mask=path,
+        mask=targets.mask,
         label_set=numbers.name,
         labels={label.name: number for label, number in numbers.numbers.items() if label not in numbers.not_given},
         volumes_ml=answer.volumes_ml,
@@ -235,14 +257,13 @@ def _write(ready: Ready, answer: Segmentation, output: Path, settings: BatchSett
     )
 
 
-def _draw(ready: Ready, answer: Segmentation, settings: BatchSettings) -> tuple[str, ...]:
+def _draw(targets: Targets, ready: Ready, answer: Segmentation) -> tuple[str, ...]:
     """Write the overlay picture where one is wanted; a note if it cannot be drawn, as the mask is good without it."""
-    if not settings.previews:
+    if not targets.picture:
         return ()
-    name = ready.case.name
     shown = {sequence: ready.prepared.array[SEQUENCES.index(sequence)] for sequence in (Sequence.T1C, Sequence.T2F)}
     try:
-        write_preview(settings.previews / f"{name}.png", shown, answer.grid_label_map, (1.0, 1.0, 1.0), title=name)
+        write_preview(targets.picture, shown, answer.grid_label_map, (1.0, 1.0, 1.0), title=targets.case.name)
     except OutputError:
         raise
     except Exception as error:  # whatever a picture does, the mask stays
@@ -266,15 +287,15 @@ def _told(case: Case, error: Exception) -> _Told:
     return _Told(sentence, "".join(traceback.format_exception(error)))
 
 
-def _fail(case: Case, output: Path, settings: BatchSettings, told: _Told, seconds: float) -> Outcome:
-    """The outcome of a case that failed, with an empty mask where the settings want one."""
-    if settings.on_failure == "skip":
-        return Outcome(case.name, FAILED, error=told.sentence, trace=told.trace, seconds=seconds)
-    path = mask_path(case, output, settings)
+def _fail(targets: Targets, settings: BatchSettings, told: _Told, seconds: float) -> Outcome:
+    """The outcome of a case that failed, with an empty mask where the settings want one and its name can be."""
+    name, path = targets.case.name, targets.mask
+    if settings.on_failure == "skip" or is_too_long(path):
+        return Outcome(name, FAILED, error=told.sentence, trace=told.trace, seconds=seconds)
     note = "an empty mask was written in its place"
-    if not _write_empty(case, path):
+    if not _write_empty(targets.case, path):
         note += ", on the standard BraTS grid, as no header could be read"
-    return Outcome(case.name, FAILED, path, error=told.sentence, trace=told.trace, notes=(note,), seconds=seconds)
+    return Outcome(name, FAILED, path, error=told.sentence, trace=told.trace, notes=(note,), seconds=seconds)
 
 
 def _write_empty(case: Case, path: Path) -> bool:
@@ -282,15 +303,3 @@ def _write_empty(case: Case, path: Path) -> bool:
     order = (Sequence.T1C, *SEQUENCES)
     known = [case.files[sequence] for sequence in order if sequence in case.files]
     return any(write_empty_mask(path, like=like) for like in known) or write_empty_mask(path, like=None)
-
-
-def _require_different_masks(cases: tuple[Case, ...], output: Path, settings: BatchSettings) -> None:
-    owners: dict[Path, str] = {}
-    for case in cases:
-        path = mask_path(case, output, settings)
-        if path in owners:
-            raise SettingsError(
-                f"{path.name}: both {owners[path]} and {case.name} would write it; expected one case a mask. "
-                "Put them into different input folders."
-            )
-        owners[path] = case.name

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -10,15 +9,16 @@ from pathlib import Path
 
 import torch
 
-from htcnns.errors import OutputError, SettingsError
-from htcnns.files.cases import Case, find_cases
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.cases import Case, Leftover, search
 from htcnns.files.report import write_report
 from htcnns.files.weights import Member, choose_members, read_manifest
-from htcnns.files.whole import sweep
+from htcnns.files.whole import require_no_folder, require_writable, sweep
 from htcnns.labels import Sequence
-from htcnns.runs.batch import FAILED, NOT_STARTED, BatchSettings, Outcome, Watcher, segment_batch
+from htcnns.runs.batch import FAILED, NOT_STARTED, BatchSettings, Outcome, Watcher, segment_batch, targets_of
 from htcnns.runs.devices import choose_device, choose_precision, precision_name
 from htcnns.runs.ensemble import Ensemble, load_ensemble
+from htcnns.runs.targets import require_no_scan
 
 SHIPPED_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
@@ -50,9 +50,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Start:
-    """What stands fixed when a run begins, to be told to a person."""
+    """What stands fixed when a run begins, to be told to a person.
+
+    Attributes:
+        not_used: NIfTI files of the input that belong to no case.
+        swept: temporaries of killed runs, removed.
+    """
 
     cases: tuple[Case, ...]
+    not_used: tuple[Leftover, ...]
     ensemble: Ensemble
     swept: tuple[Path, ...]
 
@@ -64,11 +70,11 @@ def prepare(request: Request) -> Start:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
     for folder, flag in ((request.batch.probabilities, "--probabilities"), (request.batch.previews, "--previews")):
-        if folder and folder.resolve() == request.output.resolve():
+        if folder and os.path.realpath(folder) == os.path.realpath(request.output):
             raise SettingsError(
                 f"{flag}: is the output folder {folder}, where only masks may lie. Give another folder."
             )
-    cases = find_cases(request.input, channels=request.channels)
+    cases, not_used = _find(request)
     device = choose_device(request.device)
     precision = choose_precision(request.precision, device)
     members = choose_members(read_manifest(request.weights), request.members)
@@ -76,7 +82,7 @@ def prepare(request: Request) -> Start:
     folders = _folders_to_write(request)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
         require_writable(folder)
-    return Start(cases, ensemble, sum((sweep(folder) for folder in folders), ()))
+    return Start(cases, not_used, ensemble, sum((sweep(folder) for folder in folders), ()))
 
 
 def run(request: Request, start: Start, *, watcher: Watcher) -> list[Outcome]:
@@ -143,6 +149,7 @@ def _report(request: Request, start: Start, outcomes: list[Outcome], seconds: fl
         "n_done": sum(outcome.state == "done" for outcome in outcomes),
         "n_failed": n_failed(outcomes),
         "cases": outcomes,
+        "not_used": start.not_used,
     }
 
 
@@ -157,24 +164,35 @@ def _described(member: Member) -> dict:
     }
 
 
+def _find(request: Request) -> tuple[tuple[Case, ...], tuple[Leftover, ...]]:
+    """The cases of the input, and its files that belong to none; what the run itself writes is neither.
+
+    Raises:
+        InputError: as `files.cases.search`.
+        SettingsError: a file to be written is a scan or truth of one of the cases.
+    """
+    folders = (request.output, request.batch.probabilities, request.batch.previews)
+    own = [folder for folder in folders if folder and os.path.isdir(folder) and not _holds_a_case(folder, request)]
+    found = search(request.input, channels=request.channels, skip=own)
+    targets = [targets_of(case, request.output, request.batch) for case in found.cases]
+    require_no_scan(targets, report=request.report)
+    written = {os.path.realpath(path) for each in targets for path in each.paths}
+    return found.cases, tuple(other for other in found.leftovers if os.path.realpath(other.path) not in written)
+
+
+def _holds_a_case(folder: Path, request: Request) -> bool:
+    """Whether a folder inside the input is a patient's as well, so that it must be looked into."""
+    inside = request.input.resolve() in folder.resolve().parents
+    try:
+        return inside and any(not case.missing for case in search(folder, channels=request.channels).cases)
+    except InputError:  # there is none
+        return False
+
+
 def _folders_to_write(request: Request) -> tuple[Path, ...]:
     """Every folder that the run writes to, each once."""
-    if request.report and request.report.is_dir():
-        raise OutputError(f"{request.report}: is a folder; expected the name of a file. Give --report FILE.json.")
+    if request.report:
+        require_no_folder(request.report, flag="--report")
     report = request.report.parent if request.report else None
     folders = (request.output, request.batch.probabilities, request.batch.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
-
-
-def require_writable(folder: Path) -> None:
-    """Make the folder if need be and try it with a real file; permission bits alone do not tell."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".htcnns-0-", suffix=".part", dir=folder)
-        os.close(handle)
-        os.unlink(name)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written by user {os.getuid()} ({error.strerror}); expected a writable folder. "
-            "Give another folder, or run as its owner (docker run --user)."
-        ) from error

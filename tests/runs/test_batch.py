@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,65 @@ def test_an_empty_mask_that_stood_in_for_a_failed_case_is_not_taken_for_finished
     assert _states(run(on_failure="empty")) == [KEPT, FAILED, KEPT]
 
 
+def test_an_empty_mask_that_stood_in_is_made_once_the_case_is_mended(three: Path, run: Run) -> None:
+    path = three / NAMES[1] / f"{NAMES[1]}-t2w.nii.gz"
+    whole = path.read_bytes()
+    path.write_bytes(b"broken")
+    run(on_failure="empty")
+    path.write_bytes(whole)
+    outcomes = run(on_failure="skip")
+    assert _states(outcomes) == [KEPT, DONE, KEPT]
+    assert np.asarray(nib.load(outcomes[1].mask).dataobj).any()
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "empty"])
+@pytest.mark.usefixtures("three")
+def test_what_is_no_mask_of_the_case_is_made_anew(tmp_path: Path, run: Run, on_failure: str) -> None:
+    run()
+    whole = _prints(tmp_path / "out")
+    masks = [tmp_path / "out" / f"{name}.nii.gz" for name in NAMES]
+    masks[0].write_bytes(b"")
+    masks[1].write_bytes(masks[1].read_bytes()[:-40])
+    masks[2].unlink()
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), masks[2])
+    assert _states(run(on_failure=on_failure)) == [DONE] * 3
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == {
+        name: content for name, (_, content) in whole.items()
+    }
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "empty"])
+def test_a_name_that_no_file_can_have_costs_only_its_case(
+    tmp_path: Path, three: Path, make_case: Callable[..., Path], run: Run, on_failure: str
+) -> None:
+    long = "A" * 250  # as a folder's it is possible, with .nii.gz behind it no more
+    make_case(tmp_path / "in", "A", naming="free").rename(three / long)
+    outcomes = run(on_failure=on_failure)
+    assert _states(outcomes) == [FAILED, DONE, DONE, DONE]
+    assert outcomes[0].mask is None
+    says = f"{long}: too long a name; the file to be written has one of 257 bytes, more than fits in {tmp_path}/out. "
+    assert outcomes[0].error == f"{says}Give the case a shorter name."
+
+
+@pytest.mark.parametrize("what", ["probabilities", "previews"])
+def test_a_kept_case_without_what_is_asked_for_besides_is_done_again(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, what: str
+) -> None:
+    make_case(tmp_path / "in", NAMES[0])
+    (tmp_path / "extra").mkdir()
+    run()
+    assert [_states(run(**{what: tmp_path / "extra"})) for _ in range(2)] == [[DONE], [KEPT]]
+    assert list((tmp_path / "extra").iterdir())
+
+
+def test_a_kept_mask_with_numbers_that_are_not_asked_for_is_made_anew(
+    make_case: Callable[..., Path], tmp_path: Path, run: Run
+) -> None:
+    make_case(tmp_path / "in", NAMES[0])
+    run()
+    assert [_states(run(labels="brats2021")) for _ in range(2)] == [[DONE], [KEPT]]
+
+
 @pytest.mark.usefixtures("three")
 def test_finished_cases_are_kept_untouched_and_listed(tmp_path: Path, run: Run) -> None:
     run()
@@ -323,6 +383,17 @@ def test_a_stop_between_windows_drops_the_case_at_hand_and_keeps_the_ones_before
 def test_a_stop_before_the_first_case_starts_none(tmp_path: Path, run: Run) -> None:
     assert _states(run(watcher=Watcher(should_stop=lambda: True))) == [NOT_STARTED] * 3
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.usefixtures("three")
+def test_an_outcome_is_told_while_the_next_case_is_at_the_networks(run: Run) -> None:
+    told, windows = threading.Event(), []
+
+    def on_window(*_: int) -> None:
+        windows.append(len(windows) == 0 or told.wait(20))
+
+    run(watcher=Watcher(on_window=on_window, on_outcome=lambda _: told.set()))
+    assert windows == [True] * 3
 
 
 def test_windows_are_told_of_all_members_and_folds(

@@ -187,6 +187,68 @@ def test_a_report_that_is_a_folder_is_refused_before_any_work(
 
 
 @pytest.mark.usefixtures("two")
+def test_a_report_where_nobody_may_look_is_refused_before_any_work(
+    tmp_path: Path, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by hand, as root may look everywhere."""
+    real, report = Path.is_dir, tmp_path / "locked" / "report.json"
+
+    def refuse(path: Path) -> bool:
+        if path == report:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(OutputError, match=r"report\.json: cannot be written by user \d+ \(Permission denied\)"):
+        prepare(request_of(report=report))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_scan_is_neither_taken_for_a_mask_nor_replaced_by_one(
+    tmp_path: Path, make_case: Callable[..., Path], request_of: Callable[..., Request], again: bool
+) -> None:
+    """A folder called flair that holds one case, segmented into itself."""
+    folder = make_case(tmp_path, "P7", naming="free").rename(tmp_path / "flair")
+    scan = (folder / "P7_t2f.nii.gz").rename(folder / "flair.nii.gz")
+    content = scan.read_bytes()
+    with pytest.raises(SettingsError, match=r"flair\.nii\.gz: is a scan or truth of flair"):
+        prepare(request_of(input=folder, output=folder, batch=BatchSettings(again=again)))
+    assert scan.read_bytes() == content
+
+
+def test_a_report_never_replaces_a_scan(two: Path, request_of: Callable[..., Request]) -> None:
+    scan = two / FIRST / f"{FIRST}-t1n.nii.gz"
+    with pytest.raises(SettingsError, match=r"t1n\.nii\.gz: is a scan or truth of .*, and --report would be written"):
+        prepare(request_of(report=scan))
+
+
+def test_files_of_no_case_are_in_the_report(tmp_path: Path, two: Path, request_of: Callable[..., Request]) -> None:
+    other = two / FIRST / "localizer.nii.gz"
+    other.touch()
+    _run(request_of(report=tmp_path / "report.json"))
+    (told,) = _report(tmp_path / "report.json")["not_used"]
+    assert (told["path"], bool(told["reason"])) == (str(other), True)
+
+
+@pytest.mark.parametrize("output", ["in", "in/masks"])
+@pytest.mark.usefixtures("two")
+def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
+    tmp_path: Path, request_of: Callable[..., Request], output: str
+) -> None:
+    batch = BatchSettings(probabilities=tmp_path / "in" / "maps", previews=tmp_path / "in" / "pictures")
+    request = request_of(output=tmp_path / output, batch=batch)
+    assert [outcome.state for outcome in _run(request)] == [DONE, DONE]
+    start = prepare(request)
+    assert ([case.name for case in start.cases], start.not_used) == ([FIRST, SECOND], ())
+
+
+@pytest.mark.usefixtures("two")
+def test_a_case_in_the_output_folder_is_not_lost(tmp_path: Path, request_of: Callable[..., Request]) -> None:
+    start = prepare(request_of(output=tmp_path / "in" / FIRST))
+    assert [case.name for case in start.cases] == [FIRST, SECOND]
+
+
+@pytest.mark.usefixtures("two")
 def test_overlap_and_mirroring_cost_windows(tmp_path: Path, request_of: Callable[..., Request]) -> None:
     settings = EnsembleSettings(overlap=0.0, mirror="i")
     mirrored = _run(request_of(batch=BatchSettings(ensemble=settings)))
