@@ -52,11 +52,11 @@ def infer(arguments: list[str]) -> int:
 
     Flags come as --x=y or --x y; unknown ones are said and ignored.
     """
-    from htcnns.cli import print_any_name  # after the caches are set
-    from htcnns.console import run_and_tell, tell_error
+    from htcnns.console import run_and_tell, tell_error  # after the caches are set
     from htcnns.errors import HtcnnsError, SettingsError
     from htcnns.runs.batch import BatchSettings
     from htcnns.runs.folder import SHIPPED_WEIGHTS, Request
+    from htcnns.terminal import print_any_name
 
     print_any_name()
     flags = parse_flags(arguments)
@@ -96,10 +96,13 @@ def parse_flags(arguments: list[str]) -> dict[str, str]:
 
 def weights_folder(given: str, *, shipped: Path) -> Path:
     """The folder given if it holds a manifest of ours, else the shipped one: challenge runners mount dummies there."""
-    if given and (Path(given) / "manifest.json").is_file():
-        return Path(given)
-    if given:
-        print(f"infer: no manifest.json in {given}; using the shipped weights", flush=True)
+    try:
+        if not given or (Path(given) / "manifest.json").is_file():
+            return Path(given) if given else shipped
+        problem = f"no manifest.json in {given}"
+    except OSError as error:  # such as a folder of another user
+        problem = f"cannot look into {given} ({error.strerror})"
+    print(f"infer: {problem}; using the shipped weights", flush=True)
     return shipped
 
 

@@ -3,7 +3,6 @@
 torch takes a second to import, so what needs it is imported inside the commands, and `--help` stays quick.
 """
 
-import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from htcnns.errors import HtcnnsError, SettingsError
+from htcnns.terminal import one_line, print_any_name
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 weights_app = typer.Typer(help="What the members are, and whether their files are whole.")
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = app(args=arguments, prog_name="htcnns", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except HtcnnsError as error:
-        print(f"htcnns: {error}", file=sys.stderr)
+        print(f"htcnns: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except typer.Exit as leave:
         return leave.exit_code
@@ -41,15 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have it
             raise
-        print(f"htcnns: {error.format_message().rstrip('.')}. See htcnns --help.", file=sys.stderr)
+        print(f"htcnns: {one_line(error.format_message()).rstrip('.')}. See htcnns --help.", file=sys.stderr)
         return SettingsError.exit_code
-
-
-def print_any_name() -> None:
-    """Let a file name that the terminal cannot show be printed with escapes, instead of ending the run."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
@@ -118,11 +111,11 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     table = Table("case", "naming", "found", "missing", "what to rename")
     for row in case_rows(found):
         cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
-        table.add_row(*map(Text, cells))  # a plain string would be read as markup
+        table.add_row(*(Text(one_line(cell)) for cell in cells))  # a plain string would be read as markup
     console = Console(soft_wrap=True, width=None if Console().is_terminal else 200)
     console.print(table)
     for leftover in found.leftovers:
-        console.print(f"not used: {leftover.path}: {leftover.reason}", markup=False, highlight=False)
+        console.print(one_line(f"not used: {leftover.path}: {leftover.reason}"), markup=False, highlight=False)
     return 0
 
 

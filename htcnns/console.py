@@ -1,6 +1,7 @@
 """How a run speaks to people: a progress bar on a terminal, one line a case elsewhere, and signals."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE, HtcnnsError
@@ -15,6 +17,9 @@ from htcnns.runs.batch import DONE, FAILED, KEPT, NOT_STARTED, Outcome, Watcher
 from htcnns.runs.demo import compare, make_demo
 from htcnns.runs.devices import precision_name
 from htcnns.runs.folder import Request, Start, n_failed, prepare, run
+from htcnns.terminal import one_line
+
+N_NAMED = 3  # of the files that were not used
 
 
 class StopRequest:
@@ -50,15 +55,9 @@ def run_and_tell(request: Request, *, any_success_is_success: bool = False) -> i
     Raises:
         HtcnnsError: what stops the run before or in the middle of the work.
     """
-    with StopRequest() as stop:
-        start = prepare(request)
-        teller = Teller(start)
-        teller.greet(request)
-        with teller.progress:
-            outcomes = run(request, start, watcher=teller.watcher(stop))
-        teller.farewell(outcomes)
-    if stop.wanted():
-        return 128 + stop.number
+    outcomes, signal_number = _run(request)
+    if signal_number:
+        return 128 + signal_number
     if any_success_is_success and any(outcome.state in (DONE, KEPT) for outcome in outcomes):
         return EXIT_DONE
     return EXIT_CASE_FAILED if n_failed(outcomes) else EXIT_DONE
@@ -67,14 +66,9 @@ def run_and_tell(request: Request, *, any_success_is_success: bool = False) -> i
 def demo_and_tell(folder: Path) -> int:
     """Make the synthetic case, segment it, compare with what is known, and say where the files lie."""
     phantom, request = make_demo(folder)
-    with StopRequest() as stop:
-        start = prepare(request)
-        teller = Teller(start)
-        teller.greet(request)
-        with teller.progress:
-            outcomes = run(request, start, watcher=teller.watcher(stop))
-        if stop.wanted():
-            return 128 + stop.number
+    outcomes, signal_number = _run(request)
+    if signal_number:
+        return 128 + signal_number
     if outcomes[0].mask is None:
         return EXIT_CASE_FAILED
     compare(phantom, outcomes[0], tell=print)
@@ -83,9 +77,21 @@ def demo_and_tell(folder: Path) -> int:
     return EXIT_DONE
 
 
+def _run(request: Request) -> tuple[list[Outcome], int]:
+    """Run a request and print what happens; the outcomes, and the number of the signal that came, or 0."""
+    with StopRequest() as stop:
+        start = prepare(request)
+        teller = Teller(start)
+        teller.greet(request)
+        with teller.progress:
+            outcomes = run(request, start, watcher=teller.watcher(stop))
+        teller.farewell(outcomes)
+    return outcomes, stop.number
+
+
 def tell_error(error: HtcnnsError) -> int:
     """Print a mistake's sentence on stderr and give its exit code."""
-    print(f"htcnns: {error}", file=sys.stderr)
+    print(f"htcnns: {one_line(str(error))}", file=sys.stderr)
     return error.exit_code
 
 
@@ -113,20 +119,27 @@ class Teller:
     def watcher(self, stop: StopRequest) -> Watcher:
         """The watcher that a batch reports to."""
         return Watcher(
-            on_start=lambda _, name: self.progress.reset(self.bar, description=name, total=None),
+            on_start=lambda _, name: self.progress.reset(self.bar, description=escape(one_line(name)), total=None),
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
             on_outcome=self.tell,
             should_stop=stop.wanted,
         )
 
     def greet(self, request: Request) -> None:
-        """One line on what runs where."""
+        """One line on what runs where, and one on the files that belong to no case."""
         ensemble = self.start.ensemble
         names = ", ".join(member.name for member in ensemble.members)
         self._print(
             f"{self.n_cases} cases in {request.input}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {request.batch.fusion}"
         )
+        others = [leftover.path.name for leftover in self.start.not_used]
+        if others:
+            more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
+            self._print(
+                f"{len(others)} files were not used: {', '.join(others[:N_NAMED])}{more}; "
+                f"htcnns cases {shlex.quote(str(request.input))} tells why and what to rename"
+            )
         if self.start.swept:
             self._print(f"removed {len(self.start.swept)} temporary files that a killed run had left")
 
@@ -166,6 +179,6 @@ class Teller:
         if self.console.quiet:
             return
         try:
-            self.console.print(text, markup=False)
+            self.console.print(one_line(text), markup=False)
         except (OSError, SystemExit):  # whoever read along has gone; the masks matter more
             self.console.quiet = True

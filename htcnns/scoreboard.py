@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from htcnns.errors import EXIT_DONE
 from htcnns.files.tables import Table, csv_text, json_text, markdown_text, shown_rows
-from htcnns.files.whole import write_whole
+from htcnns.files.whole import require_no_folder, require_writable, write_whole
 from htcnns.runs.evaluate import EvaluateSettings, Evaluation, evaluate_folders
 from htcnns.runs.score_tables import (
     cases_table,
@@ -21,6 +22,7 @@ from htcnns.runs.score_tables import (
     table_records,
     worst_table,
 )
+from htcnns.terminal import one_line
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,13 @@ class ScoreFiles:
     json: Path | None = None
     csv: Path | None = None
     markdown: Path | None = None
+
+    def require_place(self) -> None:
+        """Raise OutputError where one of them cannot be written."""
+        for name, path in vars(self).items():
+            if path:
+                require_no_folder(path, flag=f"--{name}")
+                require_writable(path.parent)
 
 
 def evaluate_and_tell(
@@ -50,6 +59,7 @@ def evaluate_and_tell(
     Raises:
         HtcnnsError: as evaluate_folders; a file that cannot be written.
     """
+    files.require_place()  # scoring may take an hour
     folders = dict.fromkeys((predictions, *(paired or ()), *others))  # each once, in this order
     evaluations = {folder: evaluate_folders(folder, truths, settings) for folder in folders}
     first = evaluations[predictions]
@@ -93,7 +103,7 @@ def _print(tables: list[Table], evaluation: Evaluation) -> None:
     for table in tables:
         shown = RichTable(*table.columns, title=table.title, title_justify="left", box=MARKDOWN)
         for row in shown_rows(table):
-            shown.add_row(*row)
+            shown.add_row(*(Text(one_line(cell)) for cell in row))  # a plain string would be read as markup
         console.print(shown)
     for caution in evaluation.cautions:
-        console.print(caution, markup=False, soft_wrap=True)
+        console.print(one_line(caution), markup=False, soft_wrap=True)

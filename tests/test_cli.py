@@ -128,7 +128,7 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch, segmen
     def fail(*_: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr("htcnns.runs.folder.find_cases", fail)
+    monkeypatch.setattr("htcnns.runs.folder.search", fail)
     monkeypatch.setattr("htcnns.console.prepare", fail)
     with pytest.raises(RuntimeError, match="ours"):
         segment()
@@ -155,6 +155,26 @@ def test_brackets_in_a_case_s_name_are_no_markup(
 ) -> None:
     make_case(tmp_path, "[red]P7", naming="free")
     assert "[red]P7" in htcnns("cases", tmp_path).out
+
+
+def test_a_folder_s_name_gives_the_terminal_no_commands(
+    tmp_path: Path, htcnns: Command, segment: Command, make_case: Callable[..., Path]
+) -> None:
+    folder = make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "two\n\x1b[2Jlines")
+    (folder / "P7_t1c.nii.gz").unlink()
+    listed, said = htcnns("cases", tmp_path / "in"), segment()
+    assert "two\\n\\x1b[2Jlines" in listed.out
+    assert "failed: two\\n\\x1b[2Jlines" in said.out.splitlines()
+    assert "\x1b" not in listed.out + said.out
+
+
+def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segment: Command) -> None:
+    _touch(tmp_path / "in" / "other", "a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz")
+    lines = segment().out.splitlines()
+    assert lines[1] == (
+        f"4 files were not used: a.nii.gz, b.nii.gz, c.nii.gz and 1 more; htcnns cases {tmp_path}/in tells why and "
+        "what to rename"
+    )
 
 
 def test_members_are_listed_and_verified(htcnns: Command, tiny_weights: Path) -> None:
@@ -202,3 +222,10 @@ def test_without_arguments_the_process_s_own_are_taken(
     monkeypatch.setattr(sys, "argv", ["htcnns", "cases", "nowhere"])
     assert main() == 3
     assert capsys.readouterr().err.startswith("htcnns: nowhere: does not exist")
+
+
+def _touch(folder: Path, *names: str) -> None:
+    """Makes a folder with empty files."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()

@@ -76,6 +76,28 @@ def test_a_weights_folder_counts_only_with_a_manifest(
     assert "no manifest.json in" in capsys.readouterr().out
 
 
+def test_a_weights_folder_that_nobody_may_look_into_is_no_reason_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused by hand, as root may look everywhere."""
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert entrypoint.weights_folder(str(tmp_path), shipped=Path("shipped")) == Path("shipped")
+    says = f"infer: cannot look into {tmp_path} (Permission denied); using the shipped weights\n"
+    assert capsys.readouterr().out == says
+
+
+def test_a_damaged_mask_from_before_costs_infer_no_case(call: Call, mounts: Path) -> None:
+    (mounts / "io2" / f"{CASES[0]}.nii.gz").write_bytes(b"damaged")
+    code, out, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    masks = [np.asarray(nib.load(mounts / "io2" / name).dataobj) for name in _masks(mounts)]
+    assert (code, err, [bool(mask.any()) for mask in masks]) == (0, "", [True, True])
+    assert out.splitlines()[-1] == "2 done"
+
+
 def test_infer_writes_one_mask_a_case_and_nothing_else(call: Call, mounts: Path) -> None:
     code, out, err = call(
         "infer",
