@@ -182,7 +182,7 @@ def _find(request: Request) -> tuple[tuple[Case, ...], tuple[Leftover, ...]]:
 
 def _holds_a_case(folder: Path, request: Request) -> bool:
     """Whether a folder inside the input is a patient's as well, so that it must be looked into."""
-    inside = request.input.resolve() in folder.resolve().parents
+    inside = Path(os.path.realpath(request.input)) in Path(os.path.realpath(folder)).parents
     try:
         return inside and any(not case.missing for case in search(folder, channels=request.channels).cases)
     except InputError:  # there is none

@@ -242,6 +242,15 @@ def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
     assert ([case.name for case in start.cases], start.not_used) == ([FIRST, SECOND], ())
 
 
+def test_an_input_that_is_a_link_to_itself_is_a_mistake_like_others(
+    tmp_path: Path, request_of: Callable[..., Request]
+) -> None:
+    (tmp_path / "in").symlink_to("in")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"in: .*expected a folder of cases"):
+        prepare(request_of())
+
+
 @pytest.mark.usefixtures("two")
 def test_a_case_in_the_output_folder_is_not_lost(tmp_path: Path, request_of: Callable[..., Request]) -> None:
     start = prepare(request_of(output=tmp_path / "in" / FIRST))
