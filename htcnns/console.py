@@ -133,6 +133,8 @@ class Teller:
             f"{self.n_cases} cases in {request.input}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {request.batch.fusion}"
         )
+        if ensemble.note:
+            self._print(ensemble.note)
         others = [leftover.path.name for leftover in self.start.not_used]
         if others:
             more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""

@@ -103,6 +103,30 @@ def postprocess_and_count(probabilities: np.ndarray, rules: PostprocessRules) ->
     return uncrop(after, box, wt.shape), _count_changes(before, after)
 
 
+def agreeing(probabilities: np.ndarray, label_map: np.ndarray, rules: PostprocessRules) -> np.ndarray:
+    """Probabilities that say at a cut of 0.5 what the member's cleaned label map says, so that means respect both.
+
+    Each region's threshold moves to 0.5, linearly on either side; where clean-up decided otherwise, the value stops
+    short of the cut or rises to it.
+
+    Args:
+        probabilities: (3, I, J, K) float32 in the order of REGIONS.
+        label_map: (I, J, K) uint8, what `postprocess` made of them by `rules`.
+
+    Returns:
+        (3, I, J, K) float32, 0 to 1.
+    """
+    moved = np.empty_like(probabilities)
+    below = np.nextafter(np.float32(0.5), np.float32(0))
+    for region, values, out in zip(REGIONS, probabilities, moved, strict=True):
+        threshold = rules.thresholds[region.name]
+        out[...] = np.interp(values, (0, threshold, 1), (0, 0.5, 1)) if threshold < 1 else values / 2
+        inside = region_mask(label_map, region)
+        out[inside] = np.maximum(out[inside], 0.5)
+        out[~inside] = np.minimum(out[~inside], below)
+    return moved
+
+
 def _without_small_components(label_map: np.ndarray, rules: PostprocessRules) -> np.ndarray:
     """The label map, a region's small components given to the region around it: WT first, then TC, then ET."""
     left_with = {Region.WT: Label.BACKGROUND, Region.TC: Label.ED, Region.ET: Label.NCR}

@@ -11,8 +11,7 @@ from htcnns.files.whole import require_writable
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, encode, label_set
 from htcnns.runs.batch import BatchSettings, Outcome, Watcher
-from htcnns.runs.devices import choose_device, choose_precision
-from htcnns.runs.ensemble import EnsembleSettings, load_ensemble
+from htcnns.runs.ensemble import EnsembleSettings, start_ensemble
 from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, run
 from htcnns.runs.pipeline import Segmentation, make_ready, segment_ready
 from htcnns.runs.targets import Targets, require_no_scan
@@ -64,9 +63,8 @@ def segment(
     if output is not None:
         require_no_scan([Targets(case, Path(output), {}, None)])
         require_writable(Path(output).parent)
-    device = choose_device(how.device)
     members = choose_members(read_manifest(how.weights), how.members)
-    ensemble = load_ensemble(members, device=device, precision=choose_precision(how.precision, device))
+    ensemble = start_ensemble(members, device=how.device, precision=how.precision)
     answer = segment_ready(
         make_ready(case, ensemble),
         ensemble,
@@ -88,6 +86,7 @@ def segment_folder(
     settings: SegmentSettings | None = None,
     batch: BatchSettings | None = None,
     report: str | Path | None = None,
+    channels: tuple[Sequence, ...] | None = None,
 ) -> list[Outcome]:
     """Segment every case of a folder into another; one outcome a case, failed ones among them.
 
@@ -95,6 +94,7 @@ def segment_folder(
         settings: weights, members, device, precision; fusion, labels and windows where `batch` is None.
         batch: all that the command line can set besides.
         report: where a JSON report goes.
+        channels: what nnU-Net's 0000, 0001 … are; None reads dataset.json.
 
     Raises:
         HtcnnsError: whatever stops the run before any work, and a full disk.
@@ -107,6 +107,7 @@ def segment_folder(
         members=how.members,
         device=how.device,
         precision=how.precision,
+        channels=channels,
         report=Path(report) if report else None,
         batch=batch or BatchSettings(ensemble=how.ensemble, fusion=how.fusion, labels=how.labels),
     )

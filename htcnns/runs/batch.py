@@ -1,20 +1,20 @@
 """Many cases: what is finished is kept, a bad case costs only itself, the next is read while the networks run."""
 
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from htcnns.errors import HtcnnsError, OutputError, require_known
+from htcnns.errors import OutputError, require_known
 from htcnns.files.cases import Case
-from htcnns.files.nifti import write_empty_mask, write_label_map, write_map
+from htcnns.files.nifti import write_label_map, write_map
 from htcnns.files.preview import write_preview
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import REGIONS, SEQUENCES, LabelSet, Sequence, default_label_set, encode, label_set
 from htcnns.runs.ensemble import Ensemble, EnsembleSettings, Stopped, n_windows
+from htcnns.runs.failures import Told, stand_in, tell_failure
 from htcnns.runs.finished import finished_notes
 from htcnns.runs.pipeline import MemberFinding, Ready, Segmentation, make_ready, segment_ready
 from htcnns.runs.targets import Targets, is_too_long, require_different_masks, require_possible_names
@@ -182,7 +182,9 @@ def _run(todo: list[Targets], ensemble: Ensemble, settings: BatchSettings, *, wa
             except Stopped:
                 break
             except Exception as error:  # the case boundary: whatever a case does, the others go on
-                finish = partial(_fail, targets, settings, _told(targets.case, error), time.perf_counter() - began)
+                finish = partial(
+                    _fail, targets, settings, tell_failure(targets.case, error), time.perf_counter() - began
+                )
             else:
                 finish = partial(_write, targets, ready, answer, settings, began)
                 del ready, answer
@@ -240,7 +242,7 @@ def _write(targets: Targets, ready: Ready, answer: Segmentation, settings: Batch
     except OutputError:
         raise
     except Exception as error:  # the case boundary again: this runs in the writer's thread
-        return _fail(targets, settings, _told(case, error), time.perf_counter() - began)
+        return _fail(targets, settings, tell_failure(case, error), time.perf_counter() - began)
     notes = answer.notes + _draw(targets, ready, answer)
     return Outcome(
         case=case.name,
@@ -267,39 +269,14 @@ def _draw(targets: Targets, ready: Ready, answer: Segmentation) -> tuple[str, ..
     except OutputError:
         raise
     except Exception as error:  # whatever a picture does, the mask stays
-        return (f"no picture: {_told(ready.case, error).sentence}",)
+        return (f"no picture: {tell_failure(ready.case, error).sentence}",)
     return ()
 
 
-@dataclass(frozen=True)
-class _Told:
-    """An error in words, so that nothing of the case that it came from is kept alive."""
-
-    sentence: str
-    trace: str
-
-
-def _told(case: Case, error: Exception) -> _Told:
-    sentence = str(error) if isinstance(error, HtcnnsError) else f"{type(error).__name__}: {error}"
-    if not sentence.startswith(f"{case.name}:"):
-        sentence = f"{case.name}: {sentence}"
-    sentence = " ".join(sentence.split())  # libraries' errors may have several lines
-    return _Told(sentence, "".join(traceback.format_exception(error)))
-
-
-def _fail(targets: Targets, settings: BatchSettings, told: _Told, seconds: float) -> Outcome:
+def _fail(targets: Targets, settings: BatchSettings, told: Told, seconds: float) -> Outcome:
     """The outcome of a case that failed, with an empty mask where the settings want one and its name can be."""
     name, path = targets.case.name, targets.mask
+    failed = Outcome(name, FAILED, error=told.sentence, trace=told.trace, seconds=seconds)
     if settings.on_failure == "skip" or is_too_long(path):
-        return Outcome(name, FAILED, error=told.sentence, trace=told.trace, seconds=seconds)
-    note = "an empty mask was written in its place"
-    if not _write_empty(targets.case, path):
-        note += ", on the standard BraTS grid, as no header could be read"
-    return Outcome(name, FAILED, path, error=told.sentence, trace=told.trace, notes=(note,), seconds=seconds)
-
-
-def _write_empty(case: Case, path: Path) -> bool:
-    """Write an empty mask on the grid of the t1c, else of another sequence, else on BraTS's own; False for the last."""
-    order = (Sequence.T1C, *SEQUENCES)
-    known = [case.files[sequence] for sequence in order if sequence in case.files]
-    return any(write_empty_mask(path, like=like) for like in known) or write_empty_mask(path, like=None)
+        return failed
+    return replace(failed, mask=path, notes=(stand_in(targets.case, path),))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import WindowSettings, count_windows, slide
 from htcnns.labels import REGIONS, SEQUENCES
 from htcnns.networks.blocks import require_multiple
-from htcnns.runs.devices import precision_name
+from htcnns.runs.devices import choose_device, choose_precision, precision_name
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
@@ -49,12 +49,18 @@ class EnsembleSettings:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Loaded members, ready to run; each member's networks (one per fold) are on the device in channels-last."""
+    """Loaded members, ready to run.
+
+    Attributes:
+        networks: of each member, one per fold, on the device in channels-last.
+        note: why this is not the device that was wanted; empty where it is.
+    """
 
     members: tuple[Member, ...]
     networks: dict[str, list[nn.Module]]
     device: torch.device
     precision: torch.dtype
+    note: str = ""
 
     @property
     def preprocess_settings(self) -> PreprocessSettings:
@@ -71,6 +77,25 @@ class Stopwatch:
 
     forward_s: float = 0.0
     n_windows: int = 0
+
+
+def start_ensemble(members: tuple[Member, ...], *, device: str, precision: str) -> Ensemble:
+    """The members on the device and in the precision of those names; see `runs.devices`.
+
+    A GPU that "auto" found and that cannot be used gives way to the CPU, with a note; one asked for by name does not.
+
+    Raises:
+        SettingsError, DeviceError, WeightsError: as choose_device, choose_precision and load_ensemble.
+    """
+    chosen = choose_device(device)
+    try:
+        return load_ensemble(members, device=chosen, precision=choose_precision(precision, chosen))
+    except DeviceError as error:
+        if device != "auto" or chosen.type == "cpu":
+            raise
+        cpu = torch.device("cpu")
+        ensemble = load_ensemble(members, device=cpu, precision=choose_precision(precision, cpu))
+        return replace(ensemble, note=f"on the CPU instead: {error}")
 
 
 def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precision: torch.dtype) -> Ensemble:

@@ -1,6 +1,7 @@
 """Whether an earlier run finished a case, by what lies on the disk."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +34,14 @@ def finished_notes(targets: Targets, wanted: LabelSet, *, is_asked: bool) -> tup
     if is_asked and _is_ambiguous(numbers, wanted):
         return (f"that its numbers {sorted(numbers)} are meant as in {wanted.name} cannot be seen in the file",)
     return ()
+
+
+def holds_tumour(path: Path) -> bool:
+    """Whether a readable label map with at least one voxel lies there."""
+    try:
+        return os.path.isfile(path) and bool(read_label_map(path).array.any())
+    except InputError:
+        return False
 
 
 def _numbers_in_mask(targets: Targets) -> frozenset[int]:

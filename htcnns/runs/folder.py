@@ -16,8 +16,8 @@ from htcnns.files.weights import Member, choose_members, read_manifest
 from htcnns.files.whole import require_no_folder, require_writable, sweep
 from htcnns.labels import Sequence
 from htcnns.runs.batch import FAILED, NOT_STARTED, BatchSettings, Outcome, Watcher, segment_batch, targets_of
-from htcnns.runs.devices import choose_device, choose_precision, precision_name
-from htcnns.runs.ensemble import Ensemble, load_ensemble
+from htcnns.runs.devices import precision_name
+from htcnns.runs.ensemble import Ensemble, start_ensemble
 from htcnns.runs.targets import require_no_scan
 
 SHIPPED_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
@@ -69,20 +69,30 @@ def prepare(request: Request) -> Start:
     Raises:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
-    for folder, flag in ((request.batch.probabilities, "--probabilities"), (request.batch.previews, "--previews")):
-        if folder and os.path.realpath(folder) == os.path.realpath(request.output):
-            raise SettingsError(
-                f"{flag}: is the output folder {folder}, where only masks may lie. Give another folder."
-            )
+    _require_masks_alone(request)
     cases, not_used = _find(request)
-    device = choose_device(request.device)
-    precision = choose_precision(request.precision, device)
     members = choose_members(read_manifest(request.weights), request.members)
-    ensemble = load_ensemble(members, device=device, precision=precision)
+    ensemble = start_ensemble(members, device=request.device, precision=request.precision)
     folders = _folders_to_write(request)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
         require_writable(folder)
     return Start(cases, not_used, ensemble, sum((sweep(folder) for folder in folders), ()))
+
+
+def _require_masks_alone(request: Request) -> None:
+    """Raise SettingsError where anything but masks would go into the output folder or below it."""
+    output = Path(os.path.realpath(request.output))
+    others = {
+        "--probabilities": request.batch.probabilities,
+        "--previews": request.batch.previews,
+        "--report": request.report,
+    }
+    for flag, path in others.items():
+        if path and Path(os.path.realpath(path)).is_relative_to(output):
+            raise SettingsError(
+                f"{flag}: {path} lies in the output folder {request.output}, where only masks may lie, as challenges "
+                "take every file there for one. Give a place beside it."
+            )
 
 
 def run(request: Request, start: Start, *, watcher: Watcher) -> list[Outcome]:
@@ -142,6 +152,7 @@ def _report(request: Request, start: Start, outcomes: list[Outcome], seconds: fl
         "format": 1,
         "environment": environment(),
         "device": str(start.ensemble.device),
+        "device_note": start.ensemble.note,
         "precision": precision_name(start.ensemble.precision),
         "settings": asdict(request),
         "members": [_described(member) for member in start.ensemble.members],

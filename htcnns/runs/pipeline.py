@@ -1,14 +1,14 @@
 """One case from its files to its label map: read and prepare, run the members, clean up, fuse, turn back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from htcnns.files.cases import Case
 from htcnns.files.scans import read_case
 from htcnns.image.fusion import CUT, Fused, fuse
-from htcnns.image.postprocess import postprocess_and_count
+from htcnns.image.postprocess import agreeing, postprocess_and_count
 from htcnns.image.preprocess import Prepared, preprocess
 from htcnns.labels import REGIONS, LabelSet, Region, compose, region_mask
 from htcnns.runs.ensemble import Ensemble, EnsembleSettings, Stopwatch, member_probabilities
@@ -74,7 +74,7 @@ def make_ready(case: Case, ensemble: Ensemble) -> Ready:
     """
     volume = read_case(case)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
-    return Ready(case, prepared, volume.affine)
+    return Ready(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
 
 
 def segment_ready(
@@ -102,7 +102,7 @@ def segment_ready(
         label_maps.append(label_map)
         n_cleaned = changes.n_to_background + changes.n_to_ed + changes.n_to_ncr
         findings.append((member.name, array.max(axis=(1, 2, 3)), n_cleaned))
-        probabilities += [array] if fusion == "mean" else []
+        probabilities += [agreeing(array, label_map, member.rules)] if fusion == "mean" else []
     fused = fuse(
         np.stack(label_maps),
         method=fusion,

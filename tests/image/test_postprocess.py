@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from htcnns.errors import SettingsError
-from htcnns.image.postprocess import Changes, PostprocessRules, postprocess, postprocess_and_count
+from htcnns.image.postprocess import Changes, PostprocessRules, agreeing, postprocess, postprocess_and_count
 from htcnns.labels import REGIONS, Label, region_mask
 
 SHAPE = (32, 32, 32)
@@ -256,3 +256,41 @@ def test_impossible_rules_are_refused(settings: dict, message: str):
         PostprocessRules(**settings)
     with pytest.raises(SettingsError, match=r"manifest\.json: postprocess: "):
         PostprocessRules.from_json(settings, where="manifest.json")
+
+
+def test_agreeing_probabilities_cut_at_a_half_are_the_cleaned_regions(rng: np.random.Generator):
+    rules = PostprocessRules(thresholds={"WT": 0.3, "TC": 0.5, "ET": 0.7})
+    probabilities = rng.random((3, *SHAPE), np.float32)
+    label_map = postprocess(probabilities, rules)
+    agreed = agreeing(probabilities, label_map, rules)
+    expected = np.stack([region_mask(label_map, region) for region in REGIONS])
+    np.testing.assert_array_equal(agreed >= 0.5, expected)
+    assert agreed.dtype == np.float32
+    assert agreed.min() >= 0
+    assert agreed.max() <= 1
+
+
+def test_agreeing_probabilities_are_the_same_where_nothing_was_cleaned_at_a_half():
+    probabilities = head(wt=0.8)
+    np.testing.assert_allclose(agreeing(probabilities, postprocess(probabilities, RULES), RULES), probabilities)
+
+
+def test_what_was_cleaned_no_longer_reaches_the_cut():
+    probabilities = put_et(head(), 8, 0.6)
+    agreed = agreeing(probabilities, postprocess(probabilities, RULES), RULES)
+    assert agreed[2].max() < 0.5
+    assert agreed[1].max() == 1
+
+
+@pytest.mark.parametrize(("threshold", "p", "expected"), [(0.8, 0.4, 0.25), (0.8, 0.9, 0.75), (0.2, 0.6, 0.75)])
+def test_a_threshold_moves_to_a_half(threshold: float, p: float, expected: float):
+    rules = PostprocessRules(thresholds={"WT": threshold, "TC": 0.5, "ET": 0.5})
+    probabilities = head(wt=p)
+    agreed = agreeing(probabilities, postprocess(probabilities, rules), rules)
+    assert agreed[0, 0, 0, 0] == pytest.approx(expected)
+
+
+def test_a_threshold_of_one_takes_what_is_certain():
+    rules = PostprocessRules(thresholds={"WT": 1.0, "TC": 0.5, "ET": 0.5})
+    probabilities = head(wt=1.0)
+    assert agreeing(probabilities, postprocess(probabilities, rules), rules)[0, 0, 0, 0] == 0.5

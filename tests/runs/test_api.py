@@ -56,8 +56,15 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         htcnns.segmnet  # noqa: B018
 
 
+@pytest.mark.parametrize("below", [".", "pictures"])
 @pytest.mark.parametrize("flag", ["probabilities", "previews"])
-def test_nothing_but_masks_may_go_to_the_output_folder(tmp_path: Path, flag: str) -> None:
-    request = Request(tmp_path, tmp_path / "out", batch=BatchSettings(**{flag: tmp_path / "out"}))
-    with pytest.raises(SettingsError, match=f"--{flag}: is the output folder"):
+def test_nothing_but_masks_may_go_to_the_output_folder(tmp_path: Path, flag: str, below: str) -> None:
+    request = Request(tmp_path, tmp_path / "out", batch=BatchSettings(**{flag: tmp_path / "out" / below}))
+    with pytest.raises(SettingsError, match=f"--{flag}: .* lies in the output folder .*out, where only masks may lie"):
+        prepare(request)
+
+
+def test_a_report_in_the_output_folder_is_refused(tmp_path: Path) -> None:
+    request = Request(tmp_path, tmp_path / "out", report=tmp_path / "out" / "report.json")
+    with pytest.raises(SettingsError, match=r"--report: .*report\.json lies in the output folder"):
         prepare(request)

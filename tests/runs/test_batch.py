@@ -177,6 +177,15 @@ def test_an_empty_mask_that_stood_in_for_a_failed_case_is_not_taken_for_finished
     assert _states(run(on_failure="empty")) == [KEPT, FAILED, KEPT]
 
 
+def test_a_mask_is_never_given_up_for_an_empty_one(tmp_path: Path, three: Path, run: Run) -> None:
+    run()
+    before = _prints(tmp_path / "out")
+    (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
+    outcome = run(on_failure="empty")[1]
+    assert (outcome.state, outcome.notes) == (FAILED, ("the mask of an earlier run was left as it is",))
+    assert _prints(tmp_path / "out") == before
+
+
 def test_an_empty_mask_that_stood_in_is_made_once_the_case_is_mended(three: Path, run: Run) -> None:
     path = three / NAMES[1] / f"{NAMES[1]}-t2w.nii.gz"
     whole = path.read_bytes()

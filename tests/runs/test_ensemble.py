@@ -17,6 +17,7 @@ from htcnns.files.weights import read_manifest
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import Prepared, PreprocessSettings, preprocess
 from htcnns.labels import REGIONS, SEQUENCES
+from htcnns.runs import ensemble as ensemble_module
 from htcnns.runs.ensemble import (
     Ensemble,
     EnsembleSettings,
@@ -25,6 +26,7 @@ from htcnns.runs.ensemble import (
     load_ensemble,
     member_probabilities,
     n_windows,
+    start_ensemble,
 )
 
 CPU = torch.device("cpu")
@@ -169,6 +171,38 @@ def test_a_window_that_a_network_cannot_take_is_refused_when_loading(tiny_weight
     (weights / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(WeightsError, match=r"transbts: a window of 32x33x32 .*multiple of 2.*Correct the manifest"):
         load_ensemble(read_manifest(weights), device=CPU, precision=torch.float32)
+
+
+@pytest.fixture
+def broken_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is seen and refuses every network."""
+    load = ensemble_module.load_ensemble
+
+    def refuse(members: tuple, *, device: torch.device, precision: torch.dtype) -> Ensemble:
+        if device.type == "cuda":
+            raise DeviceError(f"{device}: cannot be used (no kernel image). Free the device or use --device cpu.")
+        return load(members, device=device, precision=precision)
+
+    monkeypatch.setattr(ensemble_module, "choose_device", lambda name: torch.device(name.replace("auto", "cuda:0")))
+    monkeypatch.setattr(ensemble_module, "load_ensemble", refuse)
+
+
+@pytest.mark.usefixtures("broken_gpu")
+def test_a_gpu_that_auto_found_and_cannot_use_gives_way_to_the_cpu_and_says_so(tiny_weights: Path) -> None:
+    ensemble = start_ensemble(read_manifest(tiny_weights), device="auto", precision="auto")
+    assert ensemble.device == CPU
+    assert ensemble.precision in (torch.float32, torch.bfloat16)
+    assert ensemble.note.startswith("on the CPU instead: cuda:0: cannot be used (no kernel image)")
+
+
+@pytest.mark.usefixtures("broken_gpu")
+def test_a_gpu_asked_for_by_name_does_not_give_way(tiny_weights: Path) -> None:
+    with pytest.raises(DeviceError, match="cuda:0: cannot be used"):
+        start_ensemble(read_manifest(tiny_weights), device="cuda:0", precision="auto")
+
+
+def test_an_ensemble_where_it_was_wanted_has_no_note(tiny_weights: Path) -> None:
+    assert start_ensemble(read_manifest(tiny_weights), device="cpu", precision="fp32").note == ""
 
 
 def test_half_precision_says_nearly_the_same(prepared: Prepared, tiny_weights: Path) -> None:

@@ -230,12 +230,12 @@ def test_files_of_no_case_are_in_the_report(tmp_path: Path, two: Path, request_o
     assert (told["path"], bool(told["reason"])) == (str(other), True)
 
 
-@pytest.mark.parametrize("output", ["in", "in/masks"])
+@pytest.mark.parametrize(("output", "maps"), [("in", "maps"), ("in/masks", "in/maps")])
 @pytest.mark.usefixtures("two")
 def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
-    tmp_path: Path, request_of: Callable[..., Request], output: str
+    tmp_path: Path, request_of: Callable[..., Request], output: str, maps: str
 ) -> None:
-    batch = BatchSettings(probabilities=tmp_path / "in" / "maps", previews=tmp_path / "in" / "pictures")
+    batch = BatchSettings(probabilities=tmp_path / maps, previews=tmp_path / maps)
     request = request_of(output=tmp_path / output, batch=batch)
     assert [outcome.state for outcome in _run(request)] == [DONE, DONE]
     start = prepare(request)
