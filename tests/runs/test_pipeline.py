@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from torch import nn
@@ -145,6 +146,25 @@ def test_a_sheared_voxel_is_as_large_as_its_parallelepiped(
     sheared = find_cases(make_case(tmp_path, "P3", naming="free", affine=affine))[0]
     answer = _segment(sheared, ensemble_of([pointwise()]))
     assert answer.volumes_ml["WT"] == round(float((answer.label_map > 0).sum()) / 1000, 3)
+
+
+def test_a_doubt_about_a_header_reaches_the_notes(
+    tmp_path: Path, make_case: Callable[..., Path], ensemble_of: Make, always: Network
+) -> None:
+    """An orientation without a code, as exports from Analyze have."""
+    folder = make_case(tmp_path / "doubtful", "BraTS-GLI-00001-000")
+    scan = folder / "BraTS-GLI-00001-000-t1c.nii.gz"
+    image = nib.load(scan)
+    array, affine = np.asarray(image.dataobj), image.affine
+    image.header.set_qform(affine, 0)
+    image.header.set_sform(affine, 0)
+    plain = nib.Nifti1Image(array, None, image.header)
+    nib.save(plain, scan)
+    for sequence in ("t1n", "t2w", "t2f"):
+        other = folder / f"BraTS-GLI-00001-000-{sequence}.nii.gz"
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(other).dataobj), nib.load(scan).affine), other)
+    ready = make_ready(find_cases(tmp_path / "doubtful")[0], ensemble_of([always(0.1, 0.1, 0.1)]))
+    assert ready.prepared.notes[0].startswith("t1c: ")
 
 
 def test_probabilities_are_kept_only_when_asked_for(case: Case, ensemble_of: Make, always: Network) -> None:
