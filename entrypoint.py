@@ -96,9 +96,11 @@ def parse_flags(arguments: list[str]) -> dict[str, str]:
 
 def weights_folder(given: str, *, shipped: Path) -> Path:
     """The folder given if it holds a manifest of ours, else the shipped one: challenge runners mount dummies there."""
+    if not given:
+        return shipped
     try:
-        if not given or (Path(given) / "manifest.json").is_file():
-            return Path(given) if given else shipped
+        if (Path(given) / "manifest.json").is_file():
+            return Path(given)
         problem = f"no manifest.json in {given}"
     except OSError as error:  # such as a folder of another user
         problem = f"cannot look into {given} ({error.strerror})"

@@ -131,7 +131,7 @@ def is_mask_folder(name: str) -> bool:
 
 def is_segmentation(stem: str) -> bool:
     """Whether the name's last word says that the file is a label map of the tumour (and not a brain mask)."""
-    return words(stem)[-1:] != [] and words(stem)[-1] in _SEGMENTATIONS
+    return any(word in _SEGMENTATIONS for word in words(stem)[-1:])
 
 
 def read_channel(called: str) -> Sequence | None:

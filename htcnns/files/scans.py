@@ -25,9 +25,8 @@ def read_case(case: Case) -> Volume:
     _require_one_grid(case, grids)
     grid = grids[Sequence.T1C]
     require_head(grid, case.name)
-    stack = np.empty(
-        (len(SEQUENCES), *grid.shape[::-1]), np.float32
-    )  # (4, K, J, I), as files hold it: nothing is moved
+    # (4, K, J, I), as files hold it: nothing is moved
+    stack = np.empty((len(SEQUENCES), *grid.shape[::-1]), np.float32)
     for scan, sequence in zip(stack, SEQUENCES, strict=True):
         read_volume(case.files[sequence], into=scan.T)
     return Volume(stack.transpose(0, 3, 2, 1), grid.affine, _doubts(grids))

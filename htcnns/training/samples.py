@@ -63,7 +63,7 @@ def draw(case: TrainingCase, edge: int, rng: np.random.Generator, *, variety: Va
     Args:
         case: where from.
         edge: of the cube in voxels; where the case is smaller, zeros are added.
-        variety: where patches lie and how often slices are thick.
+        variety: where patches lie, and how often slices are thick or the scanner is another.
 
     Returns:
         (4, edge, edge, edge) float32 intensities and (3, edge, edge, edge) float32 regions of 0 and 1.

@@ -9,6 +9,7 @@ import pytest
 import htcnns
 from htcnns.errors import OutputError, SettingsError
 from htcnns.files.nifti import read_label_map
+from htcnns.labels import Sequence
 from htcnns.runs.batch import BatchSettings
 from htcnns.runs.folder import Request, prepare
 
@@ -37,6 +38,18 @@ def test_a_folder_gives_the_same_mask_as_its_case(tmp_path: Path, scans: dict[st
     np.testing.assert_array_equal(written == 4, answer.label_map == 3)
     assert [outcome.state for outcome in outcomes] == ["done"]
     assert (tmp_path / "r.json").is_file()
+
+
+def test_channels_without_a_dataset_json_are_given_in_their_order(
+    tmp_path: Path, scans: dict[str, Path], tiny_weights: Path
+) -> None:
+    (tmp_path / "nnunet").mkdir()
+    order = (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
+    links = [(tmp_path / "nnunet" / f"P7_{n:04}.nii.gz").symlink_to(scans[name]) for n, name in enumerate(order)]
+    settings = htcnns.SegmentSettings(weights=tiny_weights, precision="fp32")
+    (outcome,) = htcnns.segment_folder(tmp_path / "nnunet", tmp_path / "out", settings=settings, channels=order)
+    expected = htcnns.segment(**scans, settings=settings).volumes_ml
+    assert (len(links), outcome.case, outcome.volumes_ml) == (4, "P7", expected)
 
 
 @pytest.mark.parametrize("wrong", [{"fusion": "stapel"}, {"labels": "brats1999"}], ids=str)

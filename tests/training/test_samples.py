@@ -19,7 +19,6 @@ from htcnns.training.samples import (
 T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
 ET = REGIONS.index(Region.ET)
 PLAIN, TUMOUR, BRAIN = Variety(), Variety(tumour_share=1.0), Variety(tumour_share=0.0)
-THICK = Variety(thick_share=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -220,14 +219,18 @@ def test_patches_of_brain_alone_rarely_hold_a_small_tumour() -> None:
     assert sum(sums) < 5
 
 
-def test_thick_slices_change_the_patch_and_never_its_truth(
-    phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "variety"),
+    [("thicken_slices", Variety(thick_share=1.0)), ("change_scanner", Variety(contrast_share=1.0))],
+)
+def test_variety_changes_the_patch_and_never_its_truth(
+    phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch, change: str, variety: Variety
 ) -> None:
     monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
-    monkeypatch.setattr(samples, "thicken_slices", lambda array, _: 2 * array)
-    thin, thick = (draw(phantom, 48, np.random.default_rng(4), variety=variety) for variety in (PLAIN, THICK))
-    assert thick[0].sum() == pytest.approx(2 * thin[0].sum(), rel=1e-4)
-    assert thick[1].sum() == thin[1].sum()
+    monkeypatch.setattr(samples, change, lambda array, _: 2 * array)
+    plain, varied = (draw(phantom, 48, np.random.default_rng(4), variety=each) for each in (PLAIN, variety))
+    assert varied[0].sum() == pytest.approx(2 * plain[0].sum(), rel=1e-4)
+    assert varied[1].sum() == plain[1].sum()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -265,18 +268,6 @@ def test_a_part_of_the_sequences_may_keep_their_slices(rng: np.random.Generator)
     assert min(kept) == 0
     assert max(kept) > 0
     assert sum(kept) < 60
-
-
-def test_another_scanner_changes_the_patch_and_never_its_truth(
-    phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
-    monkeypatch.setattr(samples, "change_scanner", lambda array, _: 2 * array)
-    same, other = (
-        draw(phantom, 48, np.random.default_rng(4), variety=variety) for variety in (PLAIN, Variety(contrast_share=1.0))
-    )
-    assert other[0].sum() == pytest.approx(2 * same[0].sum(), rel=1e-4)
-    assert other[1].sum() == same[1].sum()
 
 
 @pytest.mark.parametrize("seed", range(8))
