@@ -1,7 +1,7 @@
 """Several members' label maps made one, region by region: STAPLE, majority vote, mean probability.
 
-Members that vote alike in a voxel are alike to the sums of STAPLE, so it runs on the few vote patterns that occur
-(at most 2^n_members) and how many voxels have each, not on the volume.
+Voxels in which the members vote alike are alike to STAPLE, so the volume is read once, to count the few patterns of
+votes that occur; all that follows runs on those.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,12 @@ from htcnns.volume import Box, bounding_box
 CUT = np.float32(0.5)
 MAX_ITERATIONS = 1_000_000  # ITK has no limit; we saw a few dozen on real masks, 400,000 on pure noise
 _SMALLEST_CHANGE = 1e-14  # of a squared sensitivity or specificity; ITK's constant
-MAX_MEMBERS = 16  # 2^16 patterns; an ensemble has three members
+MAX_MEMBERS = 8  # 4^8 patterns of labels still fit 16 bits; an ensemble has three members
+
+# How many of the nested regions hold each label number: 0 outside, 1 WT alone, 2 TC too, 3 ET too.
+_DEPTHS = np.zeros(256, np.uint8)
+for _region in REGIONS:
+    _DEPTHS[list(_region.value)] += 1
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,25 @@ class Fused:
     """The members' common answer.
 
     Attributes:
-        probabilities: (3, I, J, K) float32 in the order of REGIONS: STAPLE's probability, the share of votes or the
-            mean probability. Each region is fused for itself, so these need not nest; `label_map` does.
         label_map: (I, J, K) uint8; the probabilities cut at >= 0.5 and written WT, TC, ET, the later over the earlier.
         sensitivity: (n_members, 3) float64, STAPLE's estimate, else the share of the fused region that the member
             marks; nan where the fused region is empty.
         specificity: (n_members, 3) float64, likewise of the voxels outside; nan where there are none.
         notes: sentences for the report on regions that a member or all members left empty, and on ties.
+        probability: gives a region's (I, J, K) float32: STAPLE's probability, the share of votes or the mean
+            probability. It is made when asked for, since most callers want the label map alone.
     """
 
-    probabilities: np.ndarray
     label_map: np.ndarray
     sensitivity: np.ndarray
     specificity: np.ndarray
     notes: tuple[str, ...]
+    probability: Callable[[Region], np.ndarray]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(3, I, J, K) float32, made anew at each call; each region is fused for itself, so these need not nest."""
+        return np.stack([self.probability(region) for region in REGIONS])
 
 
 def fuse(
@@ -101,28 +111,46 @@ def staple(masks: np.ndarray) -> Staple:
     Source: Warfield, Zou, Wells 2004 (doi 10.1109/TMI.2004.828354); start, prior and end as in ITK's
     STAPLEImageFilter, whose result this is to 1e-6 in every voxel.
     """
-    shape = masks.shape[1:]
-    box = _box(np.logical_or.reduce(masks, axis=0))
-    ballots = _count(masks[:, *box], n_voxels=int(np.prod(shape)))
+    poll = _count(masks, np.array([0, 1], np.uint8), n_bits=1)
+    ballots, which = _ballots(poll, depth=1)
     verdict = _staple(ballots)
-    probability = np.empty(shape, np.float32)
-    _spread(ballots, verdict.weights, box, into=probability)
+    probability = poll.spread(verdict.weights[which].astype(np.float32))
     return Staple(probability, verdict.sensitivity, verdict.specificity, verdict.n_iterations)
 
 
 @dataclass(frozen=True)
-class _Ballots:
-    """The votes on one region, voxels with the same votes counted together.
+class _Poll:
+    """What all members say, voxels in which they say the same counted together.
 
     Attributes:
-        codes: (I', J', K') unsigned, the votes inside the box; bit m is set where member m marks the voxel.
-        patterns: (n_patterns,) the codes that occur, ascending; voxels outside the box have code 0.
-        votes: (n_members, n_patterns) bool, the bits of the patterns.
-        n_voxels: (n_patterns,) float64, how many voxels of the whole volume have each pattern.
+        codes: (I', J', K') unsigned, inside the box; member m's depth stands in the bits from m * n_bits on.
+        box: outside it every depth of every member is 0.
+        shape: (I, J, K) of the whole volume.
+        patterns: (n_patterns,) the codes that occur in the whole volume, ascending.
+        n_voxels: (n_patterns,) how many voxels of the whole volume have each.
+        depths: (n_members, n_patterns) uint8 that the patterns stand for.
     """
 
     codes: np.ndarray
+    box: Box
+    shape: tuple[int, ...]
     patterns: np.ndarray
+    n_voxels: np.ndarray
+    depths: np.ndarray
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """(I, J, K), in each voxel the one of (n_patterns,) values that is its pattern's."""
+        table = np.zeros(int(self.patterns[-1]) + 1, values.dtype)
+        table[self.patterns] = values
+        volume = np.full(self.shape, table[0])
+        volume[self.box] = table.take(self.codes)
+        return volume
+
+
+@dataclass(frozen=True)
+class _Ballots:
+    """The votes on one region: (n_members, n) bool patterns that occur and (n,) float64, in how many voxels each."""
+
     votes: np.ndarray
     n_voxels: np.ndarray
 
@@ -137,22 +165,25 @@ class _Verdict:
     n_iterations: int = 0
 
 
-def _box(mask: np.ndarray) -> Box:
-    """The bounding box of the mask; a box without voxels when the mask is empty."""
-    return bounding_box(mask) or (slice(0, 0), slice(0, 0), slice(0, 0))
-
-
-def _count(masks: np.ndarray, *, n_voxels: int) -> _Ballots:
-    """Ballots of (n_members, I', J', K') bool masks, cut from a volume of `n_voxels` with no vote elsewhere."""
-    n_members = len(masks)
-    codes = np.zeros(masks.shape[1:], np.min_scalar_type(2**n_members - 1))
-    for member, mask in enumerate(masks):
-        codes |= mask.astype(codes.dtype) << member
-    counts = np.bincount(codes.ravel(), minlength=2**n_members)
-    counts[0] += n_voxels - codes.size
+def _count(arrays: np.ndarray, depths: np.ndarray, *, n_bits: int) -> _Poll:
+    """The poll of (n_members, I, J, K) arrays whose values `depths` turns into depths of `n_bits` bits."""
+    n_members, *shape = arrays.shape
+    box = bounding_box(np.bitwise_or.reduce(arrays, axis=0) != 0) or (slice(0, 0), slice(0, 0), slice(0, 0))
+    codes = np.zeros(arrays[0][box].shape, np.min_scalar_type(2 ** (n_bits * n_members) - 1))
+    for member, array in enumerate(arrays):
+        codes |= (depths.astype(codes.dtype) << member * n_bits).take(array[box])
+    counts = np.bincount(codes.ravel(), minlength=1)
+    counts[0] += int(np.prod(shape)) - codes.size
     patterns = np.flatnonzero(counts)
-    votes = (patterns >> np.arange(n_members)[:, None]) & 1 == 1
-    return _Ballots(codes, patterns, votes, counts[patterns].astype(np.float64))
+    of_members = patterns >> np.arange(n_members)[:, None] * n_bits & 2**n_bits - 1
+    return _Poll(codes, box, tuple(shape), patterns, counts[patterns], of_members.astype(np.uint8))
+
+
+def _ballots(poll: _Poll, *, depth: int) -> tuple[_Ballots, np.ndarray]:
+    """The votes on the region that holds every voxel of at least this depth, and which ballot each pattern casts."""
+    members = np.arange(len(poll.depths))[:, None]
+    ballots, which = np.unique(((poll.depths >= depth) << members).sum(axis=0), return_inverse=True)
+    return _Ballots(ballots >> members & 1 == 1, np.bincount(which, poll.n_voxels)), which
 
 
 def _staple(ballots: _Ballots) -> _Verdict:
@@ -205,43 +236,23 @@ def _majority(ballots: _Ballots) -> _Verdict:
     return _Verdict(weights, *_rates(ballots, (weights >= CUT).astype(np.float64)))
 
 
-def _spread(ballots: _Ballots, weights: np.ndarray, box: Box, *, into: np.ndarray) -> None:
-    """Fill the (I, J, K) float32 array `into` with the weight of each voxel's pattern."""
-    table = np.zeros(2 ** len(ballots.votes), np.float32)
-    table[ballots.patterns] = weights
-    into[...] = table[0]
-    into[box] = table.take(ballots.codes)
-
-
 def _fuse_votes(label_maps: np.ndarray, names: Sequence[str], judge: Callable[[_Ballots], _Verdict]) -> Fused:
-    """Each region's ballots judged and spread over the volume."""
-    shape = label_maps.shape[1:]
-    box = _box(np.bitwise_or.reduce(label_maps, axis=0))
-    inside = label_maps[:, *box]
-    probabilities = np.empty((len(REGIONS), *shape), np.float32)
-    verdicts, notes = [], []
-    for region, probability in zip(REGIONS, probabilities, strict=True):
-        ballots = _count(region_mask(inside, region), n_voxels=int(np.prod(shape)))
+    """Each region's ballots judged; the label map and the probabilities are read off the patterns' weights."""
+    poll = _count(label_maps, _DEPTHS, n_bits=2)
+    weights, verdicts, notes = {}, [], []
+    for depth, region in enumerate(REGIONS, start=1):
+        ballots, which = _ballots(poll, depth=depth)
         verdict = judge(ballots)
-        _spread(ballots, verdict.weights, box, into=probability)
+        weights[region] = verdict.weights[which].astype(np.float32)
         verdicts.append(verdict)
         notes += _notes_on_votes(region, names, ballots, verdict)
     return Fused(
-        probabilities,
-        _label_map(probabilities, box),
+        poll.spread(compose(*(weights[region] >= CUT for region in REGIONS))),
         np.stack([verdict.sensitivity for verdict in verdicts], axis=1),
         np.stack([verdict.specificity for verdict in verdicts], axis=1),
         tuple(notes),
+        lambda region: poll.spread(weights[region]),
     )
-
-
-def _label_map(probabilities: np.ndarray, box: Box) -> np.ndarray:
-    """The (3, I, J, K) probabilities, the same in every voxel outside `box`, cut and composed."""
-    corner = 0 if any(side.start > 0 for side in box) else -1  # outside, unless the box is the whole volume
-    elsewhere = probabilities[:, corner, corner, corner] >= CUT
-    label_map = np.full(probabilities.shape[1:], compose(*elsewhere))
-    label_map[box] = compose(*(probabilities[:, *box] >= CUT))
-    return label_map
 
 
 def _fuse_mean(label_maps: np.ndarray, names: Sequence[str], probabilities: np.ndarray | None) -> Fused:
@@ -263,7 +274,7 @@ def _fuse_mean(label_maps: np.ndarray, names: Sequence[str], probabilities: np.n
         rates.append((_share(hits, n_fused - hits), _share(fused.size - n_fused - false, false)))
         notes += _notes_on_sizes(region, names, sizes, n_fused)
     sensitivity, specificity = np.array(rates).transpose(1, 2, 0)  # each (n_members, 3)
-    return Fused(mean, compose(*cut), sensitivity, specificity, tuple(notes))
+    return Fused(compose(*cut), sensitivity, specificity, tuple(notes), lambda region: mean[REGIONS.index(region)])
 
 
 def _notes_on_votes(region: Region, names: Sequence[str], ballots: _Ballots, verdict: _Verdict) -> list[str]:

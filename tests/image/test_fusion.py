@@ -282,7 +282,7 @@ def test_a_cavity_is_no_vote_for_any_region():
 def test_as_many_members_as_allowed_are_fused_and_one_more_is_refused(label_maps: np.ndarray):
     many = np.repeat(label_maps[:1], MAX_MEMBERS, axis=0)
     np.testing.assert_array_equal(fuse(many).label_map, label_maps[0])
-    with pytest.raises(SettingsError, match="17 members to fuse; expected 1 to 16"):
+    with pytest.raises(SettingsError, match="9 members to fuse; expected 1 to 8"):
         fuse(np.concatenate([many, label_maps[:1]]))
 
 

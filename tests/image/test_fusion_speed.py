@@ -42,13 +42,20 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def fuse_with_probabilities(label_maps: np.ndarray) -> None:
+    """Votes, STAPLE, the composed label map and, as SimpleITK gives it, the probability of each region."""
+    fused = fuse(label_maps)
+    for region in REGIONS:
+        fused.probability(region)
+
+
 def times_faster(label_maps: np.ndarray) -> float:
-    """How often `fuse` (votes, STAPLE, composed label map) fits into SimpleITK's three STAPLE runs alone."""
+    """How often our whole fusion fits into SimpleITK's three STAPLE runs alone."""
     masks = [[region_mask(label_map, region) for label_map in label_maps] for region in REGIONS]
     images = [[SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in of_region] for of_region in masks]
     ours, theirs = [], []
     for _ in range(N_RUNS):
-        ours.append(seconds(lambda: fuse(label_maps)))
+        ours.append(seconds(lambda: fuse_with_probabilities(label_maps)))
         theirs.append(seconds(lambda: [SimpleITK.STAPLEImageFilter().Execute(each) for each in images]))
     ratio = median(theirs) / median(ours)
     print(
