@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from htcnns.errors import HtcnnsError, SettingsError
+from htcnns.errors import HtcnnsError, SettingsError, WeightsError
 from htcnns.terminal import one_line, print_any_name
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -203,9 +203,14 @@ def verify_weights(weights: WeightsFolder = None) -> int:
     from htcnns.files.weights import read_manifest, verify_member  # imports torch
     from htcnns.runs.folder import SHIPPED_WEIGHTS
 
+    code = 0
     for member in read_manifest(weights or SHIPPED_WEIGHTS):
-        print("\n".join(verify_member(member)))
-    return 0
+        try:
+            print("\n".join(verify_member(member)))
+        except WeightsError as error:  # the other members are looked at, too
+            print(f"htcnns: {one_line(str(error))}", file=sys.stderr)
+            code = error.exit_code
+    return code
 
 
 @app.command()

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from htcnns.errors import EXIT_DONE
+from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.files.tables import Table, csv_text, json_text, markdown_text, shown_rows
 from htcnns.files.whole import require_no_folder, require_writable, write_whole
 from htcnns.runs.evaluate import EvaluateSettings, Evaluation, evaluate_folders
@@ -34,11 +34,16 @@ class ScoreFiles:
     markdown: Path | None = None
 
     def require_place(self) -> None:
-        """Raise OutputError where one of them cannot be written."""
-        for name, path in vars(self).items():
-            if path:
-                require_no_folder(path, flag=f"--{name}")
-                require_writable(path.parent)
+        """Raise OutputError where one of them cannot be written, SettingsError where it would replace a mask."""
+        owners: dict[Path, str] = {}
+        for flag, path in ((f"--{name}", path) for name, path in vars(self).items() if path):
+            require_no_folder(path, flag=flag)
+            require_writable(path.parent)
+            if path.name.lower().endswith((".nii", ".nii.gz")):
+                raise SettingsError(f"{flag}: {path} is the name of a mask; expected one of a table. Give another.")
+            first = owners.setdefault(path.resolve(), flag)
+            if first != flag:
+                raise SettingsError(f"{flag}: {path} is what {first} writes, too; expected two files. Give another.")
 
 
 def evaluate_and_tell(

@@ -186,12 +186,17 @@ def test_members_are_listed_and_verified(htcnns: Command, tiny_weights: Path) ->
     assert all(line.endswith(" good") for line in verified.out.splitlines())
 
 
-def test_a_damaged_member_is_found_by_verify(tmp_path: Path, htcnns: Command, tiny_weights: Path) -> None:
+def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
+    tmp_path: Path, htcnns: Command, tiny_weights: Path
+) -> None:
     shutil.copytree(tiny_weights, tmp_path / "weights")
-    os.truncate(tmp_path / "weights" / "axial_unet.safetensors", 500)
+    for name in ("unet", "axial_unet"):
+        os.truncate(tmp_path / "weights" / f"{name}.safetensors", 500)
     said = htcnns("weights", "verify", "--weights", tmp_path / "weights")
     assert said.code == 4
-    assert re.fullmatch(r"htcnns: .*axial_unet\.safetensors: axial_unet: sha256 is .*restore it\.\n", said.err)
+    assert re.fullmatch(r"transbts: transbts\.safetensors [0-9a-f]{12} good\n", said.out)
+    sentence = r"htcnns: .*{0}\.safetensors: {0}: sha256 is .*restore it\.\n"
+    assert re.fullmatch(sentence.format("unet") + sentence.format("axial_unet"), said.err)
 
 
 def test_the_doctor_tells_versions_and_where_it_would_run(htcnns: Command, tiny_weights: Path) -> None:

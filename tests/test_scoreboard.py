@@ -42,3 +42,19 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_scored(
     said = evaluate(flag, tmp_path / place)
     assert (said.code, said.out) == (6, "")
     assert says in said.err
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
+def test_a_table_never_takes_the_place_of_a_mask(tmp_path: Path, evaluate: Command, flag: str) -> None:
+    truth = tmp_path / "truths" / "x[red].nii.gz"
+    before = truth.read_bytes()
+    said = evaluate(flag, truth)
+    assert (said.code, said.out) == (2, "")
+    assert "is the name of a mask; expected one of a table" in said.err
+    assert truth.read_bytes() == before
+
+
+def test_two_tables_in_one_file_are_refused(tmp_path: Path, evaluate: Command) -> None:
+    said = evaluate("--json", tmp_path / "scores", "--csv", tmp_path / "truths" / ".." / "scores")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.endswith("scores is what --json writes, too; expected two files. Give another.\n")

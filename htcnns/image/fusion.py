@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from htcnns.errors import SettingsError, require_known
+from htcnns.image.votes import Ballots, count_votes
 from htcnns.labels import REGIONS, Region, compose, region_mask
-from htcnns.volume import Box, bounding_box
 
 # A voxel at exactly 0.5 is taken in: a tie between members is no vote against, and a missed tumour is the worse error.
 CUT = np.float32(0.5)
 MAX_ITERATIONS = 1_000_000  # ITK has no limit; we saw a few dozen on real masks, 400,000 on pure noise
 _SMALLEST_CHANGE = 1e-14  # of a squared sensitivity or specificity; ITK's constant
-MAX_MEMBERS = 8  # 4^8 patterns of labels still fit 16 bits; an ensemble has three members
+MAX_MEMBERS = 8  # the votes of eight, two bits each, fit 16; an ensemble has three members
 
 # How many of the nested regions hold each label number: 0 outside, 1 WT alone, 2 TC too, 3 ET too.
 _DEPTHS = np.zeros(256, np.uint8)
@@ -111,48 +111,11 @@ def staple(masks: np.ndarray) -> Staple:
     Source: Warfield, Zou, Wells 2004 (doi 10.1109/TMI.2004.828354); start, prior and end as in ITK's
     STAPLEImageFilter, whose result this is to 1e-6 in every voxel.
     """
-    poll = _count(masks, np.array([0, 1], np.uint8), n_bits=1)
-    ballots, which = _ballots(poll, depth=1)
+    poll = count_votes(masks, np.array([0, 1], np.uint8), n_bits=1)
+    ballots, which = poll.ballots(1)
     verdict = _staple(ballots)
     probability = poll.spread(verdict.weights[which].astype(np.float32))
     return Staple(probability, verdict.sensitivity, verdict.specificity, verdict.n_iterations)
-
-
-@dataclass(frozen=True)
-class _Poll:
-    """What all members say, voxels in which they say the same counted together.
-
-    Attributes:
-        codes: (I', J', K') unsigned, inside the box; member m's depth stands in the bits from m * n_bits on.
-        box: outside it every depth of every member is 0.
-        shape: (I, J, K) of the whole volume.
-        patterns: (n_patterns,) the codes that occur in the whole volume, ascending.
-        n_voxels: (n_patterns,) how many voxels of the whole volume have each.
-        depths: (n_members, n_patterns) uint8 that the patterns stand for.
-    """
-
-    codes: np.ndarray
-    box: Box
-    shape: tuple[int, ...]
-    patterns: np.ndarray
-    n_voxels: np.ndarray
-    depths: np.ndarray
-
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """(I, J, K), in each voxel the one of (n_patterns,) values that is its pattern's."""
-        table = np.zeros(int(self.patterns[-1]) + 1, values.dtype)
-        table[self.patterns] = values
-        volume = np.full(self.shape, table[0])
-        volume[self.box] = table.take(self.codes)
-        return volume
-
-
-@dataclass(frozen=True)
-class _Ballots:
-    """The votes on one region: (n_members, n) bool patterns that occur and (n,) float64, in how many voxels each."""
-
-    votes: np.ndarray
-    n_voxels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -165,28 +128,7 @@ class _Verdict:
     n_iterations: int = 0
 
 
-def _count(arrays: np.ndarray, depths: np.ndarray, *, n_bits: int) -> _Poll:
-    """The poll of (n_members, I, J, K) arrays whose values `depths` turns into depths of `n_bits` bits."""
-    n_members, *shape = arrays.shape
-    box = bounding_box(np.bitwise_or.reduce(arrays, axis=0) != 0) or (slice(0, 0), slice(0, 0), slice(0, 0))
-    codes = np.zeros(arrays[0][box].shape, np.min_scalar_type(2 ** (n_bits * n_members) - 1))
-    for member, array in enumerate(arrays):
-        codes |= (depths.astype(codes.dtype) << member * n_bits).take(array[box])
-    counts = np.bincount(codes.ravel(), minlength=1)
-    counts[0] += int(np.prod(shape)) - codes.size
-    patterns = np.flatnonzero(counts)
-    of_members = patterns >> np.arange(n_members)[:, None] * n_bits & 2**n_bits - 1
-    return _Poll(codes, box, tuple(shape), patterns, counts[patterns], of_members.astype(np.uint8))
-
-
-def _ballots(poll: _Poll, *, depth: int) -> tuple[_Ballots, np.ndarray]:
-    """The votes on the region that holds every voxel of at least this depth, and which ballot each pattern casts."""
-    members = np.arange(len(poll.depths))[:, None]
-    ballots, which = np.unique(((poll.depths >= depth) << members).sum(axis=0), return_inverse=True)
-    return _Ballots(ballots >> members & 1 == 1, np.bincount(which, poll.n_voxels)), which
-
-
-def _staple(ballots: _Ballots) -> _Verdict:
+def _staple(ballots: Ballots) -> _Verdict:
     """Expectation-maximisation from the share of votes until no rate changes by more than 1e-7."""
     weights = ballots.votes.mean(axis=0)
     prior = float(weights @ ballots.n_voxels / ballots.n_voxels.sum())
@@ -215,7 +157,7 @@ def _posterior(votes: np.ndarray, prior: float, sensitivity: np.ndarray, specifi
     return inside / (inside + outside)
 
 
-def _rates(ballots: _Ballots, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rates(ballots: Ballots, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n_members,) sensitivity and specificity against a region of (n_patterns,) weights; nan for 0 / 0."""
     inside, outside = weights * ballots.n_voxels, (1 - weights) * ballots.n_voxels
     return (
@@ -230,18 +172,18 @@ def _share(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
-def _majority(ballots: _Ballots) -> _Verdict:
+def _majority(ballots: Ballots) -> _Verdict:
     """The share of votes; rates against the voxels that reach the cut."""
     weights = ballots.votes.mean(axis=0)
     return _Verdict(weights, *_rates(ballots, (weights >= CUT).astype(np.float64)))
 
 
-def _fuse_votes(label_maps: np.ndarray, names: Sequence[str], judge: Callable[[_Ballots], _Verdict]) -> Fused:
+def _fuse_votes(label_maps: np.ndarray, names: Sequence[str], judge: Callable[[Ballots], _Verdict]) -> Fused:
     """Each region's ballots judged; the label map and the probabilities are read off the patterns' weights."""
-    poll = _count(label_maps, _DEPTHS, n_bits=2)
+    poll = count_votes(label_maps, _DEPTHS, n_bits=2)
     weights, verdicts, notes = {}, [], []
     for depth, region in enumerate(REGIONS, start=1):
-        ballots, which = _ballots(poll, depth=depth)
+        ballots, which = poll.ballots(depth)
         verdict = judge(ballots)
         weights[region] = verdict.weights[which].astype(np.float32)
         verdicts.append(verdict)
@@ -277,7 +219,7 @@ def _fuse_mean(label_maps: np.ndarray, names: Sequence[str], probabilities: np.n
     return Fused(compose(*cut), sensitivity, specificity, tuple(notes), lambda region: mean[REGIONS.index(region)])
 
 
-def _notes_on_votes(region: Region, names: Sequence[str], ballots: _Ballots, verdict: _Verdict) -> list[str]:
+def _notes_on_votes(region: Region, names: Sequence[str], ballots: Ballots, verdict: _Verdict) -> list[str]:
     """What is odd about the votes on a region, as sentences."""
     weights = verdict.weights.astype(np.float32)
     n_fused = int(ballots.n_voxels[weights >= CUT].sum())
