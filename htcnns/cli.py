@@ -200,14 +200,14 @@ def list_weights(weights: WeightsFolder = None) -> int:
 @weights_app.command("verify")
 def verify_weights(weights: WeightsFolder = None) -> int:
     """Check every file against its sha256 and load it strictly into its network."""
-    from htcnns.files.weights import read_manifest, verify_member  # imports torch
+    from htcnns.files.weights import read_manifest, verify_file  # imports torch
     from htcnns.runs.folder import SHIPPED_WEIGHTS
 
     code = 0
-    for member in read_manifest(weights or SHIPPED_WEIGHTS):
+    for member, file in ((m, f) for m in read_manifest(weights or SHIPPED_WEIGHTS) for f in m.files):
         try:
-            print("\n".join(verify_member(member)))
-        except WeightsError as error:  # the other members are looked at, too
+            print(verify_file(member, file))
+        except WeightsError as error:  # the other files are looked at, too
             print(f"htcnns: {one_line(str(error))}", file=sys.stderr)
             code = error.exit_code
     return code

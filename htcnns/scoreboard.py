@@ -34,16 +34,18 @@ class ScoreFiles:
     markdown: Path | None = None
 
     def require_place(self) -> None:
-        """Raise OutputError where one of them cannot be written, SettingsError where it would replace a mask."""
+        """Raise OutputError where one cannot be written, SettingsError where it would replace a mask or another."""
+        asked_for = {f"--{name}": path for name, path in vars(self).items() if path}
         owners: dict[Path, str] = {}
-        for flag, path in ((f"--{name}", path) for name, path in vars(self).items() if path):
-            require_no_folder(path, flag=flag)
-            require_writable(path.parent)
+        for flag, path in asked_for.items():
             if path.name.lower().endswith((".nii", ".nii.gz")):
                 raise SettingsError(f"{flag}: {path} is the name of a mask; expected one of a table. Give another.")
             first = owners.setdefault(path.resolve(), flag)
             if first != flag:
                 raise SettingsError(f"{flag}: {path} is what {first} writes, too; expected two files. Give another.")
+        for flag, path in asked_for.items():  # last, as it makes folders
+            require_no_folder(path, flag=flag)
+            require_writable(path.parent)
 
 
 def evaluate_and_tell(

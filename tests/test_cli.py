@@ -1,6 +1,6 @@
 """The command line as a person meets it: help, exit codes, one sentence for a mistake."""
 
-import os
+import json
 import re
 import shutil
 import subprocess
@@ -190,13 +190,18 @@ def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
     tmp_path: Path, htcnns: Command, tiny_weights: Path
 ) -> None:
     shutil.copytree(tiny_weights, tmp_path / "weights")
-    for name in ("unet", "axial_unet"):
-        os.truncate(tmp_path / "weights" / f"{name}.safetensors", 500)
+    manifest = json.loads((tmp_path / "weights" / "manifest.json").read_text())
+    of_transbts = manifest["members"][1]["files"]
+    of_transbts.insert(0, {"name": "other.safetensors", "sha256": of_transbts[0]["sha256"]})
+    (tmp_path / "weights" / "manifest.json").write_text(json.dumps(manifest))
+    for name in ("unet", "other", "axial_unet"):
+        (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"half a file")
     said = htcnns("weights", "verify", "--weights", tmp_path / "weights")
     assert said.code == 4
     assert re.fullmatch(r"transbts: transbts\.safetensors [0-9a-f]{12} good\n", said.out)
-    sentence = r"htcnns: .*{0}\.safetensors: {0}: sha256 is .*restore it\.\n"
-    assert re.fullmatch(sentence.format("unet") + sentence.format("axial_unet"), said.err)
+    sentence = r"htcnns: .*{}\.safetensors: {}: sha256 is .*restore it\.\n"
+    bad = (("unet", "unet"), ("other", "transbts"), ("axial_unet", "axial_unet"))
+    assert re.fullmatch("".join(sentence.format(*names) for names in bad), said.err)
 
 
 def test_the_doctor_tells_versions_and_where_it_would_run(htcnns: Command, tiny_weights: Path) -> None:

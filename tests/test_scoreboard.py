@@ -55,6 +55,7 @@ def test_a_table_never_takes_the_place_of_a_mask(tmp_path: Path, evaluate: Comma
 
 
 def test_two_tables_in_one_file_are_refused(tmp_path: Path, evaluate: Command) -> None:
-    said = evaluate("--json", tmp_path / "scores", "--csv", tmp_path / "truths" / ".." / "scores")
+    said = evaluate("--json", tmp_path / "new" / "scores", "--csv", tmp_path / "new" / ".." / "new" / "scores")
     assert (said.code, said.out) == (2, "")
+    assert not (tmp_path / "new").exists()
     assert said.err.endswith("scores is what --json writes, too; expected two files. Give another.\n")

@@ -116,10 +116,14 @@ def load_networks(member: Member) -> list[nn.Module]:
     return [_load(member, file) for file in member.files]
 
 
-def verify_member(member: Member) -> list[str]:
-    """One line per file that passed every check, including building the network and loading it strictly."""
-    load_networks(member)
-    return [f"{member.name}: {file.path.name} {file.sha256[:12]} good" for file in member.files]
+def verify_file(member: Member, file: WeightsFile) -> str:
+    """A line on one of the member's files that passed every check, including loading it strictly into its network.
+
+    Raises:
+        WeightsError: as load_networks.
+    """
+    _load(member, file)
+    return f"{member.name}: {file.path.name} {file.sha256[:12]} good"
 
 
 def save_weights(path: Path, network: nn.Module) -> str:

@@ -52,8 +52,8 @@ class Fused:
             marks; nan where the fused region is empty.
         specificity: (n_members, 3) float64, likewise of the voxels outside; nan where there are none.
         notes: sentences for the report on regions that a member or all members left empty, and on ties.
-        probability: gives a region's (I, J, K) float32: STAPLE's probability, the share of votes or the mean
-            probability. It is made when asked for, since most callers want the label map alone.
+        probability: gives a region's (I, J, K) float32, not to be written to: STAPLE's probability, the share of votes
+            or the mean probability. The first two are made when asked for, as most callers want the label map alone.
     """
 
     label_map: np.ndarray
@@ -65,7 +65,10 @@ class Fused:
     @property
     def probabilities(self) -> np.ndarray:
         """(3, I, J, K) float32, made anew at each call; each region is fused for itself, so these need not nest."""
-        return np.stack([self.probability(region) for region in REGIONS])
+        probabilities = np.empty((len(REGIONS), *self.label_map.shape), np.float32)
+        for region, of_region in zip(REGIONS, probabilities, strict=True):
+            of_region[:] = self.probability(region)
+        return probabilities
 
 
 def fuse(
@@ -120,7 +123,7 @@ def staple(masks: np.ndarray) -> Staple:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What a way of fusing makes of ballots: (n_patterns,) float64 weights, (n_members,) rates, EM steps taken."""
+    """What a way of fusing makes of ballots: (n_ballots,) float64 weights, (n_members,) rates, EM steps taken."""
 
     weights: np.ndarray
     sensitivity: np.ndarray
@@ -147,7 +150,7 @@ def _staple(ballots: Ballots) -> _Verdict:
 
 
 def _posterior(votes: np.ndarray, prior: float, sensitivity: np.ndarray, specificity: np.ndarray) -> np.ndarray:
-    """(n_patterns,) probability of the region given each pattern of votes.
+    """(n_ballots,) probability of the region given each pattern of votes.
 
     Never 0 / 0: a pattern that occurs has made its own rates possible, in the region or outside it.
     """
@@ -158,7 +161,7 @@ def _posterior(votes: np.ndarray, prior: float, sensitivity: np.ndarray, specifi
 
 
 def _rates(ballots: Ballots, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n_members,) sensitivity and specificity against a region of (n_patterns,) weights; nan for 0 / 0."""
+    """(n_members,) sensitivity and specificity against a region of (n_ballots,) weights; nan for 0 / 0."""
     inside, outside = weights * ballots.n_voxels, (1 - weights) * ballots.n_voxels
     return (
         _share((ballots.votes * inside).sum(axis=1), (~ballots.votes * inside).sum(axis=1)),

@@ -58,19 +58,19 @@ class Poll:
         return volume
 
 
-def count_votes(arrays: np.ndarray, depths: np.ndarray, *, n_bits: int) -> Poll:
+def count_votes(arrays: np.ndarray, depth_of: np.ndarray, *, n_bits: int) -> Poll:
     """The poll of (n_members, I, J, K) bool or uint8 arrays.
 
     Args:
         arrays: of members; n_members * n_bits is at most 16, as every code has its place in a table.
-        depths: (n_values,) uint8, the depth that each value of the arrays stands for; value 0 has depth 0.
+        depth_of: (n_values,) uint8, the depth that each value of the arrays stands for; value 0 has depth 0.
         n_bits: what the largest depth takes.
     """
     n_members, *shape = arrays.shape
     box = bounding_box(np.bitwise_or.reduce(arrays, axis=0) != 0) or (slice(0, 0), slice(0, 0), slice(0, 0))
     codes = np.zeros(arrays[0][box].shape, np.min_scalar_type(2 ** (n_bits * n_members) - 1))
     for member, array in enumerate(arrays):
-        codes |= (depths.astype(codes.dtype) << member * n_bits).take(array[box])
+        codes |= (depth_of.astype(codes.dtype) << member * n_bits).take(array[box])
     counts = np.bincount(codes.ravel(), minlength=1)
     counts[0] += int(np.prod(shape)) - codes.size
     patterns = np.flatnonzero(counts)
