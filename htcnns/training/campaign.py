@@ -38,9 +38,31 @@ TITLES = {
     "transbts": "TransBTS, compact",
     "axial_unet": "DeepSCAN: axial-attention U-Net, compact",
 }
-N_STEPS = {"unet": 1800, "transbts": 1500, "axial_unet": 1500}  # what three hours of two CPU cores allowed
-FIRST_SHARE = 2 / 3  # of the steps; the rest refine what they gave
-REFINING = Variety(tumour_share=0.5, thick_share=0.25, contrast_share=0.75)  # more healthy brain, other scanners
+N_STEPS = {"unet": (1200, 600, 400), "transbts": (1000, 500, 600), "axial_unet": (1000, 500, 600)}  # of each round
+ROUNDS = (  # their steps are the member's
+    Round(0),
+    # more healthy brain, other scanners
+    Round(
+        0,
+        learning_rate=7.5e-4,
+        patches=((0.0, 96),),
+        variety=Variety(tumour_share=0.5, thick_share=0.25, contrast_share=0.75),
+    ),
+    # other heads, scanners stranger still, more tumours that do not enhance
+    Round(
+        0,
+        learning_rate=6e-4,
+        patches=((0.0, 96),),
+        variety=Variety(
+            tumour_share=0.5,
+            quench_share=0.35,
+            pose_share=0.5,
+            thick_share=0.25,
+            contrast_share=0.75,
+            slopes=(0.5, 1.8),
+        ),
+    ),
+)
 TABLE = "cross_validation.csv"
 FUSED = "fused"
 
@@ -67,10 +89,11 @@ class Campaign:
 
     def recipe(self, member: str) -> TrainSettings:
         """How each fit of that member is trained."""
-        n_steps = N_STEPS[member] if self.n_steps is None else self.n_steps
-        n_first = round(FIRST_SHARE * n_steps)
-        refining = Round(n_steps - n_first, learning_rate=7.5e-4, patches=((0.0, 96),), variety=REFINING)
-        return TrainSettings(rounds=(Round(n_first), refining))
+        counts = np.array(N_STEPS[member])
+        if self.n_steps is not None:  # the same shares of fewer or more steps
+            counts = np.diff(-(-counts.cumsum() * self.n_steps // counts.sum()), prepend=0)
+        rounds = zip(ROUNDS, counts.tolist(), strict=True)
+        return TrainSettings(rounds=tuple(replace(each, n_steps=n_steps) for each, n_steps in rounds))
 
 
 def run_campaign(campaign: Campaign, *, only: Sequence[str] = (), tell: Callable[[str], None]) -> None:

@@ -4,17 +4,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy.ndimage import uniform_filter
+from scipy.spatial.transform import Rotation
 
 from htcnns.image.resample import resample, resample_scan
 from htcnns.labels import REGIONS, SEQUENCES, Label, Sequence, region_mask
 
 GAMMA_SHARE = 0.3
 NOISE_SHARE = 0.2
-QUENCH_SHARE = 0.2
 THICK_FACTORS = (2, 3, 4)  # slices that become one; BraTS was resampled from slices of up to 6 mm
 KNOTS = np.array([-4.0, -1.0, -0.3, 0.3, 1.0, 2.5, 8.0])  # z-scores between which a bent contrast is a straight line
-SLOPES = (0.6, 1.5)  # of those lines
+TURN = 15.0  # degrees, the most about each axis
+ZOOM = 1.25  # the most, and its inverse the least
+MARGIN = 0.2  # of the edge, on every side of a patch that is turned and zoomed, so that hardly a voxel of it is empty
 SHADE = 0.15  # highest deviation of the logarithm of a coil's sensitivity
 THIN_SEQUENCE_SHARE = 0.2  # of the sequences of a patch with thick slices stay as they are
 T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
@@ -26,13 +30,19 @@ class Variety:
 
     Attributes:
         tumour_share: of the patches that lie around a voxel of the tumour; the rest lie anywhere in the brain.
+        quench_share: of the patches in which nothing takes up contrast agent.
+        pose_share: of the patches that are turned and zoomed.
         thick_share: of the patches whose slices are made thick.
         contrast_share: of the patches that look as from another scanner.
+        slopes: least and most that such a scanner's contrast stretches a part of the range.
     """
 
     tumour_share: float = 0.7
+    quench_share: float = 0.2
+    pose_share: float = 0.0
     thick_share: float = 0.0
     contrast_share: float = 0.0
+    slopes: tuple[float, float] = (0.6, 1.5)
 
 
 @dataclass(frozen=True)
@@ -63,20 +73,24 @@ def draw(case: TrainingCase, edge: int, rng: np.random.Generator, *, variety: Va
     Args:
         case: where from.
         edge: of the cube in voxels; where the case is smaller, zeros are added.
-        variety: where patches lie, and how often slices are thick or the scanner is another.
+        variety: where patches lie, and how often head, enhancement, slices or scanner are others.
 
     Returns:
         (4, edge, edge, edge) float32 intensities and (3, edge, edge, edge) float32 regions of 0 and 1.
     """
     corner = _corner(case, edge, rng, tumour_share=variety.tumour_share)
-    array = _cut(case.array, corner, edge).astype(np.float32)
-    label_map = _cut(case.label_map[None], corner, edge)[0]
-    if rng.random() < QUENCH_SHARE:
+    posed = variety.pose_share > 0 and rng.random() < variety.pose_share
+    margin = round(MARGIN * edge) if posed else 0
+    array = _cut(case.array, corner - margin, edge + 2 * margin).astype(np.float32)
+    label_map = _cut(case.label_map[None], corner - margin, edge + 2 * margin)[0]
+    if posed:
+        array, label_map = change_pose(array, label_map, edge, rng)
+    if rng.random() < variety.quench_share:
         array, label_map = quench_enhancement(array, label_map)
     if variety.thick_share and rng.random() < variety.thick_share:
         array = thicken_slices(array, rng)
     if variety.contrast_share and rng.random() < variety.contrast_share:
-        array = change_scanner(array, rng)
+        array = change_scanner(array, rng, slopes=variety.slopes)
     array = vary_intensities(array, rng)
     axes = tuple(1 + axis for axis in range(3) if rng.random() < 0.5)
     truth = np.stack([region_mask(label_map, region) for region in REGIONS]).astype(np.float32)
@@ -114,7 +128,32 @@ def quench_enhancement(array: np.ndarray, label_map: np.ndarray) -> tuple[np.nda
     return quenched, np.where(label_map == Label.ET, np.uint8(Label.NCR), label_map)
 
 
-def change_scanner(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def change_pose(
+    array: np.ndarray, label_map: np.ndarray, edge: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of a patch as if the head lay turned by up to TURN about each axis and were larger or smaller.
+
+    Args:
+        array: (4, e, e, e) float32 intensities, e at least `edge`; 0 outside the brain of all sequences, which stays 0.
+        label_map: (e, e, e) uint8 on the same grid; each new voxel takes the label of the nearest old one.
+        edge: of the result.
+
+    Returns:
+        (4, edge, edge, edge) float32, linearly interpolated, and (edge, edge, edge) uint8. After nnU-Net's rotation and
+        scaling.
+    """
+    turn = Rotation.from_euler("xyz", rng.uniform(-TURN, TURN, 3), degrees=True).as_matrix()
+    zoom = ZOOM ** rng.uniform(-1, 1)
+    matrix = torch.zeros(1, 3, 4)
+    matrix[0, :, :3] = torch.from_numpy(turn / zoom * edge / array.shape[1])
+    grid = F.affine_grid(matrix, [1, 1, edge, edge, edge], align_corners=False)
+    masks = torch.from_numpy(np.stack([label_map, array.any(axis=0)]).astype(np.float32))
+    labels, brain = F.grid_sample(masks[None], grid, mode="nearest", align_corners=False)[0]
+    posed = F.grid_sample(torch.from_numpy(array)[None], grid, mode="bilinear", align_corners=False)[0] * brain
+    return posed.numpy(), labels.numpy().astype(np.uint8)
+
+
+def change_scanner(array: np.ndarray, rng: np.random.Generator, *, slopes: tuple[float, float]) -> np.ndarray:
     """(4, e, e, e) float32 as from a scanner of other contrast and coil, each sequence for itself; background stays 0.
 
     Contrast: a rising curve of straight lines of random slopes, so that grey and white matter move apart or together.
@@ -125,7 +164,7 @@ def change_scanner(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rng.normal(0, rng.uniform(0, SHADE, (4, 1, 1, 1)), (4, 3, 3, 3)).astype(np.float32), array.shape[1:]
     )
     for sequence, shade, out in zip(array, shades, changed, strict=True):
-        heights = np.concatenate([[0.0], np.cumsum(np.diff(KNOTS) * rng.uniform(*SLOPES, len(KNOTS) - 1))])
+        heights = np.concatenate([[0.0], np.cumsum(np.diff(KNOTS) * rng.uniform(*slopes, len(KNOTS) - 1))])
         heights += rng.uniform(-0.25, 0.25) - np.interp(0, KNOTS, heights)
         bent = np.interp(sequence, KNOTS, heights - KNOTS[0]).astype(np.float32)
         out[...] = bent * np.exp(shade) + KNOTS[0]

@@ -1,14 +1,19 @@
-"""Random patches: shapes, places, flips, intensities, and tumours without enhancement."""
+"""Random patches: shapes, places, flips, poses, intensities, and tumours without enhancement."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from prepared import phantom_case
 
 from htcnns.labels import REGIONS, SEQUENCES, Label, Region, Sequence, region_mask
+from htcnns.scores.metrics import dice
 from htcnns.training import samples
+from htcnns.training.campaign import ROUNDS
 from htcnns.training.samples import (
     TrainingCase,
     Variety,
+    change_pose,
     change_scanner,
     draw,
     quench_enhancement,
@@ -18,7 +23,8 @@ from htcnns.training.samples import (
 
 T1N, T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
 ET = REGIONS.index(Region.ET)
-PLAIN, TUMOUR, BRAIN = Variety(), Variety(tumour_share=1.0), Variety(tumour_share=0.0)
+PLAIN, TUMOUR, BRAIN = Variety(quench_share=0.0), Variety(tumour_share=1.0), Variety(tumour_share=0.0)
+SLOPES = (0.6, 1.5)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +39,7 @@ def healthy() -> TrainingCase:
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patches are cut and flipped, and nothing else."""
-    monkeypatch.setattr(samples, "QUENCH_SHARE", 0)
+    """Patches of PLAIN variety are cut and flipped, and nothing else."""
     monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
 
 
@@ -96,8 +101,10 @@ def test_every_axis_is_flipped_now_and_then() -> None:
     assert {step.min() for step in steps} == {step.max() for step in steps} == {-1, 1}
 
 
-def test_the_same_generator_gives_the_same_patch(phantom: TrainingCase) -> None:
-    first, second = (draw(phantom, 16, np.random.default_rng(7), variety=PLAIN) for _ in range(2))
+@pytest.mark.parametrize("variety", [each.variety for each in ROUNDS])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_same_generator_gives_the_same_patch(phantom: TrainingCase, seed: int, variety: Variety) -> None:
+    first, second = (draw(phantom, 16, np.random.default_rng(seed), variety=variety) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
 
@@ -204,11 +211,11 @@ def test_without_enhancement_nothing_changes_where_there_is_no_tumour(healthy: T
     assert not label_map.any()
 
 
-def test_some_patches_have_no_enhancement(phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "QUENCH_SHARE", 1)
-    truth = draw(phantom, 32, np.random.default_rng(1), variety=PLAIN)[1]
+def test_as_many_patches_as_asked_for_have_no_enhancement(phantom: TrainingCase) -> None:
+    truth = draw(phantom, 32, np.random.default_rng(1), variety=Variety(quench_share=1.0))[1]
     assert not truth[ET].any()
     assert truth[0].any()
+    assert draw(phantom, 32, np.random.default_rng(1), variety=Variety(quench_share=0.0))[1][ET].any()
 
 
 def test_patches_of_brain_alone_rarely_hold_a_small_tumour() -> None:
@@ -221,13 +228,13 @@ def test_patches_of_brain_alone_rarely_hold_a_small_tumour() -> None:
 
 @pytest.mark.parametrize(
     ("change", "variety"),
-    [("thicken_slices", Variety(thick_share=1.0)), ("change_scanner", Variety(contrast_share=1.0))],
+    [("thicken_slices", replace(PLAIN, thick_share=1.0)), ("change_scanner", replace(PLAIN, contrast_share=1.0))],
 )
 def test_variety_changes_the_patch_and_never_its_truth(
     phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch, change: str, variety: Variety
 ) -> None:
     monkeypatch.setattr(samples, "vary_intensities", lambda array, _: array)
-    monkeypatch.setattr(samples, change, lambda array, _: 2 * array)
+    monkeypatch.setattr(samples, change, lambda array, _, **__: 2 * array)
     plain, varied = (draw(phantom, 48, np.random.default_rng(4), variety=each) for each in (PLAIN, variety))
     assert varied[0].sum() == pytest.approx(2 * plain[0].sum(), rel=1e-4)
     assert varied[1].sum() == plain[1].sum()
@@ -275,7 +282,7 @@ def test_another_scanner_keeps_background_and_order_of_magnitude(seed: int, rng:
     array = rng.normal(0, 1, (4, 16, 16, 16)).astype(np.float32)
     array[:, :2] = 0
     before = array.copy()
-    changed = change_scanner(array, np.random.default_rng(seed))
+    changed = change_scanner(array, np.random.default_rng(seed), slopes=SLOPES)
     np.testing.assert_array_equal(array, before)
     assert changed.dtype == np.float32
     assert (changed[:, :2] == 0).all()
@@ -291,7 +298,7 @@ def test_without_shading_another_contrast_rises_where_the_first_does(
 ) -> None:
     monkeypatch.setattr(samples, "SHADE", 0)
     array = np.linspace(-3.9, 7.9, 4096, dtype=np.float32).reshape(16, 16, 16)
-    changed = change_scanner(np.stack([array] * 4), np.random.default_rng(seed))
+    changed = change_scanner(np.stack([array] * 4), np.random.default_rng(seed), slopes=SLOPES)
     slopes = np.diff(changed.reshape(4, -1), axis=1) / np.diff(array.ravel())
     assert slopes.min() > 0.55
     assert slopes.max() < 1.55
@@ -299,11 +306,86 @@ def test_without_shading_another_contrast_rises_where_the_first_does(
     assert not np.allclose(changed[0], changed[1])
 
 
-def test_without_another_contrast_shading_is_a_smooth_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "SLOPES", (1, 1))
+def test_without_another_contrast_shading_is_a_smooth_factor() -> None:
     array = np.ones((4, 24, 24, 24), np.float32)
-    changed = change_scanner(array, np.random.default_rng(3))
+    changed = change_scanner(array, np.random.default_rng(3), slopes=(1, 1))
     steps = [np.abs(np.diff(changed, axis=axis)).max() for axis in (1, 2, 3)]
     assert max(steps) < 0.5
     assert changed.std(axis=(1, 2, 3)).min() > 0
     assert changed.std(axis=(1, 2, 3)).max() < 1
+
+
+def ball(edge: int, radius: float) -> np.ndarray:
+    """(edge, edge, edge) uint8: a round enhancing tumour in the middle."""
+    axes = np.arange(edge) - (edge - 1) / 2
+    i, j, k = np.meshgrid(axes, axes, axes, indexing="ij")
+    return np.where(i**2 + j**2 + k**2 <= radius**2, np.uint8(Label.ET), np.uint8(Label.BACKGROUND))
+
+
+@pytest.mark.parametrize("edge", [16, 20])
+def test_a_pose_without_turn_and_zoom_is_the_middle(
+    edge: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(samples, "TURN", 0)
+    monkeypatch.setattr(samples, "ZOOM", 1)
+    array = rng.normal(5, 1, (4, 20, 20, 20)).astype(np.float32)
+    label_map = rng.choice(np.uint8([Label.BACKGROUND, Label.ED, Label.ET]), (20, 20, 20))
+    posed, labels = change_pose(array, label_map, edge, rng)
+    margin = (20 - edge) // 2
+    middle = (slice(margin, margin + edge),) * 3
+    np.testing.assert_allclose(posed, array[:, *middle], atol=1e-4)
+    np.testing.assert_array_equal(labels, label_map[middle])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_pose_moves_intensities_and_truth_alike_and_keeps_background(seed: int) -> None:
+    label_map = np.zeros((44, 44, 44), np.uint8)
+    label_map[12:26, 14:36, 9:30] = Label.ET
+    array = np.where(label_map > 0, np.float32(9), np.float32(1))[None].repeat(4, axis=0)
+    array[:, :12] = 0
+    posed, labels = change_pose(array, label_map, 32, np.random.default_rng(seed))
+    assert (posed.shape, posed.dtype, labels.shape, labels.dtype) == ((4, 32, 32, 32), np.float32, (32,) * 3, np.uint8)
+    assert set(np.unique(labels)) == {Label.BACKGROUND, Label.ET}
+    assert ((posed[0] > 5) == (labels == Label.ET)).mean() > 0.98
+    assert (posed == 0).mean() > 0.02
+    assert not labels[posed[0] == 0].any()
+    assert ((posed > 0) & (posed < 0.4)).mean() < 1e-3  # lines alone give a fringe between background and brain
+
+
+def test_zoom_makes_a_tumour_larger_and_smaller_by_no_more_than_its_cube() -> None:
+    label_map = ball(45, 9)
+    array = np.ones((4, 45, 45, 45), np.float32)
+    sizes = [(change_pose(array, label_map, 33, np.random.default_rng(seed))[1] > 0).sum() for seed in range(20)]
+    share = np.array(sizes) / (label_map > 0).sum()
+    assert 1.25**-3 * 0.97 < share.min() < 0.8
+    assert 1.2 < share.max() < 1.25**3 * 1.03
+
+
+def test_a_turn_leaves_a_ball_and_moves_a_plate_by_no_more_than_its_angles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "ZOOM", 1)
+    array = np.ones((4, 45, 45, 45), np.float32)
+    around = [change_pose(array, ball(45, 9), 33, np.random.default_rng(seed))[1] for seed in range(4)]
+    assert min(dice(each > 0, ball(33, 9) > 0) for each in around) > 0.95
+    plate = np.zeros((45, 45, 45), np.uint8)
+    plate[22] = Label.ED
+    turned = [change_pose(array, plate, 33, np.random.default_rng(seed))[1] for seed in range(8)]
+    reach = [np.ptp(np.flatnonzero(each.any(axis=(1, 2)))) for each in turned]
+    assert 4 < max(reach) < 15
+
+
+def test_patches_are_turned_and_zoomed_as_often_as_asked_for(
+    phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges = []
+
+    def note(array: np.ndarray, label_map: np.ndarray, edge: int, rng: np.random.Generator) -> tuple:
+        edges.append((array.shape[1], edge))
+        return change_pose(array, label_map, edge, rng)
+
+    monkeypatch.setattr(samples, "change_pose", note)
+    shapes = {
+        draw(phantom, 20, np.random.default_rng(seed), variety=Variety(pose_share=0.5))[0].shape for seed in range(20)
+    }
+    assert shapes == {(4, 20, 20, 20)}
+    assert set(edges) == {(28, 20)}
+    assert 5 <= len(edges) <= 15
