@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from htcnns.errors import EXIT_DONE, SettingsError
+from htcnns.files.naming import stem
 from htcnns.files.tables import Table, csv_text, json_text, markdown_text, shown_rows
 from htcnns.files.whole import require_no_folder, require_writable, write_whole
 from htcnns.runs.evaluate import EvaluateSettings, Evaluation, evaluate_folders
@@ -38,7 +39,7 @@ class ScoreFiles:
         asked_for = {f"--{name}": path for name, path in vars(self).items() if path}
         owners: dict[Path, str] = {}
         for flag, path in asked_for.items():
-            if path.name.lower().endswith((".nii", ".nii.gz")):
+            if stem(path.name) is not None:
                 raise SettingsError(f"{flag}: {path} is the name of a mask; expected one of a table. Give another.")
             first = owners.setdefault(path.resolve(), flag)
             if first != flag:

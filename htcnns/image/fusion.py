@@ -20,9 +20,7 @@ _SMALLEST_CHANGE = 1e-14  # of a squared sensitivity or specificity; ITK's const
 MAX_MEMBERS = 8  # the votes of eight, two bits each, fit 16; an ensemble has three members
 
 # How many of the nested regions hold each label number: 0 outside, 1 WT alone, 2 TC too, 3 ET too.
-_DEPTHS = np.zeros(256, np.uint8)
-for _region in REGIONS:
-    _DEPTHS[list(_region.value)] += 1
+_DEPTHS = np.bincount([label for region in REGIONS for label in region.value], minlength=256).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,15 @@ def fuse(
         SettingsError: an unknown method, the mean without probabilities, no member or more than MAX_MEMBERS.
     """
     require_known(method, FUSIONS, what="fusion", where="--fusion")
-    if not 1 <= len(label_maps) <= MAX_MEMBERS:
-        raise SettingsError(
-            f"--members: {len(label_maps)} members to fuse; expected 1 to {MAX_MEMBERS}. Choose others."
-        )
+    require_fusable(len(label_maps))
     names = names or [f"member {m + 1}" for m in range(len(label_maps))]
     return FUSIONS[method](label_maps, probabilities, names)
+
+
+def require_fusable(n_members: int) -> None:
+    """Raise SettingsError unless 1 to MAX_MEMBERS members are to be fused."""
+    if not 1 <= n_members <= MAX_MEMBERS:
+        raise SettingsError(f"--members: {n_members} members to fuse; expected 1 to {MAX_MEMBERS}. Choose others.")
 
 
 def staple(masks: np.ndarray) -> Staple:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from htcnns.errors import DeviceError, SettingsError, WeightsError
 from htcnns.files.weights import Member, load_networks
-from htcnns.image.fusion import MAX_MEMBERS
+from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import WindowSettings, count_windows, slide
 from htcnns.labels import REGIONS, SEQUENCES
@@ -103,12 +103,11 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
     """Load every member's weights, once, onto the device.
 
     Raises:
-        SettingsError: more members than can be fused.
+        SettingsError: no member, or more than can be fused.
         WeightsError: as files.weights.load_networks, or a window that a network cannot take.
         DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
-    if len(members) > MAX_MEMBERS:
-        raise SettingsError(f"--members: {len(members)} members to fuse; expected 1 to {MAX_MEMBERS}. Choose fewer.")
+    require_fusable(len(members))
     networks = {}
     try:
         for member in members:

@@ -39,29 +39,12 @@ TITLES = {
     "axial_unet": "DeepSCAN: axial-attention U-Net, compact",
 }
 N_STEPS = {"unet": (1200, 600, 400), "transbts": (1000, 500, 600), "axial_unet": (1000, 500, 600)}  # of each round
+OTHER_SCANNERS = Variety(tumour_share=0.5, thick_share=0.25, contrast_share=0.75)  # and more healthy brain
+OTHER_HEADS = replace(OTHER_SCANNERS, quench_share=0.35, pose_share=0.5, slopes=(0.5, 1.8))  # and stranger scanners
 ROUNDS = (  # their steps are the member's
     Round(0),
-    # more healthy brain, other scanners
-    Round(
-        0,
-        learning_rate=7.5e-4,
-        patches=((0.0, 96),),
-        variety=Variety(tumour_share=0.5, thick_share=0.25, contrast_share=0.75),
-    ),
-    # other heads, scanners stranger still, more tumours that do not enhance
-    Round(
-        0,
-        learning_rate=6e-4,
-        patches=((0.0, 96),),
-        variety=Variety(
-            tumour_share=0.5,
-            quench_share=0.35,
-            pose_share=0.5,
-            thick_share=0.25,
-            contrast_share=0.75,
-            slopes=(0.5, 1.8),
-        ),
-    ),
+    Round(0, learning_rate=7.5e-4, patches=((0.0, 96),), variety=OTHER_SCANNERS),
+    Round(0, learning_rate=6e-4, patches=((0.0, 96),), variety=OTHER_HEADS),
 )
 TABLE = "cross_validation.csv"
 FUSED = "fused"
@@ -90,7 +73,7 @@ class Campaign:
     def recipe(self, member: str) -> TrainSettings:
         """How each fit of that member is trained."""
         counts = np.array(N_STEPS[member])
-        if self.n_steps is not None:  # the same shares of fewer or more steps
+        if self.n_steps is not None:  # the same shares of fewer or more steps, rounded up
             counts = np.diff(-(-counts.cumsum() * self.n_steps // counts.sum()), prepend=0)
         rounds = zip(ROUNDS, counts.tolist(), strict=True)
         return TrainSettings(rounds=tuple(replace(each, n_steps=n_steps) for each, n_steps in rounds))

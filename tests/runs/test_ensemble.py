@@ -174,7 +174,7 @@ def test_a_window_that_a_network_cannot_take_is_refused_when_loading(tiny_weight
 
 
 def test_more_members_than_can_be_fused_are_refused_when_loading(tiny_weights: Path) -> None:
-    with pytest.raises(SettingsError, match=r"--members: 9 members to fuse; expected 1 to 8\. Choose fewer\."):
+    with pytest.raises(SettingsError, match=r"--members: 9 members to fuse; expected 1 to 8\. Choose others\."):
         load_ensemble(read_manifest(tiny_weights) * 3, device=CPU, precision=torch.float32)
 
 
