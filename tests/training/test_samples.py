@@ -389,3 +389,22 @@ def test_patches_are_turned_and_zoomed_as_often_as_asked_for(
     assert shapes == {(4, 20, 20, 20)}
     assert set(edges) == {(28, 20)}
     assert 5 <= len(edges) <= 15
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("seed", range(6))
+def test_a_posed_patch_has_its_own_truth(seed: int) -> None:
+    label_map = np.zeros((40, 44, 48), np.uint8)
+    label_map[14:26, 12:30, 20:34] = Label.ED
+    array = np.where(label_map > 0, np.float32(9), np.float32(1))[None].repeat(4, axis=0)
+    case = TrainingCase("block", array, label_map)
+    posed, truth = draw(case, 20, np.random.default_rng(seed), variety=replace(PLAIN, tumour_share=1.0, pose_share=1.0))
+    assert truth[0].any()
+    assert ((posed[0] > 5) == (truth[0] > 0)).mean() > 0.98
+
+
+def test_a_scanner_is_as_strange_as_asked_for(phantom: TrainingCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float]] = []
+    monkeypatch.setattr(samples, "change_scanner", lambda array, _, *, slopes: asked.append(slopes) or array)
+    draw(phantom, 16, np.random.default_rng(1), variety=Variety(contrast_share=1.0, slopes=(0.4, 2.5)))
+    assert asked == [(0.4, 2.5)]
