@@ -11,16 +11,17 @@ LABEL org.opencontainers.image.title="htcnns" \
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-# First what seldom changes. The empty package stands for the code, which comes last and is used where it lies.
+# First what seldom changes: the packages that pyproject.toml names. The code comes last and is used where it lies.
 WORKDIR /opt/htcnns
 COPY LICENSE pyproject.toml .constraints.txt ./
-RUN mkdir htcnns && touch htcnns/__init__.py \
- && python3 -m venv venv \
- && venv/bin/pip install --no-cache-dir --constraint .constraints.txt setuptools \
- && venv/bin/pip install --no-cache-dir --constraint .constraints.txt --no-build-isolation --editable .
+RUN python3 -m venv venv \
+ && venv/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+      > venv/dependencies.txt \
+ && venv/bin/pip install --no-cache-dir --constraint .constraints.txt setuptools -r venv/dependencies.txt
 COPY weights weights
 COPY entrypoint.py ./
 COPY htcnns htcnns
+RUN venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 
 # Any user must be able to read what a checkout with a strict umask brought; bytecode cannot be written later;
 # and weights that are missing or damaged must stop the build, not a run.

@@ -6,7 +6,7 @@ BIN := .venv/bin
 FAST := not slow and not gpu and not image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test image image-test bench bench-scores train clean need-engine need-data
+.PHONY: help setup demo check test image image-test bench bench-scores bench-training train-demo clean need-engine need-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -20,7 +20,7 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "$(FAST)"
+	$(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)"
 
 test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
 	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") $(if $(IMAGE),,-m "not image")
@@ -37,8 +37,15 @@ bench: need-data setup ## where the time of a batch goes, on DATA=dir
 bench-scores: need-data setup ## how fast masks are scored, on DATA=dir
 	$(BIN)/python tests/bench/bench_scores.py --data "$(DATA)"
 
-train: need-data setup ## the shipped weights and their held-out scores anew from DATA=dir; goes on where it was cut off
-	$(BIN)/htcnns train "$(DATA)/brats" --work .work/training --out weights
+bench-training: setup ## what a training step costs beside its bare passes, on packed cases in CACHE=dir
+	@test -n "$(CACHE)" || { echo "make: this needs packed cases; name their folder with CACHE=dir" >&2; exit 1; }
+	$(BIN)/python tests/bench/bench_training.py --cache "$(CACHE)"
+
+train-demo: setup ## packs, trains and segments with a few phantoms, to see that training works here; minutes
+	$(BIN)/htcnns synthesise 4 .work/demo/cases
+	$(BIN)/htcnns pack .work/demo/cases .work/demo/packs --labels brats2023
+	$(BIN)/htcnns train .work/demo/packs --work .work/demo/fits --out .work/demo/weights --steps 20 --source "phantoms"
+	$(BIN)/htcnns segment .work/demo/cases .work/demo/masks --weights .work/demo/weights --overlap 0 --again
 
 clean: ## removes what can be made again in minutes; .venv, image and training stay
 	rm -rf build dist demo-out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -2,7 +2,7 @@
 
 import sys
 
-from htcnns.cli import main
+from htcnns.doors.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,19 +1,87 @@
-"""What a user can do wrong, and the exit code each mistake ends with."""
+"""What a user can do wrong, as values: place or setting, problem, found, expected, remedy, and the exit code.
+
+An error knows how it reads. Rooms inside call a setting by its Python name (`on_failure`); a door that knows another
+name for it, such as a flag, passes that to `sentence`. Nobody edits another's message as text.
+"""
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Self, TypeVar
 
 EXIT_DONE = 0
 EXIT_CASE_FAILED = 7
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
+_Kind = TypeVar("_Kind", bound="HtcnnsError")
+
 
 class HtcnnsError(Exception):
-    """A mistake a person can mend; its message says where, what, found against expected, and what to do."""
+    """A mistake that a person can correct.
+
+    Args:
+        problem: what is wrong, without a full stop.
+        place: file, folder, case or part of one that it concerns; "" for none.
+        setting: Python name of the setting that is wrong or missing; "" where none is.
+        found, expected: what stands there against what should; "" where the problem says it already.
+        remedy: what to do, one or two whole sentences; settings by their plain names, never a flag.
+    """
 
     exit_code = 1
 
+    def __init__(
+        self,
+        problem: str,
+        *,
+        place: object = "",
+        setting: str = "",
+        found: object = "",
+        expected: object = "",
+        remedy: str = "",
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.place, self.setting = str(place), setting
+        self.found, self.expected = str(found), str(expected)
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.sentence()
+
+    def __reduce__(self) -> tuple:
+        return _rebuilt, (type(self), dict(vars(self)))
+
+    def sentence(self, name_of: Callable[[str], str] = str) -> str:
+        """The error as people read it: "setting: place: problem; found …, expected …. Remedy."
+
+        Args:
+            name_of: what the reader calls a setting of that Python name.
+        """
+        where = "".join(f"{part}: " for part in (self.setting and name_of(self.setting), self.place) if part)
+        against = [f"{word} {part}" for word, part in (("found", self.found), ("expected", self.expected)) if part]
+        what = "; ".join([self.problem, *([", ".join(against)] if against else [])])
+        return f"{where}{what}. {self.remedy}".rstrip()
+
+    def at(self, place: object) -> Self:
+        """The same error with a place before its own; the error itself where it says that place first already."""
+        if self.place.split(": ")[0] == str(place):
+            return self
+        return self.as_kind(type(self), place=f"{place}: {self.place}" if self.place else place)
+
+    def as_kind(self, kind: type[_Kind], *, place: object = None, remedy: str | None = None) -> _Kind:
+        """The same mistake as another kind of error, with another place or remedy where one is given."""
+        return kind(
+            self.problem,
+            place=self.place if place is None else place,
+            setting=self.setting,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy if remedy is None else remedy,
+        )
+
 
 class SettingsError(HtcnnsError):
-    """A setting or flag that does not exist or has an impossible value."""
+    """A setting that does not exist or has an impossible value."""
 
     exit_code = 2
 
@@ -42,9 +110,30 @@ class OutputError(HtcnnsError):
     exit_code = 6
 
 
-def require_known(name: str, known: object, *, what: str, where: str = "") -> None:
-    """Raise SettingsError unless `name` is in the iterable `known`; the message lists what is known."""
-    names = [str(item) for item in known]  # type: ignore[attr-defined]
+def require_known(name: str, known: Iterable[object], *, what: str, setting: str = "", place: object = "") -> None:
+    """Raise SettingsError unless `name` is among the known ones; it lists them and names the nearest.
+
+    Args:
+        what: what the name is one of, such as "fusion".
+    """
+    names = [str(item) for item in known]
     if name not in names:
-        place = f"{where}: " if where else ""
-        raise SettingsError(f"{place}unknown {what} {name!r}; known are {', '.join(names)}. Choose one of them.")
+        raise SettingsError(
+            f"unknown {what} {name!r}",
+            place=place,
+            setting=setting,
+            expected=f"one of {', '.join(names)}",
+            remedy=did_you_mean(name, names),
+        )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy for a name that is not known: the nearest known one, else to choose one of them."""
+    by_lower = {each.lower(): each for each in known}
+    nearest = get_close_matches(name.lower(), by_lower, n=1)
+    return f"Did you mean {by_lower[nearest[0]]!r}?" if nearest else "Choose one of them."
+
+
+def _rebuilt(kind: type[HtcnnsError], fields: dict) -> HtcnnsError:
+    """The error of those fields; what unpickling calls."""
+    return kind(**fields)

@@ -5,8 +5,10 @@ Source of the tables: BraTS challenge pages and the organisers' validators, 2018
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
+from types import MappingProxyType
 
 import numpy as np
 
@@ -50,18 +52,95 @@ class Label(IntEnum):
 
 
 class Region(Enum):
-    """The overlapping unions of labels that networks give and challenges score; the value is its labels.
+    """The unions of labels that networks give and challenges score; the value is its labels.
 
-    A cyst is part of the tumour core (paediatric set, 2024 on), a resection cavity is part of nothing.
+    A cyst is part of the tumour core (paediatric set, 2024 on), a resection cavity is part of no other region.
     """
 
     WT = (Label.NCR, Label.ED, Label.ET, Label.CC)
     TC = (Label.NCR, Label.ET, Label.CC)
     ET = (Label.ET,)
+    NET = (Label.NCR,)
+    ED = (Label.ED,)
+    CC = (Label.CC,)
+    RC = (Label.RC,)
 
 
-REGIONS = tuple(Region)
-COMPOSED = (Label.NCR, Label.ED, Label.ET)  # the labels that `compose` can write
+@dataclass(frozen=True)
+class Stroke:
+    """One region of a set in the order of writing.
+
+    Attributes:
+        region: whose mask is written.
+        label: what its voxels get; what a later region covers is written over.
+        beneath: what a part of the region becomes that is taken away, such as a component too small to be believed.
+    """
+
+    region: Region
+    label: Label
+    beneath: Label
+
+
+@dataclass(frozen=True)
+class RegionSet:
+    """Which regions a member gives and how their masks become one label map.
+
+    Attributes:
+        name: as the manifest has it.
+        strokes: every region once, in the order in which they are written, the later over the earlier.
+    """
+
+    name: str
+    strokes: tuple[Stroke, ...]
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions in the order of writing, which is also that of arrays of shape (R, …)."""
+        return tuple(stroke.region for stroke in self.strokes)
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The labels that the set can write, in the order of writing."""
+        return tuple(stroke.label for stroke in self.strokes)
+
+    def compose(self, masks: Iterable[np.ndarray]) -> np.ndarray:
+        """The uint8 label map of bool masks of one shape, one per region in the order of `regions`.
+
+        A voxel outside a surrounding region joins that too: a TC voxel outside WT is tumour, so that the regions of
+        the result nest whatever the masks did.
+        """
+        label_map: np.ndarray | None = None
+        for stroke, mask in zip(self.strokes, masks, strict=True):
+            label_map = np.zeros(mask.shape, np.uint8) if label_map is None else label_map
+            label_map[mask] = stroke.label
+        assert label_map is not None
+        return label_map
+
+
+_WT = Stroke(Region.WT, Label.ED, Label.BACKGROUND)
+_TC = Stroke(Region.TC, Label.NCR, Label.ED)
+_ET = Stroke(Region.ET, Label.ET, Label.NCR)
+
+REGION_SETS = {
+    row.name: row
+    for row in (
+        # adult glioma before treatment, and the other tasks that score WT, TC and ET
+        RegionSet("wt-tc-et", (_WT, _TC, _ET)),
+        # post-treatment glioma, 2024 on: the resection cavity lies outside the whole tumour
+        RegionSet("wt-tc-et-rc", (_WT, _TC, _ET, Stroke(Region.RC, Label.RC, Label.BACKGROUND))),
+        # paediatric, 2024 on: four tissues that exclude each other
+        RegionSet(
+            "et-net-cc-ed",
+            (
+                Stroke(Region.ED, Label.ED, Label.BACKGROUND),
+                Stroke(Region.NET, Label.NCR, Label.ED),
+                Stroke(Region.CC, Label.CC, Label.NCR),
+                _ET,
+            ),
+        ),
+    )
+}
+GLIOMA = REGION_SETS["wt-tc-et"]
 
 
 @dataclass(frozen=True)
@@ -69,47 +148,60 @@ class LabelSet:
     """How one family of challenges numbers the labels in its files; `numbers` maps Label to file number."""
 
     name: str
-    numbers: dict[Label, int]
+    numbers: Mapping[Label, int]
 
-    @property
-    def not_given(self) -> tuple[Label, ...]:
-        """Labels of this set that no member can give (resection cavity, cyst)."""
-        return tuple(label for label in self.numbers if label not in COMPOSED)
+    def __reduce__(self) -> tuple:
+        return label_set, (self.name,)  # its numbers are read-only, and such mappings do not pickle
+
+    def not_given_by(self, regions: RegionSet) -> tuple[Label, ...]:
+        """Labels of this set that members with these regions cannot give, such as a resection cavity."""
+        return tuple(label for label in self.numbers if label not in regions.labels)
+
+    def given_by(self, regions: RegionSet) -> dict[Label, int]:
+        """The numbers of the labels that members with these regions can give."""
+        return {label: number for label, number in self.numbers.items() if label in regions.labels}
+
+
+def _label_set(name: str, **numbers: int) -> LabelSet:
+    return LabelSet(name, MappingProxyType({Label[label]: number for label, number in numbers.items()}))
 
 
 LABEL_SETS = {
     row.name: row
     for row in (
         # BraTS 2017 to 2022
-        LabelSet("brats2021", {Label.NCR: 1, Label.ED: 2, Label.ET: 4}),
+        _label_set("brats2021", NCR=1, ED=2, ET=4),
         # BraTS 2023 on: GLI, SSA, MEN, MET, GoAT; PED 2023
-        LabelSet("brats2023", {Label.NCR: 1, Label.ED: 2, Label.ET: 3}),
+        _label_set("brats2023", NCR=1, ED=2, ET=3),
         # post-treatment glioma, 2024 on
-        LabelSet("brats2024-gli", {Label.NCR: 1, Label.ED: 2, Label.ET: 3, Label.RC: 4}),
+        _label_set("brats2024-gli", NCR=1, ED=2, ET=3, RC=4),
         # metastases, 2024 on
-        LabelSet("brats2024-met", {Label.NCR: 1, Label.ED: 2, Label.ET: 3, Label.RC: 4}),
+        _label_set("brats2024-met", NCR=1, ED=2, ET=3, RC=4),
         # paediatric, 2024 on
-        LabelSet("brats2024-ped", {Label.ET: 1, Label.NCR: 2, Label.CC: 3, Label.ED: 4}),
+        _label_set("brats2024-ped", ET=1, NCR=2, CC=3, ED=4),
     )
 }
 
 _OLD_NAMES = re.compile(r"brats(1[789]|20(?!\d)|2021)", re.IGNORECASE)
 
 
-def label_set(name: str) -> LabelSet:
+def label_set(name: str, *, setting: str = "labels") -> LabelSet:
     """The label set of that name.
+
+    Args:
+        setting: the one that named it, for the message.
 
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
     """
-    require_known(name, LABEL_SETS, what="label set", where="--labels")
+    require_known(name, LABEL_SETS, what="label set", setting=setting)
     return LABEL_SETS[name]
 
 
 def default_label_set(case_name: str) -> LabelSet:
     """1 2 4 for names of 2017 to 2022 (Brats17 to BraTS20, BraTS2021), else 1 2 3.
 
-    Later sets share their case names with other numbers, so they are chosen by flag only.
+    Later sets share their case names with other numbers, so they must be named by the caller.
     """
     return LABEL_SETS["brats2021" if _OLD_NAMES.match(case_name) else "brats2023"]
 
@@ -153,8 +245,11 @@ def decode(file_map: np.ndarray, numbers: LabelSet, *, where: str) -> np.ndarray
         found = sorted(int(v) for v in np.unique(file_map[decoded == 255]))
         known = sorted([0, *numbers.numbers.values()])
         raise InputError(
-            f"{where}: holds the numbers {found}; {numbers.name} has {known}. "
-            f"Name the right label set ({', '.join(LABEL_SETS)})."
+            "holds numbers that its label set does not have",
+            place=where,
+            found=found,
+            expected=f"those of {numbers.name}, {known}",
+            remedy=f"Name the right label set ({', '.join(LABEL_SETS)}).",
         )
     return decoded
 
@@ -164,15 +259,3 @@ def region_mask(label_map: np.ndarray, region: Region) -> np.ndarray:
     table = np.zeros(256, bool)
     table[list(region.value)] = True
     return table[label_map]
-
-
-def compose(wt: np.ndarray, tc: np.ndarray, et: np.ndarray) -> np.ndarray:
-    """The uint8 label map of three bool masks, written WT, TC, ET, the later over the earlier.
-
-    A TC voxel outside WT becomes tumour too, so the regions of the result nest whatever the masks did.
-    """
-    label_map = np.zeros(wt.shape, np.uint8)
-    label_map[wt] = Label.ED
-    label_map[tc] = Label.NCR
-    label_map[et] = Label.ET
-    return label_map

@@ -1,14 +1,32 @@
-"""A volume is an array of voxels with the affine that places it in the world; plus cropping and turning it."""
+"""A volume is an array of voxels with the affine that places it in the world: its grid, its voxels, its orientation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
 SPACING_TOLERANCE_MM = 0.01  # a voxel this near to 1 mm is not resampled
+GRID_TOLERANCE_MM = 0.1  # two grids whose corners lie nearer than this are the same: a tenth of a usual voxel
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a scan's voxels lie; equal only to itself, see `grid_difference`.
+
+    Attributes:
+        shape: (I, J, K).
+        affine: (4, 4) voxel index to world mm.
+        doubts: what is doubtful about the affine, each to be read behind the scan's name.
+    """
+
+    shape: Shape
+    affine: np.ndarray
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +49,28 @@ class Volume:
         """Voxel size along I, J, K."""
         return spacing_mm(self.affine)
 
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        i, j, k = self.array.shape[-3:]
+        return Grid((i, j, k), self.affine)
+
 
 def spacing_mm(affine: np.ndarray) -> Spacing:
     """Voxel size along I, J, K: the lengths of the affine's columns."""
     i, j, k = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     return float(i), float(j), float(k)
+
+
+def voxel_ml(affine: np.ndarray) -> float:
+    """Volume of one voxel in millilitres, sheared or not: a thousandth of the determinant, without its sign."""
+    i, j, k = affine[:3, :3].T
+    return float(abs(i @ np.cross(j, k))) / 1000  # exact for upright axes, as LAPACK's logarithms are not
+
+
+def size_text(numbers: Iterable[object]) -> str:
+    """A shape or an extent in words, such as "240 x 240 x 155"."""
+    return " x ".join(map(str, numbers))
 
 
 def direction_cosines(affine: np.ndarray) -> np.ndarray:
@@ -45,27 +80,35 @@ def direction_cosines(affine: np.ndarray) -> np.ndarray:
 
 
 def shear_degrees(affine: np.ndarray) -> float:
-    """How far from upright the two voxel axes stand that do so least."""
+    """Largest deviation from orthogonality between two voxel axes, in degrees."""
     i, j, k = direction_cosines(affine).T
     return float(np.degrees(np.arcsin(min(1.0, max(abs(i @ j), abs(i @ k), abs(j @ k))))))
 
 
 def angle_degrees(affine: np.ndarray, other: np.ndarray) -> float:
-    """The largest angle between a voxel axis of the one and the same axis of the other."""
+    """Largest angle between an axis of one grid and the same axis of the other."""
     cosines = (direction_cosines(affine) * direction_cosines(other)).sum(axis=0)
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
 
-def millimetre_shape(shape: tuple[int, int, int], spacing: Spacing) -> tuple[int, int, int]:
-    """The shape at 1 mm; the same shape where every spacing is 1 mm already."""
+def millimetre_shape(shape: Shape, spacing: Spacing) -> Shape:
+    """The shape at 1 mm; the same shape if every spacing is 1 mm already."""
     if all(abs(s - 1.0) <= SPACING_TOLERANCE_MM for s in spacing):
         return shape
     i, j, k = (max(1, round(n * s)) for n, s in zip(shape, spacing, strict=True))
     return i, j, k
 
 
-def grid_difference_mm(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """The largest distance in mm between where the two affines put a corner of a grid of that shape."""
+def grid_difference(one: Grid, other: Grid) -> str:
+    """How one grid differs from the other, in words; "" if they are the same within GRID_TOLERANCE_MM."""
+    if one.shape != other.shape:
+        return f"has {size_text(one.shape)} voxels instead of {size_text(other.shape)}"
+    mm = grid_difference_mm(one.affine, other.affine, one.shape)
+    return f"lies up to {mm:.3f} mm off" if not mm <= GRID_TOLERANCE_MM else ""
+
+
+def grid_difference_mm(affine: np.ndarray, other: np.ndarray, shape: Shape) -> float:
+    """Largest distance in mm between where the two affines put a corner of a grid of that shape."""
     corners = np.array([[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)])
     return float(np.linalg.norm((corners @ (affine - other).T)[:, :3], axis=1).max())
 
@@ -73,7 +116,7 @@ def grid_difference_mm(affine: np.ndarray, other: np.ndarray, shape: tuple[int, 
 def axis_order(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """How the voxel axes must be turned so that I, J, K run to the left, posterior and superior (LPS).
 
-    LPS is how BraTS stores its cases, so those are not turned at all. Oblique affines go to the nearest axes:
+    BraTS stores its cases in LPS, so they are not turned at all. An oblique grid is turned to the nearest axes:
     the pairing of voxel and world axes with the largest product of direction cosines.
 
     Returns:
@@ -103,7 +146,7 @@ def turn_back(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool,
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
-    """The smallest box that holds every True of an (I, J, K) bool mask; None when there is none."""
+    """The smallest box that holds every True of an (I, J, K) bool mask; None if there is none."""
     slices = []
     for axis in range(3):
         hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -113,8 +156,8 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     return slices[0], slices[1], slices[2]
 
 
-def uncrop(array: np.ndarray, box: Box, shape: tuple[int, int, int]) -> np.ndarray:
-    """(…, I, J, K) zeros of that shape with `array` in `box`: the inverse of `array[..., *box]`."""
+def uncrop(array: np.ndarray, box: Box, shape: Shape) -> np.ndarray:
+    """(…, I, J, K) zeros of that shape, with `array` in `box`: the inverse of `array[..., *box]`."""
     whole = np.zeros((*array.shape[:-3], *shape), array.dtype)
     whole[(..., *box)] = array
     return whole

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from htcnns.cli import main
-from htcnns.files.naming import FREE_ENDINGS, NAMINGS
+from htcnns.doors.cli import main
+from htcnns.files.manifest import Member, WeightsFile, write_manifest
+from htcnns.files.names.brats import ENDINGS
 from htcnns.files.nifti import write_case_file
-from htcnns.files.weights import Member, WeightsFile, save_weights, write_manifest
+from htcnns.files.weights import save_weights
 from htcnns.image.phantom import Phantom, make_phantom
 from htcnns.image.postprocess import PostprocessRules
-from htcnns.labels import SEQUENCES
+from htcnns.labels import GLIOMA, SEQUENCES
 from htcnns.networks import build_network
 
 # A seed decides on the random weights; these cut them so that a quarter of a phantom is WT, some of that TC, some ET.
@@ -33,7 +34,6 @@ _TINY = {
     ),
 }
 _TILT = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.1, 0.15), (3.0, -5.0, 7.5))
-_ENDINGS = {naming.name: naming.endings for naming in NAMINGS} | {"free": FREE_ENDINGS}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,9 +86,13 @@ def _tiny_member(folder: Path, name: str) -> Member:
         network=name,
         size=size,
         files=(WeightsFile(path, save_weights(path, network)),),
+        regions=GLIOMA,
+        outputs=GLIOMA.regions,
         window=(32, 32, 32),
         rules=PostprocessRules(
-            dict(zip(("WT", "TC", "ET"), thresholds, strict=True)), et_component_voxels=0, et_total_voxels=0
+            thresholds=dict(zip(("WT", "TC", "ET"), thresholds, strict=True)),
+            et_component_voxels=0,
+            et_total_voxels=0,
         ),
         trained_on={"cases": ["nothing"]},
     )
@@ -120,7 +124,7 @@ def make_case() -> Callable[..., Path]:
         home = folder if flat else folder / name
         home.mkdir(parents=True, exist_ok=True)
         for sequence, array in zip(SEQUENCES, phantom.sequences, strict=True):
-            path = home / f"{name}{_ENDINGS[naming][sequence]}.nii.gz"
+            path = home / f"{name}{ENDINGS[naming][sequence]}.nii.gz"
             write_case_file(path, array.astype(np.int16), phantom.affine if affine is None else affine)
         return home
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from htcnns.cli import main
+from htcnns.doors.cli import main
 from htcnns.files.nifti import write_case_file
 
 GOOD, BAD = "BraTS-GLI-00001-000", "BraTS-GLI-00002-000"
@@ -125,15 +125,18 @@ CASE_FAULTS = {
     "link to itself": (_replace_by(lambda path: path.symlink_to(path)), r"t2w missing"),
     "folder instead": (_replace_by(Path.mkdir), r"t2w missing"),
     "pipe instead": (_replace_by(os.mkfifo), r"t2w missing"),
-    "text": (_bytes(lambda _: b"see the archive"), r"t2w\.nii\.gz: called \.gz but is not gzip; expected packed data"),
-    "no bytes": (_bytes(lambda _: b""), r"t2w\.nii\.gz: called \.gz but is not gzip"),
+    "text": (_bytes(lambda _: b"see the archive"), r"t2w\.nii\.gz: named \.gz but is not gzip; expected packed data"),
+    "no bytes": (_bytes(lambda _: b""), r"t2w\.nii\.gz: named \.gz but is not gzip"),
     "packed text": (_bytes(lambda _: gzip.compress(b"DICM" * 99)), r"t2w\.nii\.gz: not NIfTI; found b'DICM'"),
     "cut gzip": (_bytes(lambda whole: whole[: len(whole) // 2]), r"t2w\.nii\.gz: cut short; .*Copy or download"),
     "cut header": (_bytes(lambda whole: gzip.compress(gzip.decompress(whole)[:200])), r"found 200 of 348 header bytes"),
     "cut voxels": (_bytes(lambda whole: gzip.compress(gzip.decompress(whole)[:-11])), r"cut short; found \d+ of 38148"),
-    "other checksum": (_bytes(lambda whole: whole[:-6] + b"\0\1" + whole[-4:]), r"t2w\.nii\.gz: damaged; "),
-    "not packed": (_bytes(gzip.decompress), r"called \.gz but is not gzip.*Drop the \.gz from its name"),
-    "packed but .nii": (lambda path: path.rename(path.with_suffix("")), r"t2w\.nii: called \.nii but is gzip"),
+    "other checksum": (
+        _bytes(lambda whole: whole[:-6] + b"\0\1" + whole[-4:]),
+        r"t2w\.nii\.gz: damaged \(.*; expected whole gzip data",
+    ),
+    "not packed": (_bytes(gzip.decompress), r"named \.gz but is not gzip.*Take \.gz out of its name"),
+    "packed but .nii": (lambda path: path.rename(path.with_suffix("")), r"t2w\.nii: named \.nii but is gzip"),
     "eight gigavoxels": (_header("h", 40, 3, 2000, 2000, 2000), r"promises 2000 x 2000 x 2000 voxels, 29\.8 GiB"),
     "offset of a terabyte": (_header("f", 108, 1e12), r"promises .* GiB; expected at most 2 GiB"),
     "4-D": (_voxels(shape=(34, 34, 33, 2)), r"4-D, 34 x 34 x 33 x 2; expected I x J x K\. Split it"),
@@ -157,15 +160,18 @@ CASE_FAULTS = {
     "all a tenth": (_everywhere(_affine(0.1)), r"scans are only 3\.4 x 3\.4 x 3\.3 mm large; expected a head, 30 mm"),
     "all coarse": (
         _everywhere(_affine(15.0)),
-        r"34 x 34 x 33 voxels a scan, 510 x 510 x 495 at 1 mm; expected at most",
+        r"too many voxels .*found 34 x 34 x 33 as stored and 510 x 510 x 495 at 1 mm, expected at most",
     ),
-    "all sheared": (_everywhere(_header("f", 284, -0.6)), r"the affine is sheared, its voxels fill 0\.86 of upright"),
+    "all sheared": (
+        _everywhere(_header("f", 284, -0.6)),
+        r"the affine is sheared: .*found 0\.86 of a right-angled voxel's volume, expected at least 0\.9",
+    ),
     "half a pair": (_header("c", 345, b"i"), r"t2w\.nii\.gz: half of a \.hdr/\.img pair; expected one file"),
     "other shape": (_voxels(shape=(34, 34, 32)), r"t2w .*has 34 x 34 x 32 voxels instead of 34 x 34 x 33"),
-    "two mm off": (_voxels(affine=_moved(0, 2, 0)), r"t2w .*lies up to 2\.000 mm off, found against t1n, t1c, t2f"),
+    "two mm off": (_voxels(affine=_moved(0, 2, 0)), r"t2w .*lies up to 2\.000 mm off; found t1n, t1c, t2f on"),
     "other orientation": (
         _voxels(affine=np.eye(4)),
-        r"t2w .*lies up to [\d.]+ mm off.*expected one grid within 0\.001",
+        r"t2w .*lies up to [\d.]+ mm off.*expected all four on it within 0\.1 mm",
     ),
 }
 
@@ -199,7 +205,7 @@ def test_a_file_without_reading_rights_costs_only_its_case(
     monkeypatch.setattr(Path, "open", refuse)
     said = segment()
     assert said.code == 7
-    assert f"FAILED {BAD}: {locked}: cannot be read; Permission denied. Give reading rights" in said.out
+    assert f"FAILED {BAD}: {locked}: cannot be read (Permission denied). Give reading rights" in said.out
     assert (tmp_path / "out" / f"{GOOD}.nii.gz").read_bytes() == good_mask
 
 
@@ -268,11 +274,11 @@ FOLDER_FAULTS = {
     ),
     "scans of two patients": (
         _emptied("SMITH_t1.nii.gz", "JONES_t1ce.nii.gz", "SMITH_t2.nii.gz", "JONES_flair.nii.gz"),
-        r"in: JONES_flair\.nii\.gz and SMITH_t1\.nii\.gz are of two cases by their names; expected the scans of one",
+        r"in: JONES_flair\.nii\.gz and SMITH_t1\.nii\.gz belong to two cases by their names; .*expected .*of one case",
     ),
-    "nothing in it": (_emptied(), r"in: no case found; the files seen are nothing, expected NIfTI files called like"),
-    "DICOM": (_emptied("1.dcm", "2.dcm"), r"in: no case found; the files seen are 2 \.dcm"),
-    "truths alone": (_emptied(f"{BAD}-seg.nii.gz"), r"in: no case found"),
+    "nothing in it": (_emptied(), r"in: no case; found nothing, expected NIfTI file"),
+    "DICOM": (_emptied("1.dcm", "2.dcm"), r"in: no case; found 2 \.dcm"),
+    "truths alone": (_emptied(f"{BAD}-seg.nii.gz"), r"in: no case; found 1 NIfTI"),
     "no such folder": (shutil.rmtree, r"in: does not exist; expected a folder of cases"),
     "a file": (_a_file, r"in: is a file; expected a folder of cases"),
     "nnU-Net without order": (_nnunet(None), r"no dataset\.json says what 0000 is"),
@@ -280,10 +286,10 @@ FOLDER_FAULTS = {
         _nnunet('{"channel_names": {"0": "T1", "1": "ADC", "2": "T2", "3": "FLAIR"}}'),
         r"dataset\.json: unknown channel ADC; found T1, ADC, T2, FLAIR",
     ),
-    "nnU-Net with broken json": (_nnunet("{"), r"dataset\.json: cannot be read as nnU-Net's dataset\.json"),
+    "nnU-Net with broken json": (_nnunet("{"), r"dataset\.json: cannot be read as JSON"),
     "nnU-Net with a fifth channel": (
         _nnunet('{"channel_names": {"0": "T1", "1": "T1ce", "2": "T2"}}'),
-        r"glioma_0003\.nii\.gz: channel 3 has no name; the order given is t1n, t1c, t2w",
+        r"glioma_0003\.nii\.gz: channel 3 .*t1n, t1c, t2w, expected a name for each channel up to 3",
     ),
 }
 
@@ -295,27 +301,55 @@ def test_a_bad_folder_stops_the_run_before_anything_is_written(
     spoil(scans)
     said = segment()
     assert (said.code, said.out) == (3, "")
-    assert re.fullmatch(rf"htcnns: .*{says}.*\.\n", said.err)
+    assert re.fullmatch(rf"htcnns: .*{says}.*[.?]\n", said.err)
     assert not (tmp_path / "out").exists()
 
 
 FLAG_FAULTS = {
-    "fusion": (2, ("--fusion", "vote"), r"--fusion: unknown fusion 'vote'; known are staple, majority, mean"),
-    "labels": (2, ("--labels", "brats24"), r"--labels: unknown label set 'brats24'; known are brats2021, .*-ped"),
-    "members": (2, ("--members", "unet,dmfnet"), r"unknown member 'dmfnet'; known are unet, transbts, axial_unet"),
-    "device": (2, ("--device", "gpu"), r"--device: unknown device 'gpu'; known are auto, cpu, cuda"),
-    "precision": (2, ("--precision", "int8"), r"--precision: unknown 'int8'; known are auto, fp32, bf16, fp16"),
-    "overlap of one": (2, ("--overlap", "1"), r"--overlap: 1\.0 is out of range; expected 0 to below 1"),
+    "fusion": (2, ("--fusion", "vote"), r"--fusion: unknown fusion 'vote'; expected one of staple, majority, mean"),
+    "labels": (
+        2,
+        ("--labels", "brats24"),
+        r"--labels: unknown label set 'brats24'; expected one of brats2021, .*-ped. Did you mean 'brats2023'",
+    ),
+    "members": (
+        2,
+        ("--members", "unet,dmfnet"),
+        r"unknown member 'dmfnet'; expected one of unet, transbts, axial_unet\. Did you mean 'unet'",
+    ),
+    "device": (2, ("--device", "gpu"), r"--device: unknown device 'gpu'; expected auto, cpu, cuda"),
+    "precision": (
+        2,
+        ("--precision", "int8"),
+        r"--precision: unknown precision 'int8'; expected one of auto, fp32, bf16, fp16",
+    ),
+    "overlap of one": (2, ("--overlap", "1"), r"--overlap: out of range; found 1\.0, expected 0 <= x < 1"),
     "overlap in words": (2, ("--overlap", "much"), r"Invalid value for '--overlap'"),
-    "mirror": (2, ("--mirror", "xy"), r"--mirror: found 'xy'; expected letters of ijk"),
-    "batch": (2, ("--batch", "0"), r"--batch: 0 windows at a time; expected at least 1"),
-    "on failure": (2, ("--on-failure", "stop"), r"--on-failure: unknown choice 'stop'; known are skip, empty"),
-    "misspelt channel": (2, ("--channels", "t1,t1k,t2,flair"), r"--channels: unknown sequence 't1k'; known are t1n"),
-    "channel twice": (2, ("--channels", "t1,t1,t2,flair"), r"--channels: found t1n, t1n, t2w, t2f; expected each"),
+    "mirror": (2, ("--mirror", "xy"), r"--mirror: not a choice of axes; found 'xy', expected letters of ijk"),
+    "batch": (2, ("--batch", "0"), r"--batch: too few windows at a time; found 0, expected at least 1"),
+    "on failure": (2, ("--on-failure", "stop"), r"--on-failure: unknown choice 'stop'; expected one of skip, empty"),
+    "misspelt channel": (
+        2,
+        ("--channels", "t1,t1k,t2,flair"),
+        r"--channels: unknown sequence 't1k'; expected one of t1n",
+    ),
+    "channel twice": (
+        2,
+        ("--channels", "t1,t1,t2,flair"),
+        r"--channels: a sequence occurs twice; found t1n, t1n, t2w, t2f, expected each",
+    ),
     "unknown flag": (2, ("--overlop", "0"), r"No such option: --overlop"),
     "one folder too many": (2, ("more",), r"unexpected extra argument"),
-    "no GPU": (5, ("--device", "cuda"), r"--device cuda: .* sees 0 CUDA devices here, this needs 1.*--device cpu"),
-    "half on a CPU": (5, ("--precision", "fp16"), r"--precision fp16: not on a CPU; found device cpu, expected CUDA"),
+    "no GPU": (
+        5,
+        ("--device", "cuda"),
+        r"--device: no cuda here; found 0 CUDA devices that .*, expected 1 or more. Use device cpu",
+    ),
+    "half on a CPU": (
+        5,
+        ("--precision", "fp16"),
+        r"--precision: fp16 does not run on a CPU; found device cpu, expected CUDA",
+    ),
 }
 
 
@@ -327,7 +361,7 @@ def test_a_bad_flag_stops_the_run_before_anything_is_written(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     said = segment(*flags)
     assert (said.code, said.out) == (code, "")
-    assert re.fullmatch(rf"htcnns: .*{says}.*\.\n", said.err)
+    assert re.fullmatch(rf"htcnns: .*{says}.*[.?]\n", said.err)
     assert not (tmp_path / "out").exists()
 
 
@@ -351,16 +385,33 @@ WEIGHTS_FAULTS = {
     "no folder": (shutil.rmtree, r"weights: no manifest\.json there\. Give a folder that holds"),
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), r"weights: no manifest\.json there"),
     "broken manifest": (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json: cannot be read"),
-    "later format": (lambda folder: (folder / "manifest.json").write_text('{"format": 9}'), r"format 9, expected 1"),
+    "later format": (
+        lambda folder: (folder / "manifest.json").write_text('{"format": 9}'),
+        r"another format; found 9, expected 1",
+    ),
     "no file": (lambda folder: (folder / "unet.safetensors").unlink(), r"unet\.safetensors: unet: cannot be read"),
-    "cut file": (lambda folder: os.truncate(folder / "unet.safetensors", 99), r"unet: sha256 is .*damaged"),
-    "other file": (_other_tensors, r"unet\.safetensors: unet: sha256 is \w+…, expected \w+…"),
-    "other size": (_manifest(size={"channels": [4, 6], "n_convs": [1, 1]}), r"unet: .* has shape .*, expected"),
-    "other network": (_manifest(network="dmfnet"), r"unet: .*unknown network 'dmfnet'; known are unet, transbts"),
-    "other window": (_manifest(window=[32, 32, 31]), r"unet: a window of 32x32x31 voxels.*Correct the manifest"),
+    "cut file": (
+        lambda folder: os.truncate(folder / "unet.safetensors", 99),
+        r"unet: the file is damaged or another one",
+    ),
+    "other file": (
+        _other_tensors,
+        r"unet\.safetensors: unet: the file is damaged or another one; found sha256 \w+…, expected \w+…",
+    ),
+    "other size": (
+        _manifest(size={"channels": [4, 6], "n_convs": [1, 1]}),
+        r"unet: another shape .*; found .*, expected",
+    ),
+    "other network": (_manifest(network="dmfnet"), r"unet: .*unknown network 'dmfnet'; expected one of unet, transbts"),
+    "other window": (
+        _manifest(window=[32, 32, 31]),
+        r"unet: .*window.*found 32 x 32 x 31 voxels.*Correct the manifest",
+    ),
     "no window": (_manifest(window=[32, 32]), r"manifest\.json: unet: "),
     "path out": (_manifest(files=[{"name": "../x", "sha256": ""}]), r"unet: file name '\.\./x' "),
-    "five sequences": (_manifest(sequences=["t1n", "t1c"]), r"unet: found t1n, t1c, expected t1n, t1c, t2w, t2f"),
+    "two sequences": (_manifest(sequences=["t1n", "t1c"]), r"unet: another shape of .*; found .*\(4, 4, 3, 3, 3\)"),
+    "a sequence twice": (_manifest(sequences=["t1n", "t1c", "t2w", "t1n"]), r"manifest\.json: unet: .*t1n"),
+    "fifth sequence": (_manifest(sequences=["t1n", "t1c", "t2w", "t2f", "swi"]), r"manifest\.json: unet: .*swi"),
 }
 
 
@@ -372,7 +423,7 @@ def test_bad_weights_stop_the_run_before_anything_is_written(
     spoil(shutil.copytree(tiny_weights, tmp_path / "weights"))
     said = segment("--weights", tmp_path / "weights")
     assert (said.code, said.out) == (4, "")
-    assert re.fullmatch(rf"htcnns: .*{says}.*\.\n", said.err)
+    assert re.fullmatch(rf"htcnns: .*{says}.*[.?]\n", said.err)
     assert not (tmp_path / "out").exists()
 
 
@@ -393,7 +444,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
     (tmp_path / "file").touch()
     said = segment(flags[0], flags[1].format(tmp_path))
     assert (said.code, said.out) == (6, "")
-    assert re.fullmatch(rf"htcnns: .*{says}.*\.\n", said.err)
+    assert re.fullmatch(rf"htcnns: .*{says}.*[.?]\n", said.err)
     assert not list(tmp_path.glob("out/*"))
 
 
@@ -413,7 +464,9 @@ def test_two_cases_for_one_short_name_are_refused(
     make_case(scans, "00495", naming="free")
     said = segment("--short-names")
     assert said.code == 2
-    assert re.fullmatch(r"htcnns: 00495\.nii\.gz: both 00495 and BraTS2021_00495 would write it.*\.\n", said.err)
+    assert re.fullmatch(
+        r"htcnns: 00495\.nii\.gz: two cases would write one mask; found 00495 and BraTS2021_00495.*\.\n", said.err
+    )
     assert not list(tmp_path.glob("out/*"))
 
 

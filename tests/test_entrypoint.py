@@ -10,8 +10,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from htcnns.runs import folder as runs_folder
-
 _SPEC = importlib.util.spec_from_file_location("entrypoint", Path(__file__).parents[1] / "entrypoint.py")
 entrypoint = importlib.util.module_from_spec(_SPEC)  # it stands beside the package, not in it
 _SPEC.loader.exec_module(entrypoint)
@@ -23,8 +21,8 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tiny_weights: Path) -> Call:
     """A function that calls the door as `docker run IMAGE …` does; the tiny members are the shipped ones here."""
-    monkeypatch.setattr(runs_folder, "SHIPPED_WEIGHTS", tiny_weights)
-    for name in entrypoint.CACHES:
+    monkeypatch.setattr("htcnns.runs.plan.shipped_weights", lambda: tiny_weights)
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.setenv(name, "/nonexistent")
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -68,25 +66,11 @@ def test_flags_are_read_leniently(arguments: list[str], flags: dict[str, str]) -
 def test_a_weights_folder_counts_only_with_a_manifest(
     tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shipped = Path("shipped")
-    assert entrypoint.weights_folder("", shipped=shipped) == shipped
-    assert entrypoint.weights_folder(str(tiny_weights), shipped=shipped) == tiny_weights
+    assert entrypoint.weights_folder("") is None
+    assert entrypoint.weights_folder(str(tiny_weights)) == tiny_weights
     assert capsys.readouterr().out == ""
-    assert entrypoint.weights_folder(str(tmp_path), shipped=shipped) == shipped
-    assert "no manifest.json in" in capsys.readouterr().out
-
-
-def test_a_weights_folder_that_nobody_may_look_into_is_no_reason_to_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Refused by hand, as root may look everywhere."""
-
-    def refuse(_: Path) -> bool:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "is_file", refuse)
-    assert entrypoint.weights_folder(str(tmp_path), shipped=Path("shipped")) == Path("shipped")
-    says = f"infer: cannot look into {tmp_path} (Permission denied); using the shipped weights\n"
+    assert entrypoint.weights_folder(str(tmp_path)) is None
+    says = f"infer: no manifest.json that can be read in {tmp_path}; using the shipped weights\n"
     assert capsys.readouterr().out == says
 
 
@@ -108,7 +92,7 @@ def test_infer_writes_one_mask_a_case_and_nothing_else(call: Call, mounts: Path)
     )
     assert (code, err) == (0, "")
     assert _masks(mounts) == [f"{name}.nii.gz" for name in CASES]
-    assert f"infer: no manifest.json in {mounts}/io1; using the shipped weights" in out
+    assert f"infer: no manifest.json that can be read in {mounts}/io1; using the shipped weights" in out
     assert "ignored" not in out
 
 
@@ -158,7 +142,7 @@ def test_infer_writes_the_numbers_it_is_asked_for(call: Call, mounts: Path) -> N
     ("arguments", "code", "says"),
     [
         ((), 2, r"infer: --data_path missing; found no flags\. Add --data_path=DIR\."),
-        (("--data_path=x", "--weights=y"), 2, r"infer: --output_path missing; found data_path, weights\. Add .*"),
+        (("--data_path=x", "--weights=y"), 2, r"infer: --output_path missing; found --data_path, --weights\. Add .*"),
         (("--data_path=nowhere", "--output_path=out"), 3, r"nowhere: does not exist; .*"),
         (("--data_path=x", "--output_path=y", "--labels=z"), 2, r"--labels: unknown label set 'z'; .*"),
         (("--data_path=x", "--output_path=y", "--on_failure=z"), 2, r"--on-failure: unknown choice 'z'; .*"),
@@ -173,7 +157,7 @@ def test_a_wrong_infer_is_one_line_on_stderr(call: Call, arguments: tuple[str, .
 
 def test_flags_alone_segment_input_to_output_with_short_names(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("htcnns.cli.main", lambda arguments: asked.append(arguments) or 0)
+    monkeypatch.setattr("htcnns.doors.cli.main", lambda arguments: asked.append(arguments) or 0)
     assert [call()[0], call("--device", "cpu")[0], call("htcnns", "cases", "in")[0]] == [0, 0, 0]
     assert asked == [
         ["segment", "/input", "/output", "--short-names"],
@@ -197,6 +181,8 @@ def test_an_unknown_word_is_refused(call: Call) -> None:
 
 def test_caches_lie_in_a_folder_that_is_gone_afterwards(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("htcnns.cli.main", lambda _: seen.append(os.environ["HOME"]) or os.path.isdir(seen[0]) - 1)
+    monkeypatch.setattr(
+        "htcnns.doors.cli.main", lambda _: seen.append(os.environ["HOME"]) or os.path.isdir(seen[0]) - 1
+    )
     assert call("htcnns", "doctor")[0] == 0
     assert not os.path.exists(seen[0])

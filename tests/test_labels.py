@@ -1,4 +1,6 @@
-"""Spellings, label sets and regions, against the tables that the challenges publish."""
+"""Spellings, label sets and region sets, against the tables that the challenges publish."""
+
+import pickle
 
 import numpy as np
 import pytest
@@ -8,14 +10,15 @@ from hypothesis.extra.numpy import arrays
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.labels import (
-    COMPOSED,
+    GLIOMA,
     LABEL_SETS,
+    REGION_SETS,
     SEQUENCES,
     SPELLINGS,
     Label,
     Region,
+    RegionSet,
     Sequence,
-    compose,
     decode,
     default_label_set,
     encode,
@@ -23,7 +26,8 @@ from htcnns.labels import (
     region_mask,
 )
 
-MASKS = arrays(bool, (3, 4, 2))
+MASKS = arrays(bool, (3, 3, 4, 2))
+each_region_set = pytest.mark.parametrize("regions", REGION_SETS.values(), ids=REGION_SETS)
 
 
 def test_sequences_are_stacked_t1n_t1c_t2w_t2f() -> None:
@@ -57,8 +61,23 @@ def test_the_cases_name_says_the_default_label_set(case: str, expected: str) -> 
 
 
 def test_an_unknown_label_set_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"--labels: unknown label set 'brats2019'; known are brats2021, brats2023"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^labels: unknown label set 'brats2019'; expected one of brats2021, .*\. Did you mean 'brats20",
+    ):
         label_set("brats2019")
+    with pytest.raises(SettingsError, match=r"^prediction_labels: unknown label set"):
+        label_set("brats2019", setting="prediction_labels")
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+def test_a_label_set_pickles(name: str) -> None:
+    assert pickle.loads(pickle.dumps(label_set(name))) is label_set(name)
+
+
+def test_the_numbers_of_a_label_set_are_read_only() -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        label_set("brats2021").numbers[Label.RC] = 9  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -96,16 +115,31 @@ def test_a_label_without_a_number_is_our_mistake() -> None:
 
 
 def test_a_number_without_a_label_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"seg\.nii: holds the numbers \[3, 9\]; brats2021 has \[0, 1, 2, 4\]"):
+    with pytest.raises(
+        InputError,
+        match=r"seg\.nii: holds numbers .*; found \[3, 9\], expected those of brats2021, \[0, 1, 2, 4\]\. Name",
+    ):
         decode(np.array([0, 9, 4, 3], np.uint8), label_set("brats2021"), where="seg.nii")
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("brats2021", ()), ("brats2023", ()), ("brats2024-gli", (Label.RC,)), ("brats2024-ped", (Label.CC,))],
+    ("name", "regions", "not_given", "numbers"),
+    [
+        ("brats2021", "wt-tc-et", (), [1, 2, 4]),
+        ("brats2023", "wt-tc-et", (), [1, 2, 3]),
+        ("brats2024-gli", "wt-tc-et", (Label.RC,), [1, 2, 3]),
+        ("brats2024-gli", "wt-tc-et-rc", (), [1, 2, 3, 4]),
+        ("brats2021", "wt-tc-et-rc", (), [1, 2, 4]),
+        ("brats2024-ped", "wt-tc-et", (Label.CC,), [1, 2, 4]),
+        ("brats2024-ped", "et-net-cc-ed", (), [1, 2, 3, 4]),
+        ("brats2024-met", "et-net-cc-ed", (Label.RC,), [1, 2, 3]),
+    ],
 )
-def test_labels_that_no_member_gives_are_named(name: str, expected: tuple[Label, ...]) -> None:
-    assert label_set(name).not_given == expected
+def test_labels_that_the_regions_cannot_give_are_named(
+    name: str, regions: str, not_given: tuple[Label, ...], numbers: list[int]
+) -> None:
+    assert label_set(name).not_given_by(REGION_SETS[regions]) == not_given
+    assert sorted(label_set(name).given_by(REGION_SETS[regions]).values()) == numbers
 
 
 @pytest.mark.parametrize(
@@ -121,6 +155,10 @@ def test_labels_that_no_member_gives_are_named(name: str, expected: tuple[Label,
         ("brats2024-ped", Region.WT, {1, 2, 3, 4}),
         ("brats2024-ped", Region.TC, {1, 2, 3}),
         ("brats2024-ped", Region.ET, {1}),
+        ("brats2024-ped", Region.NET, {2}),
+        ("brats2024-ped", Region.CC, {3}),
+        ("brats2024-ped", Region.ED, {4}),
+        ("brats2024-gli", Region.RC, {4}),
     ],
 )
 def test_regions_are_the_unions_of_numbers_that_the_challenge_scores(
@@ -132,22 +170,61 @@ def test_regions_are_the_unions_of_numbers_that_the_challenge_scores(
 
 
 def test_masks_are_composed_with_the_later_over_the_earlier() -> None:
-    wt, tc, et = np.array([[0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 0, 1]], bool)
-    label_map = compose(wt, tc, et)
+    masks = np.array([[0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 0, 1]], bool)
+    label_map = GLIOMA.compose(masks)
     assert label_map.dtype == np.uint8
     np.testing.assert_array_equal(label_map, [0, Label.ED, Label.NCR, Label.ET, Label.NCR, Label.ET])
 
 
-@given(wt=MASKS, tc=MASKS, et=MASKS)
-def test_the_regions_of_a_composed_label_map_nest(wt: np.ndarray, tc: np.ndarray, et: np.ndarray) -> None:
-    label_map = compose(wt, tc, et)
-    found_wt, found_tc, found_et = (region_mask(label_map, region) for region in Region)
+def test_a_cavity_is_written_over_the_tumour_and_lies_outside_it() -> None:
+    masks = np.array([[1, 1, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0]], bool)
+    label_map = REGION_SETS["wt-tc-et-rc"].compose(masks)
+    np.testing.assert_array_equal(label_map, [Label.ED, Label.NCR, Label.RC, Label.RC, 0])
+    np.testing.assert_array_equal(region_mask(label_map, Region.WT), [1, 1, 0, 0, 0])
+
+
+def test_paediatric_tissues_are_written_ed_net_cc_et() -> None:
+    regions = REGION_SETS["et-net-cc-ed"]
+    assert regions.regions == (Region.ED, Region.NET, Region.CC, Region.ET)
+    masks = np.array([[1, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0]], bool)
+    np.testing.assert_array_equal(regions.compose(masks), [Label.ED, Label.NCR, Label.CC, Label.ET, 0])
+
+
+def test_a_mask_too_few_or_too_many_is_our_mistake() -> None:
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        GLIOMA.compose(np.zeros((2, 3), bool))
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        GLIOMA.compose(np.zeros((4, 3), bool))
+
+
+@each_region_set
+def test_a_region_set_gives_each_label_once_and_takes_away_to_one_that_it_has(regions: RegionSet) -> None:
+    assert len(set(regions.labels)) == len(set(regions.regions)) == len(regions.strokes)
+    assert {stroke.beneath for stroke in regions.strokes} <= {Label.BACKGROUND, *regions.labels}
+    assert all(stroke.label in stroke.region.value for stroke in regions.strokes)
+    assert all(stroke.beneath not in stroke.region.value for stroke in regions.strokes)
+
+
+@each_region_set
+def test_a_region_set_pickles_and_is_found_by_its_name(regions: RegionSet) -> None:
+    assert pickle.loads(pickle.dumps(regions)) == regions
+    assert REGION_SETS[regions.name] is regions
+
+
+@given(masks=MASKS)
+def test_the_regions_of_a_composed_label_map_nest(masks: np.ndarray) -> None:
+    label_map = GLIOMA.compose(masks)
+    wt, tc, et = masks
+    found_wt, found_tc, found_et = (region_mask(label_map, region) for region in GLIOMA.regions)
     np.testing.assert_array_equal(found_et, et)
     np.testing.assert_array_equal(found_tc, tc | et)
     np.testing.assert_array_equal(found_wt, wt | tc | et)
-    assert set(np.unique(label_map).tolist()) <= {0, *COMPOSED}
+    assert set(np.unique(label_map).tolist()) <= {0, *GLIOMA.labels}
 
 
-@given(label_map=arrays(np.uint8, (3, 4, 2), elements=st.sampled_from([0, *COMPOSED])))
-def test_composing_the_regions_of_a_label_map_gives_it_back(label_map: np.ndarray) -> None:
-    np.testing.assert_array_equal(compose(*(region_mask(label_map, region) for region in Region)), label_map)
+@each_region_set
+@given(data=st.data())
+def test_composing_the_regions_of_a_label_map_gives_it_back(regions: RegionSet, data: st.DataObject) -> None:
+    label_map = data.draw(arrays(np.uint8, (3, 4, 2), elements=st.sampled_from([0, *regions.labels])))
+    masks = [region_mask(label_map, region) for region in regions.regions]
+    np.testing.assert_array_equal(regions.compose(masks), label_map)

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands, flags, make targets, tree and exit codes are those of the code."""
+"""README and CONTRIBUTING tell the truth: commands, flags, make targets, tree, exit codes and links are the code's."""
 
 import re
 import shlex
@@ -8,74 +8,129 @@ import pytest
 import typer
 
 from htcnns import errors
-from htcnns.cli import app
-from htcnns.labels import LABEL_SETS
+from htcnns.doors.cli import app
+from htcnns.labels import LABEL_SETS, REGION_SETS
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
-COMMANDS = re.findall(r"^htcnns (.+?)(?: +#.*)?$", SHELL, re.MULTILINE)
-TREE = README[README.index("## The tree") :]
-MODULES = sorted(
-    str(path.relative_to(ROOT)) for path in (ROOT / "htcnns").rglob("*.py") if not path.name.startswith("__")
-)
+PAGES = {"README.md": ROOT, ".github/CONTRIBUTING.md": ROOT / ".github", "weights/README.md": ROOT / "weights"}
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+README, CONTRIBUTING = TEXTS["README.md"], TEXTS[".github/CONTRIBUTING.md"]
+ALL = "\n".join(TEXTS.values())
+SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", ALL, re.DOTALL))
+LINES = re.findall(r"^htcnns (.+?)(?: +#.*)?$", SHELL, re.MULTILINE)
+INLINE = [words for words in re.findall(r"`htcnns ([a-z][^`]*)`", ALL) if "…" not in words]
+COMMANDS = sorted({*LINES, *INLINE})
+TREE = CONTRIBUTING[CONTRIBUTING.index("## The tree") :]
+MAX_README_LINES = 110
+OTHERS = {"--gpus", "--user", "--rm", "--network"}  # Docker's
 
 
-def parameters(words: list[str]) -> set[str]:
-    """The flags of the command that these words name."""
+def tree() -> dict[str, str]:
+    """Caption of every file and folder in the tree, by path."""
+    block = re.search(r"```\n(.*?)```", TREE, re.DOTALL)[1]
+    captions, folders = {}, []
+    for line in block.splitlines():
+        indent, name, caption = re.fullmatch(r"( *)(\S+) *(.*)", line).groups()
+        folders = folders[: len(indent) // 2]
+        captions["/".join([*(folder.rstrip("/") for folder in folders), name])] = caption
+        folders.append(name)
+    return captions
+
+
+def command_at(words: list[str]) -> typer.core.TyperCommand:
+    """The command that these words name, or the group where they name no more."""
+    command = typer.main.get_command(app)
+    for word in words:
+        if word not in getattr(command, "commands", {}):
+            break
+        command = command.commands[word]
+    return command
+
+
+def flags_of(words: list[str]) -> set[str]:
+    return {flag for parameter in command_at(words).params for flag in parameter.opts}
+
+
+def every_command() -> list[str]:
     group = typer.main.get_command(app)
-    command = group.commands[words[0]]  # type: ignore[attr-defined]
-    command = getattr(command, "commands", {}).get(words[1], command) if len(words) > 1 else command
-    return {flag for parameter in command.params for flag in parameter.opts}
+    return [
+        f"{name} {inner}" if inner else name
+        for name, command in group.commands.items()
+        for inner in (getattr(command, "commands", {}) or [""])
+    ]
 
 
-def test_the_readme_has_commands() -> None:
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_README_LINES
+
+
+def test_the_pages_have_commands() -> None:
     assert len(COMMANDS) >= 6
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_each_command_line_exists_with_its_flags(line: str) -> None:
     words = shlex.split(line)
-    flags = {word.partition("=")[0] for word in words if word.startswith("--")}
-    assert flags <= parameters(words)
+    assert command_at(words).name in words
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= flags_of(words)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README))))
+@pytest.mark.parametrize("command", every_command())
+def test_every_command_has_its_line(command: str) -> None:
+    assert re.search(rf"htcnns {command}\b", ALL)
+
+
+TARGETS = sorted({*re.findall(r"^make ([a-z-]+)", SHELL, re.MULTILINE), *re.findall(r"`make ([a-z-]+)", ALL)})
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_each_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z-]+)", README))))
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z-]+)", ALL))))
 def test_each_flag_in_the_text_is_a_flag_of_a_command(flag: str) -> None:
-    known = {"--gpus"}  # Docker's
-    known |= parameters(["segment"]) | parameters(["cases"]) | parameters(["evaluate"]) | parameters(["train"])
-    assert flag in known
+    assert flag in OTHERS.union(*(flags_of(command.split()) for command in every_command()))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_the_tree_names_every_module(module: str) -> None:
-    assert re.search(rf"\b{re.escape(Path(module).stem)}\b", TREE)
+def test_the_tree_has_a_caption_for_every_file() -> None:
+    captions = tree()
+    modules = [path for path in (ROOT / "htcnns").rglob("*.py") if not path.name.startswith("__")]
+    wanted = {str(path.relative_to(ROOT)) for path in (*modules, *map(ROOT.joinpath, ("entrypoint.py", "Dockerfile")))}
+    assert {path for path in wanted if not captions.get(path)} == set()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\b([a-z_]+\.py)\b", TREE))))
-def test_the_tree_names_no_module_that_is_not_there(name: str) -> None:
-    assert [
-        path for path in (*ROOT.glob("*.py"), *(ROOT / "tests").glob("*.py"), *map(Path, MODULES)) if path.name == name
-    ]
+def test_the_tree_names_nothing_that_is_not_there() -> None:
+    assert [path for path in tree() if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(brats20\d\d[a-z0-9-]*)`", README))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([a-z_]+/[a-z_]+\.py|[a-z]+\.py)`", CONTRIBUTING))))
+def test_each_module_in_the_text_is_there(path: str) -> None:
+    assert any((folder / path).exists() for folder in (ROOT, ROOT / "htcnns"))
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(brats20\d\d[a-z0-9-]*)`", ALL))))
 def test_each_label_set_exists(name: str) -> None:
     assert name in LABEL_SETS
 
 
+@pytest.mark.parametrize("name", REGION_SETS)
+def test_each_set_of_regions_is_named(name: str) -> None:
+    assert f"`{name}`" in CONTRIBUTING
+
+
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", README, re.MULTILINE) for code in row.split(",")}
+    table = README[README.index("| exit code |") :].partition("\n\n")[0]
+    cells = [cell.strip() for cell in re.findall(r"(?<=\|)[^|]*(?=\|)", table)]
+    listed = {int(code) for cell in cells if re.fullmatch(r"\d+(, \d+)*", cell) for code in cell.split(",")}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.HtcnnsError)]
     coded = {kind.exit_code for kind in kinds if kind is not errors.HtcnnsError}
     assert listed == coded | {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
-def test_each_link_leads_to_a_file(link: str) -> None:
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [(page, link) for page, text in TEXTS.items() for link in re.findall(r"\]\((?!http)([^)]+)\)", text)],
+)
+def test_each_link_leads_to_a_file(page: str, link: str) -> None:
+    assert (PAGES[page] / link).exists()

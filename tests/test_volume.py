@@ -10,14 +10,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from htcnns.volume import (
+    GRID_TOLERANCE_MM,
+    Grid,
     Volume,
     axis_order,
     bounding_box,
+    grid_difference,
     grid_difference_mm,
+    shear_degrees,
+    size_text,
     spacing_mm,
     turn,
     turn_back,
     uncrop,
+    voxel_ml,
 )
 
 ORDERS = list(itertools.permutations((0, 1, 2)))
@@ -61,6 +67,52 @@ def test_grids_two_mm_apart_differ_by_two_mm() -> None:
 
 def test_a_wider_spacing_shows_at_the_far_corner() -> None:
     assert grid_difference_mm(np.eye(4), np.diag([1, 1, 1.01, 1]), (8, 9, 101)) == pytest.approx(1.0)
+
+
+def test_grids_within_the_tolerance_are_the_same() -> None:
+    shifted, far = np.eye(4), np.eye(4)
+    shifted[2, 3], far[0, 3] = 0.99 * GRID_TOLERANCE_MM, 0.512
+    here = Grid((4, 4, 4), np.eye(4))
+    assert grid_difference(here, here) == ""
+    assert grid_difference(here, Grid((4, 4, 4), shifted)) == ""
+    assert grid_difference(Grid((4, 4, 4), far), here) == "lies up to 0.512 mm off"
+
+
+def test_grids_of_other_shapes_differ_wherever_they_lie() -> None:
+    one, other = Grid((4, 4, 4), np.eye(4)), Grid((4, 4, 5), np.eye(4))
+    assert grid_difference(one, other) == "has 4 x 4 x 4 voxels instead of 4 x 4 x 5"
+    assert grid_difference(other, one) == "has 4 x 4 x 5 voxels instead of 4 x 4 x 4"
+
+
+def test_a_grid_that_lies_nowhere_is_not_the_same_as_itself() -> None:
+    nowhere = Grid((4, 4, 4), np.full((4, 4), np.nan))
+    assert grid_difference(nowhere, nowhere) == "lies up to nan mm off"
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (4, 2, 3, 5)], ids=str)
+def test_a_volumes_grid_is_that_of_its_voxel_axes(shape: tuple[int, ...]) -> None:
+    volume = Volume(np.zeros(shape), TILT)
+    assert volume.grid.shape == (2, 3, 5)
+    assert volume.grid.affine is volume.affine
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_turning_the_axes_does_not_change_the_volume_of_a_voxel(code: str) -> None:
+    assert voxel_ml(_affine_of(code, spacing=(1, 2, 3))) == 0.006
+    assert voxel_ml(TILT @ _affine_of(code, spacing=(1, 2, 3))) == pytest.approx(0.006)
+
+
+def test_a_sheared_voxel_is_smaller_than_the_product_of_its_spacings() -> None:
+    sheared = np.eye(4)
+    sheared[:3, 1] = 0.6, 0.8, 0  # 36.9 degrees from upright, of length 1
+    assert spacing_mm(sheared) == (1, 1, 1)
+    assert voxel_ml(sheared) == pytest.approx(0.0008)
+    assert shear_degrees(sheared) == pytest.approx(36.87, abs=0.01)
+
+
+def test_a_size_is_written_with_spaced_crosses() -> None:
+    assert size_text((240, 240, 155)) == "240 x 240 x 155"
+    assert size_text(f"{mm:.1f}" for mm in (1.25, 1, 0.5)) == "1.2 x 1.0 x 0.5"
 
 
 def test_lps_as_brats_stores_it_is_not_turned() -> None:

@@ -1,41 +1,60 @@
-"""Where a training stands, and the prepared cases it trains on, on disk."""
+"""What a fit keeps on disk: where it stands, its curves, the batch that broke it, and the lock that guards them."""
 
+import csv
+import fcntl
 import io
+import os
 import pickle
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from htcnns.errors import InputError
-from htcnns.files.whole import write_whole
+from htcnns.errors import InputError, OutputError
+from htcnns.files.atomic import write_whole
+
+_DELETE = "Delete it; the fit then starts again."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A fit after `step` steps; `recipe` is plain data that a resumed fit must share."""
+    """A fit after `step` steps.
+
+    Attributes:
+        step: steps done.
+        made_with: plain data that a resumed fit must share, such as its recipe and cases.
+        network, optimizer, scaler: states of these; the scaler's is empty outside fp16.
+        average: moving average of the weights by name; empty without one.
+    """
 
     step: int
-    recipe: dict
+    made_with: dict
     network: dict
     optimizer: dict
+    scaler: dict
+    average: dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A stretch of a fit: its last step, mean loss, last learning rate, seconds a step, of which waiting for data,
+    and steps that were not taken because a gradient was not finite.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    waited: float
+    skipped: int
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically: a reader finds the old one or the new one, never half of one."""
-    content = io.BytesIO()
-    torch.save(
-        {
-            "step": checkpoint.step,
-            "recipe": checkpoint.recipe,
-            "network": checkpoint.network,
-            "optimizer": checkpoint.optimizer,
-        },
-        content,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content.getvalue())
+    _write(path, {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -48,21 +67,98 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(saved["step"], saved["recipe"], saved["network"], saved["optimizer"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        return Checkpoint(**saved)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: no checkpoint ({reason}); expected one that a fit wrote. Delete it.") from error
+        raise InputError(f"is no checkpoint ({reason})", place=path, remedy=_DELETE) from error
 
 
-def write_pack(path: Path, array: np.ndarray, label_map: np.ndarray) -> None:
-    """Store a prepared case: (4, i, j, k) float16 and (i, j, k) uint8, uncompressed for quick loading."""
-    content = io.BytesIO()
-    np.savez(content, array=array.astype(np.float16), label_map=label_map)
+def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Write tensors and plain data by name, as `torch.load` reads them; for a batch that somebody must look at."""
+    _write(path, dict(tensors))
+
+
+def write_curves(path: Path, points: Iterable[CurvePoint]) -> None:
+    """Write the points of a fit's curves as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(CurvePoint))
+    writer.writerows(astuple(point) for point in points)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content.getvalue())
+    write_whole(path, text.getvalue().encode())
 
 
-def read_pack(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays that `write_pack` stored."""
-    with np.load(path) as arrays:
-        return arrays["array"], arrays["label_map"]
+def read_curves(path: Path, *, up_to: int) -> list[CurvePoint]:
+    """The points up to that step; none where there is no such file.
+
+    Raises:
+        InputError: a file of something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            points = [_point(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"holds no curves ({error})", place=path, remedy="Delete it.") from error
+    return [point for point in points if point.step <= up_to]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file while the block runs and remove it then; the lock of a killed process ends with it.
+
+    Raises:
+        OutputError: another process holds it, or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _lock(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(path: Path) -> int:
+    """An open handle that holds the lock; the file that it locks is the one of that name."""
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise OutputError(
+                f"cannot be written ({error.strerror})", place=path, remedy="Give a folder that you may write to."
+            ) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise OutputError(
+                "another process trains this fit", place=path, remedy="Wait for it, or give another work folder."
+            ) from error
+        except OSError:
+            return handle  # a file system without locks
+        try:
+            if os.fstat(handle).st_ino == os.stat(path).st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
+        os.close(handle)  # its holder has just removed it
+
+
+def _write(path: Path, content: dict) -> None:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, stream.getvalue())
+
+
+def _point(row: dict[str, str]) -> CurvePoint:
+    return CurvePoint(
+        step=int(row["step"]),
+        loss=float(row["loss"]),
+        learning_rate=float(row["learning_rate"]),
+        seconds=float(row["seconds"]),
+        waited=float(row["waited"]),
+        skipped=int(row["skipped"]),
+    )

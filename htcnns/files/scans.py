@@ -4,12 +4,10 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.cases import Case
-from htcnns.files.geometry import Grid, require_head
+from htcnns.files.header_checks import require_head
 from htcnns.files.nifti import read_grid, read_volume
 from htcnns.labels import SEQUENCES, Sequence
-from htcnns.volume import Volume, grid_difference_mm
-
-GRID_TOLERANCE_MM = 1e-3
+from htcnns.volume import GRID_TOLERANCE_MM, Grid, Volume, grid_difference
 
 
 def read_case(case: Case) -> Volume:
@@ -19,8 +17,7 @@ def read_case(case: Case) -> Volume:
         InputError: a sequence is missing, a file is refused, a scan lies on another grid than the others, or no head
             lies on such a grid.
     """
-    if case.missing:
-        raise InputError(case.what_is_missing())
+    case.require_complete()
     grids = {sequence: read_grid(case.files[sequence]) for sequence in SEQUENCES}
     _require_one_grid(case, grids)
     grid = grids[Sequence.T1C]
@@ -33,7 +30,7 @@ def read_case(case: Case) -> Volume:
 
 
 def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
-    """One sentence for each doubt, behind the names of the sequences that share it."""
+    """One sentence for each doubt, after the names of the sequences that share it."""
     sharing: dict[str, list[str]] = {}
     for sequence, grid in grids.items():
         for doubt in grid.doubts:
@@ -42,27 +39,22 @@ def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
 
 
 def _require_one_grid(case: Case, grids: dict[Sequence, Grid]) -> None:
-    """The grid that most scans share is the right one; between equals the t1c's, as the mask lies on that."""
+    """The grid that most scans share is the right one; in a tie the t1c's, as the mask lies on that."""
     sharing = {
-        sequence: tuple(other for other in SEQUENCES if not _difference(grids[other], grid))
+        sequence: tuple(other for other in SEQUENCES if not grid_difference(grids[other], grid))
         for sequence, grid in grids.items()
     }
     right = max(SEQUENCES, key=lambda sequence: (len(sharing[sequence]), sequence is Sequence.T1C))
     odd = [
-        f"{sequence} ({case.files[sequence].name}) {_difference(grids[sequence], grids[right])}"
+        f"{sequence} ({case.files[sequence].name}) {grid_difference(grids[sequence], grids[right])}"
         for sequence in SEQUENCES
         if sequence not in sharing[right]
     ]
     if odd:
         raise InputError(
-            f"{case.name}: {', '.join(odd)}, found against {', '.join(sharing[right])}; expected one grid within "
-            f"{GRID_TOLERANCE_MM} mm. Bring all four onto one grid, for example with the tool that registered them."
+            ", ".join(odd),
+            place=case.name,
+            found=f"{', '.join(sharing[right])} on one grid",
+            expected=f"all four on it within {GRID_TOLERANCE_MM} mm",
+            remedy="Bring all four onto one grid, for example with the tool that registered them.",
         )
-
-
-def _difference(grid: Grid, other: Grid) -> str:
-    """How the grid differs from the other, in words; empty where it does not."""
-    if grid.shape != other.shape:
-        return f"has {' x '.join(map(str, grid.shape))} voxels instead of {' x '.join(map(str, other.shape))}"
-    mm = grid_difference_mm(grid.affine, other.affine, grid.shape)
-    return f"lies up to {mm:.3f} mm off" if mm > GRID_TOLERANCE_MM else ""

@@ -1,76 +1,68 @@
 """Several members' label maps made one, region by region: STAPLE, majority vote, mean probability.
 
 Voxels in which the members vote alike are alike to STAPLE, so the volume is read once, to count the few patterns of
-votes that occur; all that follows runs on those.
+votes that occur; everything after that works on those patterns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from htcnns.errors import SettingsError, require_known
-from htcnns.image.votes import Ballots, count_votes
-from htcnns.labels import REGIONS, Region, compose, region_mask
+from htcnns.image.votes import Ballots, Poll, count_votes, max_members
+from htcnns.labels import Region, RegionSet, region_mask
 
-# A voxel at exactly 0.5 is taken in: a tie between members is no vote against, and a missed tumour is the worse error.
+FUSIONS = ("staple", "majority", "mean")
+# A voxel at exactly 0.5 is included: a tie between members is no vote against, and a missed tumour is the worse error.
 CUT = np.float32(0.5)
 MAX_ITERATIONS = 1_000_000  # ITK has no limit; we saw a few dozen on real masks, 400,000 on pure noise
 _SMALLEST_CHANGE = 1e-14  # of a squared sensitivity or specificity; ITK's constant
-MAX_MEMBERS = 8  # the votes of eight, two bits each, fit 16; an ensemble has three members
-
-# How many of the nested regions hold each label number: 0 outside, 1 WT alone, 2 TC too, 3 ET too.
-_DEPTHS = np.bincount([label for region in REGIONS for label in region.value], minlength=256).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class Staple:
-    """What STAPLE believes of one region.
-
-    Attributes:
-        probability: (I, J, K) float32, that the voxel belongs to the region.
-        sensitivity: (n_members,) float64; nan when the region is believed empty in every voxel.
-        specificity: (n_members,) float64; nan when it is believed to fill the whole volume.
-        n_iterations: 0 where the votes were unanimous in every voxel the same way; MAX_ITERATIONS if it did not settle.
-    """
-
-    probability: np.ndarray
-    sensitivity: np.ndarray
-    specificity: np.ndarray
-    n_iterations: int
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fused:
     """The members' common answer.
 
     Attributes:
-        label_map: (I, J, K) uint8; the probabilities cut at >= 0.5 and written WT, TC, ET, the later over the earlier.
-        sensitivity: (n_members, 3) float64, STAPLE's estimate, else the share of the fused region that the member
-            marks; nan where the fused region is empty.
-        specificity: (n_members, 3) float64, likewise of the voxels outside; nan where there are none.
+        regions: the set that the members share.
+        label_map: (I, J, K) uint8; the fused values cut at >= 0.5 and written in the order of the set.
+        sensitivity: (n_members, R) float64, STAPLE's estimate, else the share of the fused region that the member
+            marks; nan if the fused region is empty.
+        specificity: (n_members, R) float64, the same for the voxels outside; nan if there are none.
         notes: sentences for the report on regions that a member or all members left empty, and on ties.
-        probability: gives a region's (I, J, K) float32, not to be written to: STAPLE's probability, the share of votes
-            or the mean probability. The first two are made when asked for, as most callers want the label map alone.
+        values: fused value of each region, float32, read-only: (R, I, J, K), or (R, n_patterns) if there is a poll.
+        poll: where each pattern of votes lies; None if there is a value for each voxel.
     """
 
+    regions: RegionSet
     label_map: np.ndarray
     sensitivity: np.ndarray
     specificity: np.ndarray
     notes: tuple[str, ...]
-    probability: Callable[[Region], np.ndarray]
+    values: np.ndarray
+    poll: Poll | None = None
+
+    def probability(self, region: Region) -> np.ndarray:
+        """(I, J, K) float32: STAPLE's probability of a region, the share of votes or the mean probability."""
+        values = self.values[self.regions.regions.index(region)]
+        return values if self.poll is None else self.poll.spread(values)
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(3, I, J, K) float32, made anew at each call; each region is fused for itself, so these need not nest."""
-        probabilities = np.empty((len(REGIONS), *self.label_map.shape), np.float32)
-        for region, of_region in zip(REGIONS, probabilities, strict=True):
-            of_region[:] = self.probability(region)
+        """(R, I, J, K) float32; each region is fused on its own, so these need not nest."""
+        if self.poll is None:
+            return self.values
+        probabilities = np.empty((len(self.values), *self.label_map.shape), np.float32)
+        for values, of_region in zip(self.values, probabilities, strict=True):
+            of_region[:] = self.poll.spread(values)
         return probabilities
 
 
 def fuse(
     label_maps: np.ndarray,
+    regions: RegionSet,
     *,
     method: str = "staple",
     probabilities: np.ndarray | None = None,
@@ -78,53 +70,48 @@ def fuse(
 ) -> Fused:
     """One label map of the label maps of several members, or of one.
 
+    STAPLE finds the region that members of unknown sensitivity and specificity most probably mean. Both are estimated
+    over the whole volume, background included, as ITK does. If no mask has a voxel, the probability is 0 and there is
+    no sensitivity; if all masks are full, it is 1 and there is no specificity. If only one of n masks has voxels,
+    STAPLE stays at probability 1/n in them. An empty mask beside two others leaves the region to those two: what both
+    mark stays.
+
     Args:
         label_maps: (n_members, I, J, K) uint8, values of Label.
-        method: a key of FUSIONS.
-        probabilities: (n_members, 3, I, J, K) float32, regions in the order of REGIONS; only the mean looks at them.
+        regions: the set that the members share.
+        method: one of FUSIONS.
+        probabilities: (n_members, R, I, J, K) float32, regions in the order of the set; only the mean uses them.
         names: of the members, for the notes; "member 1", "member 2" … unless given.
 
     Raises:
-        SettingsError: an unknown method, the mean without probabilities, no member or more than MAX_MEMBERS.
-    """
-    require_known(method, FUSIONS, what="fusion", where="--fusion")
-    require_fusable(len(label_maps))
-    names = names or [f"member {m + 1}" for m in range(len(label_maps))]
-    return FUSIONS[method](label_maps, probabilities, names)
-
-
-def require_fusable(n_members: int) -> None:
-    """Raise SettingsError unless 1 to MAX_MEMBERS members are to be fused."""
-    if not 1 <= n_members <= MAX_MEMBERS:
-        raise SettingsError(f"--members: {n_members} members to fuse; expected 1 to {MAX_MEMBERS}. Choose others.")
-
-
-def staple(masks: np.ndarray) -> Staple:
-    """The region that members of unknown sensitivity and specificity most probably mean.
-
-    Both are estimated over the whole volume, background included, as ITK does.
-
-    Args:
-        masks: (n_members, I, J, K) bool.
-
-    Returns:
-        When no mask has a voxel, probability 0 and no sensitivity; when all masks are full, 1 and no specificity.
-        When only one of n masks has voxels, STAPLE stands still at probability 1/n in them.
-        An empty mask beside two others leaves the region to those two: what both mark stays.
+        SettingsError: an unknown method, the mean without probabilities, no member or too many.
 
     Source: Warfield, Zou, Wells 2004 (doi 10.1109/TMI.2004.828354); start, prior and end as in ITK's
     STAPLEImageFilter, whose result this is to 1e-6 in every voxel.
     """
-    poll = count_votes(masks, np.array([0, 1], np.uint8), n_bits=1)
-    ballots, which = poll.ballots(1)
-    verdict = _staple(ballots)
-    probability = poll.spread(verdict.weights[which].astype(np.float32))
-    return Staple(probability, verdict.sensitivity, verdict.specificity, verdict.n_iterations)
+    require_known(method, FUSIONS, what="fusion", setting="fusion")
+    require_fusable(len(label_maps), regions)
+    names = names or [f"member {m + 1}" for m in range(len(label_maps))]
+    if method == "mean":
+        return _fuse_mean(label_maps, regions, names, probabilities)
+    return _fuse_votes(label_maps, regions, names, _JUDGES[method])
 
 
-@dataclass(frozen=True)
+def require_fusable(n_members: int, regions: RegionSet) -> None:
+    """Raise SettingsError unless there is a member and no more than can be fused."""
+    if not 1 <= n_members <= max_members(regions):
+        raise SettingsError(
+            "this number of members cannot be fused",
+            setting="members",
+            found=n_members,
+            expected=f"1 to {max_members(regions)} with the regions {regions.name}",
+            remedy="Choose others.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Verdict:
-    """What a way of fusing makes of ballots: (n_ballots,) float64 weights, (n_members,) rates, EM steps taken."""
+    """What a method makes of ballots: (n_ballots,) float64 weights, (n_members,) rates, EM steps taken."""
 
     weights: np.ndarray
     sensitivity: np.ndarray
@@ -137,8 +124,8 @@ def _staple(ballots: Ballots) -> _Verdict:
     weights = ballots.votes.mean(axis=0)
     prior = float(weights @ ballots.n_voxels / ballots.n_voxels.sum())
     sensitivity, specificity = _rates(ballots, weights)
-    if prior in (0.0, 1.0):  # nobody has a voxel, or everybody has all: nothing to estimate
-        return _Verdict(weights, sensitivity, specificity)
+    if prior in (0.0, 1.0):  # no member has a voxel, or each has all: nothing to estimate
+        return _Verdict(weights=weights, sensitivity=sensitivity, specificity=specificity)
     n_iterations, settled = 0, False
     while not settled and n_iterations < MAX_ITERATIONS:
         weights = _posterior(ballots.votes, prior, sensitivity, specificity)
@@ -147,7 +134,12 @@ def _staple(ballots: Ballots) -> _Verdict:
         changes = np.square([sensitivity - last[0], specificity - last[1]])
         settled = bool((changes <= _SMALLEST_CHANGE).all())
         n_iterations += 1
-    return _Verdict(_posterior(ballots.votes, prior, sensitivity, specificity), sensitivity, specificity, n_iterations)
+    return _Verdict(
+        weights=_posterior(ballots.votes, prior, sensitivity, specificity),
+        sensitivity=sensitivity,
+        specificity=specificity,
+        n_iterations=n_iterations,
+    )
 
 
 def _posterior(votes: np.ndarray, prior: float, sensitivity: np.ndarray, specificity: np.ndarray) -> np.ndarray:
@@ -179,39 +171,53 @@ def _share(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
 def _majority(ballots: Ballots) -> _Verdict:
     """The share of votes; rates against the voxels that reach the cut."""
     weights = ballots.votes.mean(axis=0)
-    return _Verdict(weights, *_rates(ballots, (weights >= CUT).astype(np.float64)))
+    sensitivity, specificity = _rates(ballots, (weights >= CUT).astype(np.float64))
+    return _Verdict(weights=weights, sensitivity=sensitivity, specificity=specificity)
 
 
-def _fuse_votes(label_maps: np.ndarray, names: Sequence[str], judge: Callable[[Ballots], _Verdict]) -> Fused:
+_JUDGES: Mapping[str, Callable[[Ballots], _Verdict]] = MappingProxyType({"staple": _staple, "majority": _majority})
+
+
+def _fuse_votes(
+    label_maps: np.ndarray, regions: RegionSet, names: Sequence[str], judge: Callable[[Ballots], _Verdict]
+) -> Fused:
     """Each region's ballots judged; the label map and the probabilities are read off the patterns' weights."""
-    poll = count_votes(label_maps, _DEPTHS, n_bits=2)
-    weights, verdicts, notes = {}, [], []
-    for depth, region in enumerate(REGIONS, start=1):
-        ballots, which = poll.ballots(depth)
+    poll = count_votes(label_maps, regions)
+    weights, verdicts, notes = [], [], []
+    for place, region in enumerate(regions.regions):
+        ballots, which = poll.ballots(place)
         verdict = judge(ballots)
-        weights[region] = verdict.weights[which].astype(np.float32)
+        weights.append(verdict.weights[which].astype(np.float32))
         verdicts.append(verdict)
         notes += _notes_on_votes(region, names, ballots, verdict)
+    values = _read_only(np.stack(weights))  # (R, n_patterns)
     return Fused(
-        poll.spread(compose(*(weights[region] >= CUT for region in REGIONS))),
-        np.stack([verdict.sensitivity for verdict in verdicts], axis=1),
-        np.stack([verdict.specificity for verdict in verdicts], axis=1),
-        tuple(notes),
-        lambda region: poll.spread(weights[region]),
+        regions=regions,
+        label_map=poll.spread(regions.compose(values >= CUT)),
+        sensitivity=np.stack([verdict.sensitivity for verdict in verdicts], axis=1),
+        specificity=np.stack([verdict.specificity for verdict in verdicts], axis=1),
+        notes=tuple(notes),
+        values=values,
+        poll=poll,
     )
 
 
-def _fuse_mean(label_maps: np.ndarray, names: Sequence[str], probabilities: np.ndarray | None) -> Fused:
+def _fuse_mean(
+    label_maps: np.ndarray, regions: RegionSet, names: Sequence[str], probabilities: np.ndarray | None
+) -> Fused:
     """The mean of the members' probabilities; their label maps only serve the rates and notes."""
     if probabilities is None:
         raise SettingsError(
-            "--fusion mean: no probabilities; found label maps only, expected (n_members, 3, I, J, K) values. "
-            "Pass the members' probabilities or choose staple or majority."
+            "the mean has no probabilities",
+            setting="fusion",
+            found="label maps only",
+            expected=f"({len(label_maps)}, {len(regions.regions)}, I, J, K) values",
+            remedy="Pass the members' probabilities or choose staple or majority.",
         )
-    mean = probabilities.mean(axis=0, dtype=np.float32)  # (3, I, J, K)
+    mean = _read_only(probabilities.mean(axis=0, dtype=np.float32))  # (R, I, J, K)
     cut = mean >= CUT
     rates, notes = [], []
-    for region, fused in zip(REGIONS, cut, strict=True):
+    for region, fused in zip(regions.regions, cut, strict=True):
         masks = [region_mask(label_map, region) for label_map in label_maps]
         sizes = np.array([np.count_nonzero(mask) for mask in masks])
         hits = np.array([np.count_nonzero(mask & fused) for mask in masks])
@@ -219,26 +225,39 @@ def _fuse_mean(label_maps: np.ndarray, names: Sequence[str], probabilities: np.n
         false = sizes - hits
         rates.append((_share(hits, n_fused - hits), _share(fused.size - n_fused - false, false)))
         notes += _notes_on_sizes(region, names, sizes, n_fused)
-    sensitivity, specificity = np.array(rates).transpose(1, 2, 0)  # each (n_members, 3)
-    return Fused(compose(*cut), sensitivity, specificity, tuple(notes), lambda region: mean[REGIONS.index(region)])
+    sensitivity, specificity = np.array(rates).transpose(1, 2, 0)  # each (n_members, R)
+    return Fused(
+        regions=regions,
+        label_map=regions.compose(cut),
+        sensitivity=sensitivity,
+        specificity=specificity,
+        notes=tuple(notes),
+        values=mean,
+    )
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """The array itself, from now on not to be written to."""
+    array.setflags(write=False)
+    return array
 
 
 def _notes_on_votes(region: Region, names: Sequence[str], ballots: Ballots, verdict: _Verdict) -> list[str]:
-    """What is odd about the votes on a region, as sentences."""
+    """Sentences on what is unusual about the votes on a region."""
     weights = verdict.weights.astype(np.float32)
     n_fused = int(ballots.n_voxels[weights >= CUT].sum())
     notes = _notes_on_sizes(region, names, ballots.votes @ ballots.n_voxels, n_fused)
     if n_tied := int(ballots.n_voxels[weights == CUT].sum()):
-        notes.append(f"{region.name}: {n_tied} voxels stand at exactly 0.5 and were counted in.")
+        notes.append(f"{region.name}: voxels at exactly 0.5, which were included: {n_tied}.")
     if verdict.n_iterations == MAX_ITERATIONS:
         notes.append(f"{region.name}: STAPLE had not settled after {MAX_ITERATIONS} iterations.")
     return notes
 
 
 def _notes_on_sizes(region: Region, names: Sequence[str], n_voxels: np.ndarray, n_fused: int) -> list[str]:
-    """A sentence if members left the region empty or agree on no voxel; nothing if all is well."""
+    """A sentence if members left the region empty or agree on no voxel, else none."""
     empty = [name for name, n in zip(names, n_voxels, strict=True) if n == 0]
-    outcome = f"the fused region has {n_fused} voxels" if n_fused else "the fused region is empty"
+    outcome = f"the fused region has {n_fused} voxel{'s' * (n_fused > 1)}" if n_fused else "the fused region is empty"
     if len(empty) == len(n_voxels):
         return [f"{region.name}: no member marks a voxel; {outcome}."]
     if empty:
@@ -246,10 +265,3 @@ def _notes_on_sizes(region: Region, names: Sequence[str], n_voxels: np.ndarray, 
     if not n_fused:
         return [f"{region.name}: the members agree on no voxel; {outcome}."]
     return []
-
-
-FUSIONS: dict[str, Callable[[np.ndarray, np.ndarray | None, Sequence[str]], Fused]] = {
-    "staple": lambda label_maps, _, names: _fuse_votes(label_maps, names, _staple),
-    "majority": lambda label_maps, _, names: _fuse_votes(label_maps, names, _majority),
-    "mean": lambda label_maps, probabilities, names: _fuse_mean(label_maps, names, probabilities),
-}

@@ -10,14 +10,14 @@ from enum import IntEnum
 import numpy as np
 from scipy import ndimage
 
-from htcnns.labels import REGIONS, SEQUENCES, Label, Region, region_mask
-from htcnns.volume import Spacing
+from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, region_mask
+from htcnns.volume import Shape, Spacing, voxel_ml
 
 SHAPE = (160, 192, 144)
 HEAD_MM = (160.0, 192.0, 144.0)  # the brain inside measures about 138 x 172 x 136, as in the BraTS cases
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Phantom:
     """A synthetic case and what is known about it.
 
@@ -25,21 +25,15 @@ class Phantom:
         sequences: (4, I, J, K) float32 in the order of SEQUENCES: whole numbers as a scanner stores them, 0 outside.
         truth: (I, J, K) uint8 of Label values. I, J, K run to the left, posterior and superior.
         spacing_mm: voxel size along I, J, K.
-        volumes_ml: what each region of the truth measures.
+        affine: (4, 4) float64, voxel index to world mm, RAS+; as BraTS places its cases.
+        volumes_ml: volume of each region of the truth.
     """
 
     sequences: np.ndarray
     truth: np.ndarray
     spacing_mm: Spacing
+    affine: np.ndarray
     volumes_ml: dict[Region, float]
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(4, 4) float64, voxel index to world mm, RAS+; as BraTS places its cases."""
-        i, j, k = self.spacing_mm
-        affine = np.diag([-i, -j, k, 1.0])
-        affine[1, 3] = j * (self.truth.shape[1] - 1)
-        return affine
 
 
 class _Tissue(IntEnum):
@@ -74,7 +68,7 @@ _LABELS = {
 }
 _SCANNER_UNITS = (700.0, 900.0, 480.0, 420.0)  # the brain's median in t1n, t1c, t2w, t2f
 
-# Half axes and centre of ellipsoids in mm from the middle of the head; I counts from the midline, so each stands twice.
+# Half axes and centre of ellipsoids in mm from the middle of the head; I counts from the midline, so each occurs twice.
 _CEREBRUM = (((67, 85, 62), (0, 0, -2)),)
 _TEMPORAL_LOBES = (((26, 40, 25), (37, -12, -32)),)
 _CEREBELLUM = (((34, 27, 23), (17, 48, -42)),)
@@ -94,7 +88,7 @@ _FRONTAL_BASE_MM = -30  # the cerebrum ends here, only the temporal lobes reach 
 
 
 def make_phantom(
-    shape: tuple[int, int, int] = SHAPE,
+    shape: Shape = SHAPE,
     *,
     seed: int,
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
@@ -103,14 +97,14 @@ def make_phantom(
 ) -> Phantom:
     """A head with a glioma: irregular oedema, an enhancing rim, a necrotic core.
 
-    The seed alone decides on head and tumour: another shape samples the same ones more coarsely, and without tumour
-    the rest of the head stays where it was, but for what the tumour had pushed aside.
+    The seed alone decides on head and tumour: a smaller shape samples the same ones more coarsely, and without a tumour
+    the rest of the head stays where it was, except for what the tumour had pushed aside.
 
     Args:
         shape: (I, J, K); the head fills it. Small arrays such as 32 voxels a side still hold every label.
-        spacing_mm: voxel size along I, J, K; volumes follow it, the drawing does not.
+        spacing_mm: voxel size along I, J, K; it changes the volumes, not the drawing.
         with_tumour: False for a healthy head, whose truth is empty.
-        enhancing: False for a tumour without ET, whose whole core is a solid NCR.
+        enhancing: False for a tumour without ET, whose whole core is solid NCR.
     """
     head_rng, tumour_rng, scanner_rng = np.random.default_rng(seed).spawn(3)
     grid = _Grid.of(shape)
@@ -121,9 +115,23 @@ def make_phantom(
     if not enhancing:
         tissues[(tissues == _Tissue.RIM) | (tissues == _Tissue.NECROSIS)] = _Tissue.SOLID
     truth = _lookup({tissue: float(label) for tissue, label in _LABELS.items()})[tissues].astype(np.uint8)
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
-    volumes_ml = {region: int(region_mask(truth, region).sum()) * voxel_ml for region in REGIONS}
-    return Phantom(_scanned(tissues, grid, scanner_rng), truth, spacing_mm, volumes_ml)
+    affine = _affine(shape, spacing_mm)
+    one_ml = voxel_ml(affine)
+    return Phantom(
+        sequences=_scanned(tissues, grid, scanner_rng),
+        truth=truth,
+        spacing_mm=spacing_mm,
+        affine=affine,
+        volumes_ml={region: int(region_mask(truth, region).sum()) * one_ml for region in GLIOMA.regions},
+    )
+
+
+def _affine(shape: Shape, spacing_mm: Spacing) -> np.ndarray:
+    """(4, 4) float64 of voxel axes that run to the left, posterior and superior, the first voxel at the front."""
+    i, j, k = spacing_mm
+    affine = np.diag([-i, -j, k, 1.0])
+    affine[1, 3] = j * (shape[1] - 1)
+    return affine
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ class _Grid:
     axes: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, shape: tuple[int, int, int]) -> "_Grid":
+    def of(cls, shape: Shape) -> "_Grid":
         i, j, k = (((np.arange(n) + 0.5) / n - 0.5) * mm for n, mm in zip(shape, HEAD_MM, strict=True))
         return cls((i.astype(np.float32), j.astype(np.float32), k.astype(np.float32)))
 
@@ -216,7 +224,7 @@ def _cortex(depth: np.ndarray, points: list[np.ndarray], grid: _Grid, rng: np.ra
     """(I, J, K) uint8 of _Tissue: white matter under a ribbon of grey, which follows the surface and the sulci.
 
     The sulci are the sheets where smooth noise changes its sign: they wind and branch as real ones do. The noise is
-    read off near the surface and carried inwards, so that the sheets stand upright.
+    read off near the surface and carried inwards, so that the sheets are perpendicular to it.
     """
     to_sulcus = 2.6 * np.abs(_carried_inwards(grid.noise(rng, 4.2))) + 0.8 * np.maximum(depth - 15, 0)
     to_fissure = np.abs(points[0]) + np.maximum(_depth(points, _CALLOSUM), 0)

@@ -1,11 +1,11 @@
-"""Whether four arrays look like scans of one head: a sentence on each thing that does not."""
+"""Whether four arrays look like scans of one head; one sentence for each thing that speaks against it."""
 
 from itertools import combinations
 
 import numpy as np
 
 from htcnns.labels import SEQUENCES
-from htcnns.volume import shear_degrees
+from htcnns.volume import shear_degrees, size_text
 
 LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
 SMALLEST_BRAIN_ML = 300.0  # a newborn's has above that
@@ -16,11 +16,11 @@ _SPARSE = (slice(None, None, 4),) * 3  # enough to see that a scan is one
 
 
 def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
-    """Sentences on sequences that are the same, or hold as few values as a mask.
+    """Sentences on sequences that are identical, or hold as few values as a mask.
 
     Args:
-        scans: (4, i, j, k) as stored; resampling would blur what is looked for.
-        masks: (4, i, j, k) bool, where each has signal.
+        scans: (4, i, j, k) as stored, as resampling would blur them.
+        masks: (4, i, j, k) bool, True where each has signal.
     """
     notes = [
         f"{one} and {other} are identical; expected two sequences"
@@ -35,9 +35,14 @@ def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
     return notes
 
 
-def brain_notes(brain: np.ndarray) -> list[str]:
-    """Sentences on a brain that is too large, small or thin for one; (i, j, k) bool at 1 mm, cropped to its box."""
-    volume_ml = brain.sum() / 1000
+def brain_notes(brain: np.ndarray, *, voxel_ml: float) -> list[str]:
+    """Sentences on a brain that is too large, too small or too thin.
+
+    Args:
+        brain: (i, j, k) bool at 1 mm, cropped to its box.
+        voxel_ml: volume of one of its voxels; below 0.001 where the axes are sheared.
+    """
+    volume_ml = float(brain.sum()) * voxel_ml
     notes = []
     if volume_ml > LARGEST_BRAIN_ML:
         notes.append(
@@ -46,20 +51,23 @@ def brain_notes(brain: np.ndarray) -> list[str]:
     if volume_ml < SMALLEST_BRAIN_ML:
         notes.append(f"only {volume_ml:.3g} ml of signal, a brain has above {SMALLEST_BRAIN_ML:.0f} ml")
     if min(brain.shape) < THINNEST_BRAIN_MM:
-        mm = " x ".join(map(str, brain.shape))
-        notes.append(f"the signal is only {min(brain.shape)} mm thick ({mm} mm); expected a whole brain")
+        notes.append(
+            f"the signal is only {min(brain.shape)} mm thick ({size_text(brain.shape)} mm); expected a whole brain"
+        )
     return notes
 
 
 def shear_notes(affine: np.ndarray) -> list[str]:
-    """A sentence where the voxel axes do not stand upright on each other."""
+    """A sentence if the voxel axes are not orthogonal."""
     degrees = shear_degrees(affine)
     if degrees <= LARGEST_SHEAR_DEGREES:
         return []
-    return [f"the affine is sheared: axes stand {degrees:.1f} degrees from upright; the networks see them as upright"]
+    return [
+        f"the affine is sheared: axes are {degrees:.1f} degrees from orthogonal; the networks see them as orthogonal"
+    ]
 
 
 def _n_values(scan: np.ndarray, mask: np.ndarray) -> int:
-    """How many values the scan holds inside the mask, or any number from FEWEST_VALUES on where they are as many."""
+    """Number of values that the scan holds inside the mask; from FEWEST_VALUES on it may be too low."""
     n_seen = np.unique(scan[_SPARSE][mask[_SPARSE]]).size
     return n_seen if n_seen >= FEWEST_VALUES else np.unique(scan[mask]).size

@@ -1,38 +1,44 @@
-"""One member's probabilities made a label map: cut, nested, and rid of what is too small to be believed."""
+"""One member's probabilities made a label map: cut, written in order, and rid of what is too small to be believed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Self
 
 import cc3d
 import numpy as np
 
-from htcnns.errors import SettingsError
-from htcnns.labels import REGIONS, Label, Region, compose, region_mask
+from htcnns.errors import SettingsError, require_known
+from htcnns.labels import Label, Region, RegionSet, region_mask
 from htcnns.volume import bounding_box, uncrop
 
+_PLACE = "post-processing"
+_DEFAULT_THRESHOLD = 0.5
 _SMALLEST_THRESHOLD = 1e-6  # at 0 every voxel would be tumour
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PostprocessRules:
     """When a voxel is tumour and when a piece of tumour is too small to be believed.
 
     Plain numbers and dicts keyed by region name, so `dataclasses.asdict` is the JSON object of the manifest and
-    `from_json` reads it back. Sizes are voxels of the 1 mm grid, thus mm3 as well.
+    `from_json` reads it back. Sizes are voxels of the 1 mm grid, thus mm3 as well. The rules on ET act where the
+    regions include it; what they take from ET becomes what lies beneath it, which is NCR in a glioma.
 
     Attributes:
-        thresholds: a voxel at or above its region's threshold is in the region.
-        min_component_voxels: smaller 26-connected components leave the region; 0 keeps all.
+        thresholds: a voxel at or above its region's threshold is in the region; 0.5 for regions that are not named.
+        min_component_voxels: smaller 26-connected components leave the region; 0, which keeps all, for regions that
+            are not named.
         et_component_voxels: an enhancing component of fewer voxels ...
-        et_component_mean: ... and a mean probability below this becomes NCR.
+        et_component_mean: ... and a mean probability below this leaves ET.
         et_total_voxels: if all enhancing voxels that remain are fewer than this ...
-        et_total_mean: ... with a mean probability below this, all of them become NCR.
+        et_total_mean: ... with a mean probability below this, all of them leave ET.
 
     Raises:
-        SettingsError: a region missing or unknown, a number outside its range.
+        SettingsError: an unknown region, a number outside its range.
     """
 
-    thresholds: dict[str, float] = field(default_factory=lambda: {region.name: 0.5 for region in REGIONS})
-    min_component_voxels: dict[str, int] = field(default_factory=lambda: {region.name: 0 for region in REGIONS})
+    thresholds: dict[str, float] = field(default_factory=dict)
+    min_component_voxels: dict[str, int] = field(default_factory=dict)
     et_component_voxels: int = 16  # this and the next three as in the HT-CNNs paper
     et_component_mean: float = 0.9
     et_total_voxels: int = 73
@@ -40,7 +46,7 @@ class PostprocessRules:
 
     def __post_init__(self) -> None:
         for name in ("thresholds", "min_component_voxels"):
-            _require_each_region(name, getattr(self, name))
+            _require_by_region(name, getattr(self, name))
         for region, threshold in self.thresholds.items():
             _require_number(f"thresholds of {region}", threshold, _SMALLEST_THRESHOLD, 1.0)
         for region, n_voxels in self.min_component_voxels.items():
@@ -51,7 +57,7 @@ class PostprocessRules:
             _require_number(name, getattr(self, name), 0.0, 1.0)
 
     @classmethod
-    def from_json(cls, settings: dict, *, where: str) -> "PostprocessRules":
+    def from_json(cls, settings: Mapping, *, where: str) -> Self:
         """The rules of a JSON object; fields that it leaves out have their defaults.
 
         Args:
@@ -61,65 +67,86 @@ class PostprocessRules:
             SettingsError: an unknown field or an impossible value.
         """
         known = [each.name for each in fields(cls)]
-        if unknown := sorted(set(settings) - set(known)):
-            raise SettingsError(
-                f"{where}: unknown fields {', '.join(unknown)}; known are {', '.join(known)}. Correct their names."
-            )
+        for name in settings:
+            require_known(name, known, what="rule of post-processing", place=where)
         try:
             return cls(**settings)
         except SettingsError as error:
-            raise SettingsError(f"{where}: {error}") from None
+            raise error.at(where) from None
+
+    def require_regions(self, regions: RegionSet) -> None:
+        """Raise SettingsError where a rule names a region that the set does not have."""
+        known = [region.name for region in regions.regions]
+        for name in ("thresholds", "min_component_voxels"):
+            for region in getattr(self, name):
+                require_known(region, known, what=f"region in {name}", place=_PLACE)
+
+    def threshold(self, region: Region) -> float:
+        """The probability from which on a voxel is in the region."""
+        return self.thresholds.get(region.name, _DEFAULT_THRESHOLD)
+
+    def min_voxels(self, region: Region) -> int:
+        """The size below which a component leaves the region."""
+        return self.min_component_voxels.get(region.name, 0)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How many voxels the rules moved after the cut."""
+    """What the rules moved after the cut.
 
-    n_to_background: int
-    n_to_ed: int
-    n_to_ncr: int
-
-
-def postprocess(probabilities: np.ndarray, rules: PostprocessRules) -> np.ndarray:
-    """The (I, J, K) uint8 label map of (3, I, J, K) float32 probabilities, regions in the order of REGIONS.
-
-    After the cut, regions are nested by union: a TC voxel outside WT joins WT, an ET voxel outside TC joins both.
-    Then, in this order: components below `min_component_voxels` go (WT to background, TC to ED, ET to NCR), each with
-    what is nested in them; doubtful small ET components become NCR; what ET remains becomes NCR if doubtful as a whole.
-    Nothing above a threshold gives an empty label map.
+    Attributes:
+        n_voxels_to: number of voxels by the label that they have now; labels that nothing became are left out.
     """
-    return postprocess_and_count(probabilities, rules)[0]
+
+    n_voxels_to: dict[Label, int]
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels that the rules moved."""
+        return sum(self.n_voxels_to.values())
 
 
-def postprocess_and_count(probabilities: np.ndarray, rules: PostprocessRules) -> tuple[np.ndarray, Changes]:
-    """What `postprocess` gives, and what it changed."""
-    wt, tc, et = (p >= rules.thresholds[region.name] for p, region in zip(probabilities, REGIONS, strict=True))
-    box = bounding_box(wt | tc | et)
+def postprocess(probabilities: np.ndarray, regions: RegionSet, rules: PostprocessRules) -> tuple[np.ndarray, Changes]:
+    """The (I, J, K) uint8 label map of (R, I, J, K) float32 probabilities, and what the rules changed in it.
+
+    After the cut the regions are written in the order of the set, the later over the earlier: in a glioma a TC voxel
+    outside WT thus joins WT, an ET voxel outside TC joins both. Then, in this order: components below
+    `min_component_voxels` become what lies beneath their region (in a glioma WT background, TC ED, ET NCR), each with
+    what is nested in it; doubtful small ET components leave ET; what ET remains leaves it if doubtful as a whole.
+    If nothing reaches a threshold, the label map is empty.
+
+    Args:
+        probabilities: of the regions, in the order of the set.
+    """
+    masks = np.stack([p >= rules.threshold(region) for p, region in zip(probabilities, regions.regions, strict=True)])
+    box = bounding_box(np.logical_or.reduce(masks))
     if box is None:
-        return np.zeros(wt.shape, np.uint8), Changes(0, 0, 0)
-    before = compose(wt[box], tc[box], et[box])
-    after = _without_small_components(before, rules)
-    after = _without_doubtful_et(after, probabilities[REGIONS.index(Region.ET)][box], rules)
-    return uncrop(after, box, wt.shape), _count_changes(before, after)
+        return np.zeros(masks.shape[1:], np.uint8), Changes({})
+    before = regions.compose(masks[(slice(None), *box)])
+    after = _without_small_components(before, regions, rules)
+    after = _without_doubtful_et(after, probabilities[(slice(None), *box)], regions, rules)
+    return uncrop(after, box, masks.shape[1:]), _count_changes(before, after)
 
 
-def agreeing(probabilities: np.ndarray, label_map: np.ndarray, rules: PostprocessRules) -> np.ndarray:
+def agreeing(
+    probabilities: np.ndarray, label_map: np.ndarray, regions: RegionSet, rules: PostprocessRules
+) -> np.ndarray:
     """Probabilities that say at a cut of 0.5 what the member's cleaned label map says, so that means respect both.
 
     Each region's threshold moves to 0.5, linearly on either side; where clean-up decided otherwise, the value stops
     short of the cut or rises to it.
 
     Args:
-        probabilities: (3, I, J, K) float32 in the order of REGIONS.
+        probabilities: (R, I, J, K) float32 in the order of the set.
         label_map: (I, J, K) uint8, what `postprocess` made of them by `rules`.
 
     Returns:
-        (3, I, J, K) float32, 0 to 1.
+        (R, I, J, K) float32, 0 to 1.
     """
     moved = np.empty_like(probabilities)
     below = np.nextafter(np.float32(0.5), np.float32(0))
-    for region, values, out in zip(REGIONS, probabilities, moved, strict=True):
-        threshold = rules.thresholds[region.name]
+    for region, values, out in zip(regions.regions, probabilities, moved, strict=True):
+        threshold = rules.threshold(region)
         out[...] = np.interp(values, (0, threshold, 1), (0, 0.5, 1)) if threshold < 1 else values / 2
         inside = region_mask(label_map, region)
         out[inside] = np.maximum(out[inside], 0.5)
@@ -127,20 +154,30 @@ def agreeing(probabilities: np.ndarray, label_map: np.ndarray, rules: Postproces
     return moved
 
 
-def _without_small_components(label_map: np.ndarray, rules: PostprocessRules) -> np.ndarray:
-    """The label map, a region's small components given to the region around it: WT first, then TC, then ET."""
-    left_with = {Region.WT: Label.BACKGROUND, Region.TC: Label.ED, Region.ET: Label.NCR}
-    for region, label in left_with.items():
-        limit = rules.min_component_voxels[region.name]
+def _without_small_components(label_map: np.ndarray, regions: RegionSet, rules: PostprocessRules) -> np.ndarray:
+    """The label map, each region's small components made what lies beneath, in the order of the set."""
+    for stroke in regions.strokes:
+        limit = rules.min_voxels(stroke.region)
         if limit > 1:
-            component_map, n_voxels = _components(region_mask(label_map, region))
-            label_map = np.where(_pick(component_map, n_voxels < limit), np.uint8(label), label_map)
+            component_map, n_voxels = _components(region_mask(label_map, stroke.region))
+            label_map = np.where(_pick(component_map, n_voxels < limit), np.uint8(stroke.beneath), label_map)
     return label_map
 
 
-def _without_doubtful_et(label_map: np.ndarray, probability: np.ndarray, rules: PostprocessRules) -> np.ndarray:
-    """The label map, its small enhancing components of low (I, J, K) float32 ET probability made NCR."""
-    component_map, n_voxels = _components(region_mask(label_map, Region.ET))
+def _without_doubtful_et(
+    label_map: np.ndarray, probabilities: np.ndarray, regions: RegionSet, rules: PostprocessRules
+) -> np.ndarray:
+    """The label map, its doubtful enhancing components made what lies beneath; as it is if the set has no ET."""
+    for stroke, probability in zip(regions.strokes, probabilities, strict=True):
+        if stroke.region is Region.ET:
+            doubtful = _doubtful_et(region_mask(label_map, Region.ET), probability, rules)
+            label_map = np.where(doubtful, np.uint8(stroke.beneath), label_map)
+    return label_map
+
+
+def _doubtful_et(mask: np.ndarray, probability: np.ndarray, rules: PostprocessRules) -> np.ndarray:
+    """The part of an ET mask whose components, or which as a whole, are small and of low float32 probability."""
+    component_map, n_voxels = _components(mask)
     sums = np.bincount(component_map.ravel(), weights=probability.ravel())  # float64
     means = sums / np.maximum(n_voxels, 1)
     doubtful = (n_voxels < rules.et_component_voxels) & (means < _as_float32(rules.et_component_mean))
@@ -150,7 +187,7 @@ def _without_doubtful_et(label_map: np.ndarray, probability: np.ndarray, rules: 
     total_mean = sums[kept].sum() / max(n_kept, 1)
     if n_kept < rules.et_total_voxels and total_mean < _as_float32(rules.et_total_mean):
         doubtful[:] = True
-    return np.where(_pick(component_map, doubtful), np.uint8(Label.NCR), label_map)
+    return _pick(component_map, doubtful)
 
 
 def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,28 +197,43 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pick(component_map: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The mask of the chosen components, (1 + n_components,) bool; never of what is no component."""
+    """The mask of the chosen components, (1 + n_components,) bool; the background is never part of it."""
     return chosen[component_map] & (component_map > 0)
 
 
 def _as_float32(limit: float) -> float:
-    """The limit as probabilities know it: a mean of float32 0.9 must not count as below 0.9."""
+    """The limit rounded as probabilities are: a mean of float32 0.9 must not count as below 0.9."""
     return float(np.float32(limit))
 
 
 def _count_changes(before: np.ndarray, after: np.ndarray) -> Changes:
-    """How many voxels of `after` have another label than in `before`, by their new label."""
-    n_voxels = np.bincount(after[before != after], minlength=len(Label))
-    return Changes(*(int(n_voxels[label]) for label in (Label.BACKGROUND, Label.ED, Label.NCR)))
+    """The voxels of `after` that have another label than in `before`, counted by their new label."""
+    labels, n_voxels = np.unique(after[before != after], return_counts=True)
+    return Changes({Label(label): int(n) for label, n in zip(labels, n_voxels, strict=True)})
 
 
-def _require_each_region(name: str, values: object) -> None:
-    expected = [region.name for region in REGIONS]
-    if not isinstance(values, dict) or sorted(values) != sorted(expected):
-        raise SettingsError(f"postprocess: {name} is {values!r}; expected one number each for {', '.join(expected)}.")
+def _require_by_region(name: str, values: object) -> None:
+    """Raise SettingsError unless the values are a dict whose keys are names of regions."""
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{name} is not a table by region",
+            place=_PLACE,
+            found=repr(values),
+            expected="a number for each region that is named",
+            remedy="Correct it.",
+        )
+    for region in values:
+        require_known(region, Region.__members__, what=f"region in {name}", place=_PLACE)
 
 
 def _require_number(name: str, value: object, low: float, high: float = float("inf")) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        limits = f"from {low} to {high}" if high < float("inf") else f"of {low} or more"
-        raise SettingsError(f"postprocess: {name} is {value!r}; expected a number {limits}. Correct it.")
+    """Raise SettingsError unless the value is a number in its range."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        return
+    raise SettingsError(
+        f"{name} is impossible",
+        place=_PLACE,
+        found=repr(value),
+        expected=f"a number from {low} to {high}" if high < float("inf") else f"a number of {low} or more",
+        remedy="Correct it.",
+    )

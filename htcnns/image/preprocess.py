@@ -1,5 +1,6 @@
 """From four sequences to what networks see, and back: turn, resample to 1 mm, find the brain, z-score, crop, pad."""
 
+import math
 from dataclasses import dataclass
 
 import cc3d
@@ -7,30 +8,33 @@ import numpy as np
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.image.plausibility import brain_notes, content_notes, shear_notes
-from htcnns.image.resample import Shape, resample, resample_scan
+from htcnns.image.resample import resample, resample_scan
 from htcnns.labels import SEQUENCES
 from htcnns.volume import (
     Box,
+    Shape,
     Spacing,
     axis_order,
     bounding_box,
     millimetre_shape,
+    size_text,
     spacing_mm,
     turn,
     turn_back,
     uncrop,
+    voxel_ml,
 )
 
 SPECK_FRACTION = 0.01  # pieces smaller than this part of the brain are specks, not brain
 CONSTANT_BORDER = 0.05  # least part of the border voxels that share the background's value, and how much more often
 CONSTANT_LEAD = 5  # that value occurs there than the next one: tightly cut brains fill most of the border themselves
-COARSEST = 1e-3  # steps of float32 at the background, as part of the brain's deviation, that lose nothing
+COARSEST = 1e-3  # largest step of float32 at the background, as a part of the brain's deviation, that loses nothing
 FLAT = 1e-7  # a deviation below this part of the mean is float32's rounding
 
 
 @dataclass(frozen=True)
 class PreprocessSettings:
-    """What a member wants to see.
+    """What a member expects as input.
 
     Attributes:
         window: smallest edges in voxels; smaller brains are padded with zeros.
@@ -42,10 +46,15 @@ class PreprocessSettings:
     box: Shape | None = None
 
     def __post_init__(self) -> None:
-        if min(self.window) < 1 or (self.box is not None and min(self.box) < 1):
-            raise SettingsError(
-                f"window {self.window} and box {self.box}: edges must be positive. Correct the manifest."
-            )
+        for setting, edges in (("window", self.window), ("box", self.box or self.window)):
+            if min(edges) < 1:
+                raise SettingsError(
+                    "impossible size",
+                    setting=setting,
+                    found=size_text(edges),
+                    expected="edges of at least 1 voxel",
+                    remedy="Correct the manifest.",
+                )
 
     @property
     def least(self) -> Shape:
@@ -54,7 +63,7 @@ class PreprocessSettings:
         return max(self.window[0], box[0]), max(self.window[1], box[1]), max(self.window[2], box[2])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Undo:
     """All that is needed to bring an array of the networks' grid back to the case's own.
 
@@ -62,13 +71,13 @@ class Undo:
         shape: of the case, (I, J, K).
         order, flips: how the case was turned to LPS.
         turned_shape: after turning.
-        grid_shape: after resampling to 1 mm; equal to turned_shape where nothing was resampled.
+        grid_shape: after resampling to 1 mm; equal to turned_shape if nothing was resampled.
         box: of the brain in that grid.
         inner: of the brain's box in the padded array.
     """
 
     shape: Shape
-    order: Shape
+    order: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
     turned_shape: Shape
     grid_shape: Shape
@@ -77,12 +86,13 @@ class Undo:
 
     @property
     def resampled(self) -> bool:
+        """Whether the networks' grid is another than the case's own."""
         return self.grid_shape != self.turned_shape
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
         """(C, i, j, k) of the networks' grid as (C, I, J, K) of the case; zero outside the brain's box.
 
-        Values are interpolated linearly where the case was resampled (then float32), else returned as they are.
+        Values are interpolated linearly if the case was resampled (then float32), else returned as they are.
         """
         whole = uncrop(array[(..., *self.inner)], self.box, self.grid_shape)
         if self.resampled:
@@ -90,7 +100,7 @@ class Undo:
         return np.ascontiguousarray(turn_back(whole, self.order, self.flips))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """What the networks see.
 
@@ -132,18 +142,29 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     box = bounding_box(brain)
     if box is None:
         raise InputError(
-            "no brain found: no voxel is brighter than the border of the scans; expected a head with background around "
-            "it. Give scans that are not cut inside the head."
+            "no brain found",
+            found="no voxel that is brighter than the border of the scans",
+            expected="a head with background around it",
+            remedy="Give scans that are not cut inside the head.",
         )
-    notes += brain_notes(brain[box])
+    voxels_per_grid_voxel = math.prod(turned.shape[1:]) / math.prod(grid_shape)
+    notes += brain_notes(brain[box], voxel_ml=voxel_ml(affine) * voxels_per_grid_voxel)
     cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
     padded, inner = pad(cropped, settings.least)
-    undo = Undo(sequences.shape[1:], order, flips, turned.shape[1:], grid_shape, box, inner)
-    return Prepared(padded, pad(brain[box][None], settings.least)[0][0], undo, tuple(notes))
+    undo = Undo(
+        shape=sequences.shape[1:],
+        order=order,
+        flips=flips,
+        turned_shape=turned.shape[1:],
+        grid_shape=grid_shape,
+        box=box,
+        inner=inner,
+    )
+    return Prepared(array=padded, brain=pad(brain[box][None], settings.least)[0][0], undo=undo, notes=tuple(notes))
 
 
 def pad(array: np.ndarray, least: Shape) -> tuple[np.ndarray, Box]:
-    """(C, i, j, k) centred in zeros of at least that shape, and the box in which it now lies."""
+    """(C, i, j, k) centred in zeros of at least that shape, and the box that it now occupies."""
     missing = [max(0, want - have) for want, have in zip(least, array.shape[1:], strict=True)]
     padded = np.pad(array, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
     i, j, k = (slice(m // 2, m // 2 + n) for m, n in zip(missing, array.shape[1:], strict=True))
@@ -205,7 +226,7 @@ def _resampled(signal: np.ndarray, masks: np.ndarray, shape: Shape) -> tuple[np.
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """The mask without pieces (26-connected) that are tiny beside the largest; one piece or none is left as it is."""
+    """The mask without pieces (26-connected) that are tiny beside the largest; a single piece is kept."""
     box = bounding_box(mask)
     if box is None:
         return mask
@@ -230,4 +251,4 @@ def _z_scored(signal: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _resampled_note(spacing: Spacing) -> str:
-    return f"voxels of {spacing[0]:.4g}x{spacing[1]:.4g}x{spacing[2]:.4g} mm were resampled to 1 mm and the result back"
+    return f"voxels of {size_text(f'{mm:.4g}' for mm in spacing)} mm were resampled to 1 mm and the result back"

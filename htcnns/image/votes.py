@@ -1,13 +1,17 @@
-"""What several members say of a volume, counted: voxels in which all say the same are counted together.
+"""What several members say about a volume, counted: voxels in which all of them say the same are counted together.
 
 Fusing needs nothing else, so the volume is read once for all regions.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from htcnns.labels import RegionSet, region_mask
 from htcnns.volume import Box, bounding_box
+
+CODE_BITS = 16  # what all members say in one voxel must fit, as every code has its place in a table
 
 
 @dataclass(frozen=True)
@@ -16,24 +20,24 @@ class Ballots:
 
     Attributes:
         votes: (n_members, n_ballots) bool, the different ballots that occur.
-        n_voxels: (n_ballots,) float64, in how many voxels of the whole volume each does.
+        n_voxels: (n_ballots,) float64, number of voxels of the whole volume in which each occurs.
     """
 
     votes: np.ndarray
     n_voxels: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Poll:
-    """The patterns of what all members say. A member's depth in a voxel is how many nested regions it marks there.
+    """The patterns of what all members say.
 
     Attributes:
         codes: (I', J', K') unsigned, the pattern of each voxel inside the box.
-        box: outside it every depth of every member is 0.
+        box: outside it every member marks no region.
         shape: (I, J, K) of the whole volume.
         patterns: (n_patterns,) the codes that occur in the whole volume, ascending.
-        n_voxels: (n_patterns,) how many voxels of the whole volume have each.
-        depths: (n_members, n_patterns) uint8.
+        n_voxels: (n_patterns,) number of voxels of the whole volume that have each.
+        marks: (n_members, n_patterns, R) bool, which regions of the set each member marks.
     """
 
     codes: np.ndarray
@@ -41,16 +45,16 @@ class Poll:
     shape: tuple[int, ...]
     patterns: np.ndarray
     n_voxels: np.ndarray
-    depths: np.ndarray
+    marks: np.ndarray
 
-    def ballots(self, depth: int) -> tuple[Ballots, np.ndarray]:
-        """The votes on the region of that depth, 1 for the outermost, and (n_patterns,) which ballot each casts."""
-        members = np.arange(len(self.depths))[:, None]
-        ballots, which = np.unique(((self.depths >= depth) << members).sum(axis=0), return_inverse=True)
+    def ballots(self, region: int) -> tuple[Ballots, np.ndarray]:
+        """The votes on a region, given by its place in the set, and (n_patterns,) the ballot of each pattern."""
+        members = np.arange(len(self.marks))[:, None]
+        ballots, which = np.unique((self.marks[..., region] << members).sum(axis=0), return_inverse=True)
         return Ballots(ballots >> members & 1 == 1, np.bincount(which, self.n_voxels)), which
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """(I, J, K), in each voxel the one of (n_patterns,) values that is its pattern's."""
+        """(I, J, K), in each voxel the one of (n_patterns,) values that belongs to its pattern."""
         table = np.zeros(int(self.patterns[-1]) + 1, values.dtype)
         table[self.patterns] = values
         volume = np.full(self.shape, table[0])
@@ -58,21 +62,46 @@ class Poll:
         return volume
 
 
-def count_votes(arrays: np.ndarray, depth_of: np.ndarray, *, n_bits: int) -> Poll:
-    """The poll of (n_members, I, J, K) bool or uint8 arrays.
-
-    Args:
-        arrays: of members; n_members * n_bits is at most 16, as every code has its place in a table.
-        depth_of: (n_values,) uint8, the depth that each value of the arrays stands for; value 0 has depth 0.
-        n_bits: what the largest depth takes.
-    """
-    n_members, *shape = arrays.shape
-    box = bounding_box(np.bitwise_or.reduce(arrays, axis=0) != 0) or (slice(0, 0), slice(0, 0), slice(0, 0))
-    codes = np.zeros(arrays[0][box].shape, np.min_scalar_type(2 ** (n_bits * n_members) - 1))
-    for member, array in enumerate(arrays):
-        codes |= (depth_of.astype(codes.dtype) << member * n_bits).take(array[box])
+def count_votes(label_maps: np.ndarray, regions: RegionSet) -> Poll:
+    """The poll of (n_members, I, J, K) uint8 label maps, at most `max_members(regions)` of them."""
+    n_members, *shape = label_maps.shape
+    kinds, marks = _kinds(regions)
+    n_bits = _n_bits(regions)
+    box = bounding_box(np.bitwise_or.reduce(label_maps, axis=0) != 0) or (slice(0, 0), slice(0, 0), slice(0, 0))
+    codes = np.zeros(label_maps[0][box].shape, np.min_scalar_type(2 ** (n_bits * n_members) - 1))
+    for member, label_map in enumerate(label_maps):
+        codes |= (kinds.astype(codes.dtype) << member * n_bits).take(label_map[box])
     counts = np.bincount(codes.ravel(), minlength=1)
     counts[0] += int(np.prod(shape)) - codes.size
     patterns = np.flatnonzero(counts)
     of_members = patterns >> np.arange(n_members)[:, None] * n_bits & 2**n_bits - 1
-    return Poll(codes, box, tuple(shape), patterns, counts[patterns], of_members.astype(np.uint8))
+    return Poll(
+        codes=codes,
+        box=box,
+        shape=tuple(shape),
+        patterns=patterns,
+        n_voxels=counts[patterns],
+        marks=marks[of_members],
+    )
+
+
+def max_members(regions: RegionSet) -> int:
+    """How many members can be counted: 8 for the three nested regions of a glioma, 5 for four regions."""
+    return CODE_BITS // _n_bits(regions)
+
+
+@cache
+def _kinds(regions: RegionSet) -> tuple[np.ndarray, np.ndarray]:
+    """(256,) uint8 kind of each label number, and (n_kinds, R) bool regions that each kind is in; kind 0 is in none."""
+    every_number = np.arange(256, dtype=np.uint8)
+    of_numbers = np.stack([region_mask(every_number, region) for region in regions.regions], axis=1)
+    marks, kinds = np.unique(of_numbers, axis=0, return_inverse=True)  # ascending, so none comes first
+    kinds = kinds.reshape(-1).astype(np.uint8)
+    for table in (kinds, marks):
+        table.setflags(write=False)
+    return kinds, marks
+
+
+def _n_bits(regions: RegionSet) -> int:
+    """Bits that one member's kind takes."""
+    return (len(_kinds(regions)[1]) - 1).bit_length()

@@ -4,16 +4,19 @@ McKinley's DeepSCAN is another network. The three axes are summed, as the paper 
 them one after another.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from htcnns.networks.blocks import NORMS, ConvStage, Encoder, require_multiple
+from htcnns.networks.blocks import NORMS, ConvStage, Encoder
+from htcnns.networks.contract import Network, require_window
 
-PUBLISHED = {  # KAIST's BL+AA widths: 50,561,760 parameters
+_PUBLISHED = {  # KAIST's BL+AA widths: 50,561,760 parameters
     "channels": (32, 64, 128, 256, 320, 320),
     "n_convs": (2, 2, 2, 2, 2, 2),
     "hidden": (4096, 1024, 256, 64),
@@ -21,7 +24,7 @@ PUBLISHED = {  # KAIST's BL+AA widths: 50,561,760 parameters
     "edge": 128,
     "norm": "batch",
 }
-COMPACT = {  # 4.0 M parameters; thin at full resolution, and hidden widths no wider than the channels
+_COMPACT = {  # 4.0 M parameters; thin at full resolution, and hidden widths no wider than the channels
     "channels": (8, 32, 64, 96, 96, 96),
     "n_convs": (1, 2, 2, 2, 2, 2),
     "hidden": (96, 96, 32, 16),
@@ -29,11 +32,12 @@ COMPACT = {  # 4.0 M parameters; thin at full resolution, and hidden widths no w
     "edge": 96,
     "norm": "instance",
 }
+SIZES: Mapping[str, dict] = MappingProxyType({"published": _PUBLISHED, "compact": _COMPACT})
 LARGEST_FOLDED_BATCH = 65535  # CUDA's attention kernels refuse batch x heads above it (pytorch #142228)
 POSITION_STD = 0.02  # KAIST starts at 1, which drowns the features of a short training
 
 
-class AxialUNet(nn.Module):
+class AxialUNet(Network):
     """A plain U-Net whose four deepest transposed convolutions are followed by axial attention.
 
     Args:
@@ -43,7 +47,7 @@ class AxialUNet(nn.Module):
         heads: heads at each of these levels.
         edge: edge in voxels of the window that the positional tables are made for; any other one is interpolated.
         norm: "batch" as published, or "instance", which does not depend on the batches of the training.
-        n_in, n_regions: sequences in, regions out.
+        n_in, n_out: sequences in, channels of the logits out.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class AxialUNet(nn.Module):
         edge: int,
         norm: str,
         n_in: int = 4,
-        n_regions: int = 3,
+        n_out: int = 3,
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(channels) - 1)
@@ -72,15 +76,11 @@ class AxialUNet(nn.Module):
             ConvStage(2 * wide, wide, n_convs=n, stride=1, norm=NORMS[norm])
             for (_, wide), n in zip(ups, n_convs[-2::-1], strict=True)
         )
-        self.seg_layers = nn.ModuleList(nn.Conv3d(wide, n_regions, 1, bias=False) for _, wide in ups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits at full resolution: (B, n_regions, I, J, K) from (B, n_in, I, J, K)."""
-        return self.deep(x)[0]
+        self.seg_layers = nn.ModuleList(nn.Conv3d(wide, n_out, 1, bias=False) for _, wide in ups)
 
     def deep(self, x: Tensor) -> list[Tensor]:
         """Logits at every resolution of the decoder, full first, for deep supervision."""
-        require_multiple(x, self.multiple, network="axial_unet")
+        require_window(x.shape[-3:], self.multiple, network="axial_unet")
         skips = self.encoder(x)
         x = skips[-1]
         logits = []

@@ -1,15 +1,14 @@
-"""What two networks truly share: convolution, normalisation and activation in a row, and the plain U-Net's encoder.
+"""What two networks share: convolution, normalisation and activation in a row, and the plain U-Net's encoder.
 
 Names in the state dict are those of nnU-Net v2's dynamic-network-architectures, so that an importer is a rename.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from htcnns.errors import SettingsError
 
 Norm = Callable[[int], nn.Module]
 
@@ -32,7 +31,7 @@ class InstanceNorm(nn.Module):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=1e-5)
 
 
-NORMS: dict[str, Norm] = {"batch": nn.BatchNorm3d, "instance": InstanceNorm}
+NORMS: Mapping[str, Norm] = MappingProxyType({"batch": nn.BatchNorm3d, "instance": InstanceNorm})
 
 
 class ConvNormAct(nn.Module):
@@ -85,20 +84,3 @@ class Encoder(nn.Module):
             x = stage(x)
             outputs.append(x)
         return outputs
-
-
-def require_multiple(x: Tensor, multiple: int, *, network: str) -> None:
-    """Raise SettingsError unless the last three edges of x are multiples of `multiple` and not all equal to it.
-
-    A cube of edge `multiple` would leave one voxel at the bottom, which cannot be normalised.
-    """
-    edges = tuple(x.shape[-3:])
-    if all(edge % multiple == 0 for edge in edges) and min(edges) > 0 and max(edges) > multiple:
-        return
-    good = [max(multiple, round(edge / multiple) * multiple) for edge in edges]
-    good = good if max(good) > multiple else [2 * multiple] * 3
-    raise SettingsError(
-        f"{network}: a window of {'x'.join(map(str, edges))} voxels cannot be halved down to the deepest features; "
-        f"every edge must be a multiple of {multiple} and the largest at least {2 * multiple}, "
-        f"for instance {'x'.join(map(str, good))}. Change the window."
-    )

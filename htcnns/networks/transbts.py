@@ -1,18 +1,21 @@
 """TransBTS (Wang 2021, arXiv 2103.04430): a residual encoder, a transformer over its deepest features, a decoder.
 
 Not reproduced from the published code: dropout that stays on in evaluation, softmax applied twice, and two sets of
-weights that nothing uses (263,680 parameters). The head gives overlapping regions instead of four exclusive labels.
+weights that nothing uses (263,680 parameters). The head has a channel for each region instead of one for each label.
 """
 
 import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htcnns.networks.blocks import NORMS, Norm, require_multiple
+from htcnns.networks.blocks import NORMS, Norm
+from htcnns.networks.contract import Network, require_window
 
-PUBLISHED = {  # 32,723,891 parameters
+_PUBLISHED = {  # 32,723,891 parameters
     "channels": (16, 32, 64, 128),
     "blocks": (1, 2, 2, 4),
     "embedding": 512,
@@ -23,7 +26,7 @@ PUBLISHED = {  # 32,723,891 parameters
     "norm": "batch",
     "dropout": 0.1,
 }
-COMPACT = {  # 3.9 M parameters; thin at full resolution
+_COMPACT = {  # 3.9 M parameters; thin at full resolution
     "channels": (8, 32, 64, 96),
     "blocks": (0, 1, 2, 2),
     "embedding": 96,
@@ -34,10 +37,11 @@ COMPACT = {  # 3.9 M parameters; thin at full resolution
     "norm": "instance",
     "dropout": 0.0,
 }
+SIZES: Mapping[str, dict] = MappingProxyType({"published": _PUBLISHED, "compact": _COMPACT})
 N_GROUPS = 8
 
 
-class TransBTS(nn.Module):
+class TransBTS(Network):
     """Four resolutions of residual blocks, self-attention over the tokens of the deepest, four resolutions back up.
 
     Args:
@@ -47,7 +51,7 @@ class TransBTS(nn.Module):
         edge: edge in voxels of the window that the positional table is made for; any other one is interpolated.
         norm: "batch" as published (with groups of channels inside the encoder), or "instance" everywhere.
         dropout: in the transformer; the stem drops whole channels at twice this rate. Off in evaluation.
-        n_in, n_regions: sequences in, regions out.
+        n_in, n_out: sequences in, channels of the logits out.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class TransBTS(nn.Module):
         norm: str,
         dropout: float,
         n_in: int = 4,
-        n_regions: int = 3,
+        n_out: int = 3,
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(channels) - 1)
@@ -89,11 +93,11 @@ class TransBTS(nn.Module):
         )
         self.deepest = ResidualBlock(channels[-1], around)
         self.ups = nn.ModuleList(Up(a, b, around) for a, b in zip(channels[:0:-1], channels[-2::-1], strict=True))
-        self.head = nn.Conv3d(channels[0], n_regions, 1)
+        self.head = nn.Conv3d(channels[0], n_out, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits at full resolution: (B, n_regions, I, J, K) from (B, n_in, I, J, K)."""
-        require_multiple(x, self.multiple, network="transbts")
+    def deep(self, x: Tensor) -> list[Tensor]:
+        """The logits at full resolution, alone: TransBTS has no deep supervision."""
+        require_window(x.shape[-3:], self.multiple, network="transbts")
         x = self.stages[0](self.stem_dropout(self.stem(x)))
         skips = []
         for down, stage in zip(self.downs, list(self.stages)[1:], strict=True):
@@ -102,11 +106,7 @@ class TransBTS(nn.Module):
         x = self.deepest(self.narrow(self.bottleneck(x)))
         for up, skip in zip(self.ups, skips[::-1], strict=True):
             x = up(x, skip)
-        return self.head(x)
-
-    def deep(self, x: Tensor) -> list[Tensor]:
-        """The logits in a list of one: TransBTS has no deep supervision."""
-        return [self.forward(x)]
+        return [self.head(x)]
 
 
 class PreActivationBlock(nn.Module):

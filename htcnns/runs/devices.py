@@ -1,18 +1,21 @@
 """Which device and precision a run computes in."""
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
 import torch
 
-from htcnns.errors import DeviceError, SettingsError
+from htcnns.errors import DeviceError, SettingsError, require_known
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name: auto (CUDA when there is one), cpu, cuda or cuda:n.
+    """The device of that name: auto (CUDA where there is one), cpu, cuda or cuda:n.
 
     Raises:
         SettingsError: a name of another form.
-        DeviceError: CUDA asked for and not there; the message says what is.
+        DeviceError: CUDA was asked for and is not there; the message says what is.
     """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -22,15 +25,21 @@ def choose_device(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if kind != "cuda" or not (number or "0").isdecimal() or name.endswith(":"):
         raise SettingsError(
-            f"--device: unknown device {name!r}; known are auto, cpu, cuda, cuda:0 … Choose one of them."
+            f"unknown device {name!r}",
+            setting="device",
+            expected="auto, cpu, cuda, cuda:0, cuda:1 …",
+            remedy="Choose one of them.",
         )
-    wanted = int(number or 0) + 1
-    if wanted > n_gpus:
+    wanted = int(number or 0)
+    if wanted >= n_gpus:
         raise DeviceError(
-            f"--device {name}: PyTorch {torch.__version__} sees {n_gpus} CUDA devices here, this needs {wanted}. "
-            "Use --device cpu, or start the container with --gpus all on a machine with an NVIDIA driver."
+            f"no {name} here",
+            setting="device",
+            found=f"{n_gpus} CUDA devices that PyTorch {torch.__version__} sees",
+            expected=f"{wanted + 1} or more",
+            remedy="Use device cpu, or give the container its GPUs on a machine with an NVIDIA driver.",
         )
-    return torch.device(f"cuda:{wanted - 1}")
+    return torch.device(f"cuda:{wanted}")
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -42,19 +51,43 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         SettingsError: an unknown name.
         DeviceError: fp16 on a CPU, which has no kernels for it.
     """
+    require_known(name, ("auto", *PRECISIONS), what="precision", setting="precision")
     if name == "auto":
         if device.type == "cuda":
             return torch.float16
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    if name not in PRECISIONS:
-        raise SettingsError(
-            f"--precision: unknown {name!r}; known are auto, {', '.join(PRECISIONS)}. Choose one of them."
-        )
     if name == "fp16" and device.type == "cpu":
-        raise DeviceError("--precision fp16: not on a CPU; found device cpu, expected CUDA. Use bf16, fp32 or auto.")
+        raise DeviceError(
+            "fp16 does not run on a CPU",
+            setting="precision",
+            found="device cpu",
+            expected="CUDA",
+            remedy="Use bf16, fp32 or auto.",
+        )
     return PRECISIONS[name]
 
 
 def precision_name(dtype: torch.dtype) -> str:
     """fp32, bf16 or fp16."""
     return next(name for name, known in PRECISIONS.items() if known == dtype)
+
+
+def environment() -> dict[str, object]:
+    """Versions and machine, for reports and for `htcnns doctor`."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {
+        "htcnns": htcnns_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(n_gpus)],
+    }
+
+
+def htcnns_version() -> str:
+    """The installed version, or "source" where the code runs without having been installed."""
+    try:
+        return version("htcnns")
+    except PackageNotFoundError:
+        return "source"

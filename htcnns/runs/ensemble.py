@@ -7,61 +7,47 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from htcnns.errors import DeviceError, SettingsError, WeightsError
-from htcnns.files.weights import Member, load_networks
+from htcnns.errors import DeviceError, SettingsError
+from htcnns.files.manifest import Member, as_weights_error
+from htcnns.files.weights import load_networks
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
-from htcnns.image.windows import WindowSettings, count_windows, slide
-from htcnns.labels import REGIONS, SEQUENCES
-from htcnns.networks.blocks import require_multiple
+from htcnns.image.windows import Windows, place_windows, slide
+from htcnns.labels import SEQUENCES, RegionSet
+from htcnns.networks.contract import Network, region_probabilities, require_window
 from htcnns.runs.devices import choose_device, choose_precision, precision_name
+from htcnns.runs.settings import RunSettings
+from htcnns.volume import Shape, size_text
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
     """Somebody asked the run to stop; the case at hand is dropped."""
 
 
-@dataclass(frozen=True)
-class EnsembleSettings:
-    """How members are slid over a case.
-
-    Attributes:
-        overlap: of neighbouring windows, as a part of their edge; 0.6 in HT-CNNs.
-        mirror: axes to mirror over, as letters of "ijk" (left-right, front-back, up-down); "" for none.
-        batch: windows at a time.
-    """
-
-    overlap: float = 0.6
-    mirror: str = ""
-    batch: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1:
-            raise SettingsError(
-                f"--overlap: {self.overlap} is out of range; expected 0 to below 1. Give another number."
-            )
-        if set(self.mirror) - set("ijk") or len(set(self.mirror)) < len(self.mirror):
-            raise SettingsError(f"--mirror: found {self.mirror!r}; expected letters of ijk, each once. Correct it.")
-        if self.batch < 1:
-            raise SettingsError(f"--batch: {self.batch} windows at a time; expected at least 1. Give another number.")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ensemble:
     """Loaded members, ready to run.
 
     Attributes:
-        networks: of each member, one per fold, on the device in channels-last.
+        members: at least one; all with the same regions.
+        networks: networks of each member by its name, one per fold, on the device in channels-last.
+        device: where they compute.
+        precision: what they compute in.
         note: why this is not the device that was wanted; empty where it is.
     """
 
     members: tuple[Member, ...]
-    networks: dict[str, list[nn.Module]]
+    networks: dict[str, list[Network]]
     device: torch.device
     precision: torch.dtype
     note: str = ""
+
+    @property
+    def regions(self) -> RegionSet:
+        """The regions that every member gives."""
+        return self.members[0].regions
 
     @property
     def preprocess_settings(self) -> PreprocessSettings:
@@ -74,7 +60,7 @@ class Ensemble:
 
 @dataclass
 class Stopwatch:
-    """Adds up the seconds that forward passes take and counts them."""
+    """Adds up the seconds that forward passes take and counts the windows."""
 
     forward_s: float = 0.0
     n_windows: int = 0
@@ -103,18 +89,16 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
     """Load every member's weights, once, onto the device.
 
     Raises:
-        SettingsError: no member, or more than can be fused.
+        SettingsError: no member, more than can be fused, or members with different regions.
         WeightsError: as files.weights.load_networks, or a window that a network cannot take.
         DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
-    require_fusable(len(members))
+    _require_one_region_set(members)
+    require_fusable(len(members), members[0].regions)
     networks = {}
     try:
         for member in members:
-            networks[member.name] = [
-                network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-                for network in load_networks(member)
-            ]
+            networks[member.name] = [_on_device(network, device) for network in load_networks(member)]
             _require_window(member, networks[member.name])
         if device.type == "cuda":  # a card that this build has no kernels for says so only when it computes
             torch.nn.functional.conv3d(
@@ -122,74 +106,89 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
             )
             torch.cuda.synchronize(device)
     except RuntimeError as error:  # out of memory is one of them
-        reason = str(error).splitlines()[0]
-        raise DeviceError(f"{device}: cannot be used ({reason}). Free the device or use --device cpu.") from error
-    return Ensemble(members, networks, device, precision)
+        raise DeviceError(
+            f"cannot be used ({str(error).splitlines()[0]})", place=device, remedy="Free the device or use device cpu."
+        ) from error
+    return Ensemble(members=members, networks=networks, device=device, precision=precision)
 
 
 def member_probabilities(
     ensemble: Ensemble,
     member: Member,
     prepared: Prepared,
-    settings: EnsembleSettings,
     *,
-    stopwatch: Stopwatch,
+    settings: RunSettings,
     on_window: Callable[[], None],
+    stopwatch: Stopwatch,
 ) -> np.ndarray:
     """Probabilities of the regions, averaged over windows, mirrored passes and folds.
 
     Args:
         on_window: called after every batch of windows; may raise Stopped.
+        stopwatch: gets the seconds and windows of this member added.
 
     Returns:
-        (3, i, j, k) float32 in the order of REGIONS; 0 where no window with brain lies.
+        (R, i, j, k) float32 in the order of the ensemble's regions; 0 where no window with brain lies.
 
     Raises:
         DeviceError: the device ran out of memory, or the precision was too small for the numbers.
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
     x = torch.from_numpy(prepared.array[order]).to(ensemble.device)
-    occupied = torch.from_numpy(prepared.brain).to(ensemble.device)
-    windows = WindowSettings(
-        size=member.window,
-        overlap=settings.overlap,
-        mirror_axes=tuple("ijk".index(letter) for letter in settings.mirror),
-        batch=settings.batch,
-    )
+    windows = _windows(member, prepared, overlap=settings.overlap)
+    networks = ensemble.networks[member.name]
     total = torch.zeros(())
     try:
         with torch.inference_mode():
-            for network in ensemble.networks[member.name]:
-                timed = _timed(_probabilities_of(network, ensemble), stopwatch, ensemble.device)
-                total = total + slide(timed, x, windows, occupied=occupied, on_window=lambda *_: on_window()).cpu()
+            for network in networks:
+                timed = _timed(_probabilities_of(network, member, ensemble), stopwatch, ensemble.device)
+                total = (
+                    total
+                    + slide(
+                        timed,
+                        x,
+                        windows,
+                        mirror_axes=settings.mirror_axes,
+                        batch=settings.batch,
+                        on_window=lambda *_: on_window(),
+                    ).cpu()
+                )
     except torch.OutOfMemoryError as error:
         raise DeviceError(
-            f"{member.name}: {ensemble.device} ran out of memory on windows of {member.window} ({error}). "
-            "Use --batch 1, another GPU or --device cpu."
+            f"{ensemble.device} ran out of memory on windows of {size_text(member.window)} ({error})",
+            place=member.name,
+            remedy="Use batch 1, another GPU or device cpu.",
         ) from error
     if not torch.isfinite(total).all():
         raise DeviceError(
-            f"{member.name}: gave numbers that are not finite in {precision_name(ensemble.precision)} on "
-            f"{ensemble.device}; expected probabilities. Use --precision fp32."
+            f"numbers that are not finite, in {precision_name(ensemble.precision)} on {ensemble.device}",
+            place=member.name,
+            expected="probabilities",
+            remedy="Use precision fp32.",
         )
-    mean = total / len(ensemble.networks[member.name])
-    return mean[[member.regions.index(region) for region in REGIONS]].numpy()
+    return (total / len(networks)).numpy()
 
 
-def n_windows(ensemble: Ensemble, prepared: Prepared, settings: EnsembleSettings) -> int:
-    """Windows that all members together will run over a case, folds and not mirrored passes counted."""
-    occupied = torch.from_numpy(prepared.brain)
+def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float) -> int:
+    """Number of windows that all members together run over a case; folds count, mirrored passes do not."""
     return sum(
-        len(ensemble.networks[member.name])
-        * count_windows(
-            prepared.brain.shape, WindowSettings(size=member.window, overlap=settings.overlap), occupied=occupied
-        ).n_run
+        len(ensemble.networks[member.name]) * len(_windows(member, prepared, overlap=overlap).starts)
         for member in ensemble.members
     )
 
 
-def _probabilities_of(network: nn.Module, ensemble: Ensemble) -> Callable[[Tensor], Tensor]:
-    """The network followed by a float32 sigmoid, under the ensemble's precision."""
+def _windows(member: Member, prepared: Prepared, *, overlap: float) -> Windows:
+    brain = torch.from_numpy(prepared.brain)
+    return place_windows(prepared.brain.shape, member.window, overlap=overlap, occupied=brain)
+
+
+def _on_device(network: Network, device: torch.device) -> Network:
+    # torch's stub lacks memory_format
+    return network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def _probabilities_of(network: Network, member: Member, ensemble: Ensemble) -> Callable[[Tensor], Tensor]:
+    """The network followed by its head in float32, under the ensemble's precision."""
 
     def forward(windows: Tensor) -> Tensor:
         windows = windows.contiguous(memory_format=torch.channels_last_3d)
@@ -198,7 +197,7 @@ def _probabilities_of(network: nn.Module, ensemble: Ensemble) -> Callable[[Tenso
             torch.autocast(ensemble.device.type, ensemble.precision, enabled=ensemble.precision != torch.float32),
         ):
             logits = network(windows)
-        return logits.float().sigmoid()
+        return region_probabilities(logits, member.regions, member.head, member.outputs)
 
     return forward
 
@@ -227,15 +226,28 @@ def _timed(
     return timed
 
 
-def _require_window(member: Member, networks: list[nn.Module]) -> None:
+def _require_one_region_set(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError where members give different regions, as those cannot be fused."""
+    names = {member.name: member.regions.name for member in members}
+    if len(set(names.values())) > 1:
+        raise SettingsError(
+            "members with different regions cannot be fused",
+            setting="members",
+            found=", ".join(f"{name} with {regions}" for name, regions in names.items()),
+            expected="one set of regions",
+            remedy="Choose members of one set.",
+        )
+
+
+def _require_window(member: Member, networks: list[Network]) -> None:
     """Raise WeightsError unless the member's window is one that its networks take."""
     try:
         for network in networks:
-            require_multiple(torch.empty(member.window, device="meta"), network.multiple, network=member.name)  # type: ignore[arg-type]
+            require_window(member.window, network.multiple, network=member.network)
     except SettingsError as error:
-        raise WeightsError(str(error).replace("Change the window", "Correct the manifest")) from error
+        raise as_weights_error(error, place=member.name, remedy="Correct the manifest.") from error
 
 
-def _largest(shapes: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+def _largest(shapes: list[Shape]) -> Shape:
     i, j, k = (max(edges) for edges in zip(*shapes, strict=True))
     return i, j, k

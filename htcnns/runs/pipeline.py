@@ -1,4 +1,4 @@
-"""One case from its files to its label map: read and prepare, run the members, clean up, fuse, turn back."""
+"""One case from its files to its label map: read and prepare, run the members, clean up, fuse, undo the preparation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,67 +6,63 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from htcnns.files.cases import Case
+from htcnns.files.manifest import Member
 from htcnns.files.scans import read_case
 from htcnns.image.fusion import CUT, Fused, fuse
-from htcnns.image.postprocess import agreeing, postprocess_and_count
+from htcnns.image.postprocess import agreeing, postprocess
 from htcnns.image.preprocess import Prepared, preprocess
-from htcnns.labels import REGIONS, LabelSet, Region, compose, region_mask
-from htcnns.runs.ensemble import Ensemble, EnsembleSettings, Stopwatch, member_probabilities
+from htcnns.labels import Label, LabelSet, Region, RegionSet, region_mask
+from htcnns.reports.outcome import MemberFinding
+from htcnns.runs.ensemble import Ensemble, Stopwatch, member_probabilities
+from htcnns.runs.settings import RunSettings
+from htcnns.volume import voxel_ml
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A case that has been read and prepared."""
+class PreparedCase:
+    """A case that has been read and prepared.
+
+    Attributes:
+        case: where it came from.
+        prepared: what the networks see.
+        affine: (4, 4) of the scans, voxel index to world mm.
+    """
 
     case: Case
     prepared: Prepared
     affine: np.ndarray
 
 
-@dataclass(frozen=True)
-class MemberFinding:
-    """What one member said of a case, after clean-up.
-
-    Attributes:
-        volumes_ml: by region name.
-        largest: the highest probability of each region anywhere, before clean-up.
-        sensitivity, specificity: of each region, as the fusion estimates them; None where undefined.
-        n_cleaned: voxels that clean-up moved to another label.
-    """
-
-    name: str
-    volumes_ml: dict[str, float]
-    largest: dict[str, float]
-    sensitivity: dict[str, float | None]
-    specificity: dict[str, float | None]
-    n_cleaned: int
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Segmentation:
     """The answer for one case.
 
     Attributes:
         label_map: (I, J, K) uint8 of Label values on the case's own grid.
         grid_label_map: (i, j, k) the same on the networks' grid, for pictures.
-        probabilities: (3, I, J, K) float32 there, the fused value of each region; None unless asked for.
-        volumes_ml: of the regions, by name.
-        members: what each said.
-        notes: findings that a person should read.
-        forward_s, n_windows: time inside the networks and windows that they saw.
+        regions: regions that the members give.
+        probabilities: (R, I, J, K) float32 on the case's grid, the fused value of each region; None unless asked for.
+        volumes_ml: volume of each region by name.
+        label_volumes_ml: volume of each label that the members can give.
+        members: findings of each member.
+        notes: sentences that a person should read.
+        forward_s: seconds inside the networks.
+        n_windows: number of windows that they saw.
     """
 
     label_map: np.ndarray
     grid_label_map: np.ndarray
+    regions: RegionSet
     probabilities: np.ndarray | None
     volumes_ml: dict[str, float]
+    label_volumes_ml: dict[Label, float]
     members: tuple[MemberFinding, ...]
     notes: tuple[str, ...]
     forward_s: float
     n_windows: int
 
 
-def make_ready(case: Case, ensemble: Ensemble) -> Ready:
+def prepare_case(case: Case, ensemble: Ensemble) -> PreparedCase:
     """Read and prepare a case for the members.
 
     Raises:
@@ -74,55 +70,105 @@ def make_ready(case: Case, ensemble: Ensemble) -> Ready:
     """
     volume = read_case(case)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
-    return Ready(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
+    return PreparedCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
 
 
-def segment_ready(
-    ready: Ready,
+def segment_prepared(
+    case: PreparedCase,
     ensemble: Ensemble,
-    settings: EnsembleSettings,
     *,
-    fusion: str,
+    settings: RunSettings,
     numbers: LabelSet,
-    keep_probabilities: bool,
     on_window: Callable[[], None],
 ) -> Segmentation:
-    """Run the members over a prepared case and fuse what they say.
+    """Run the members over a prepared case and fuse what they find.
 
     Args:
-        numbers: the label set to be written; a note says which of its labels the members cannot give.
+        settings: windows, mirrored passes, fusion, and whether probabilities are kept.
+        numbers: label set of the mask; a note says which of its labels the members cannot give.
+        on_window: called after every batch of windows; may raise Stopped.
     """
     stopwatch = Stopwatch()
-    label_maps, probabilities, findings = [], [], []
-    for member in ensemble.members:
-        array = member_probabilities(
-            ensemble, member, ready.prepared, settings, stopwatch=stopwatch, on_window=on_window
-        )
-        label_map, changes = postprocess_and_count(array, member.rules)
-        label_maps.append(label_map)
-        n_cleaned = changes.n_to_background + changes.n_to_ed + changes.n_to_ncr
-        findings.append((member.name, array.max(axis=(1, 2, 3)), n_cleaned))
-        probabilities += [agreeing(array, label_map, member.rules)] if fusion == "mean" else []
-    fused = fuse(
-        np.stack(label_maps),
-        method=fusion,
-        probabilities=np.stack(probabilities) if fusion == "mean" else None,
-        names=tuple(member.name for member in ensemble.members),
+    voices = [_listen(m, case, ensemble, settings, stopwatch, on_window) for m in ensemble.members]
+    fused = _fused(voices, ensemble, settings.fusion)
+    regions = ensemble.regions
+    label_map, probabilities = _undone(fused, regions, case.prepared, keep_probabilities=settings.keeps_probabilities)
+    members = tuple(_finding(voice, fused, m, regions) for m, voice in enumerate(voices))
+    notes = (
+        *case.prepared.notes,
+        *fused.notes,
+        *_empty_notes(label_map, regions, members),
+        *_not_given_notes(numbers, regions),
     )
-    label_map, on_grid = _turn_back(fused, ready.prepared, keep_probabilities=keep_probabilities)
-    voxel_ml = float(abs(np.linalg.det(ready.affine[:3, :3]))) / 1000  # sheared voxels, too
-    members = tuple(
-        _finding(name, label_maps[m], largest, n_cleaned, fused, m)
-        for m, (name, largest, n_cleaned) in enumerate(findings)
-    )
-    volumes_ml = {region.name: round(float(region_mask(label_map, region).sum()) * voxel_ml, 3) for region in REGIONS}
-    notes = (*ready.prepared.notes, *fused.notes, *_findings_on(label_map, members), *_not_given(numbers))
     return Segmentation(
-        label_map, fused.label_map, on_grid, volumes_ml, members, notes, stopwatch.forward_s, stopwatch.n_windows
+        label_map=label_map,
+        grid_label_map=fused.label_map,
+        regions=regions,
+        probabilities=probabilities,
+        volumes_ml=_volumes_ml(label_map, regions, voxel_ml(case.affine)),
+        label_volumes_ml=_label_volumes_ml(label_map, regions, voxel_ml(case.affine)),
+        members=members,
+        notes=notes,
+        forward_s=stopwatch.forward_s,
+        n_windows=stopwatch.n_windows,
     )
 
 
-def _turn_back(fused: Fused, prepared: Prepared, *, keep_probabilities: bool) -> tuple[np.ndarray, np.ndarray | None]:
+@dataclass(frozen=True, kw_only=True)
+class _Voice:
+    """What one member says of a case.
+
+    Attributes:
+        name: member's name.
+        label_map: (i, j, k) uint8, cleaned.
+        largest: (R,) highest probability of each region, before clean-up.
+        n_cleaned: number of voxels that clean-up moved to another label.
+        probabilities: (R, i, j, k) float32 that agree with the label map; None unless the fusion needs them.
+    """
+
+    name: str
+    label_map: np.ndarray
+    largest: np.ndarray
+    n_cleaned: int
+    probabilities: np.ndarray | None
+
+
+def _listen(
+    member: Member,
+    case: PreparedCase,
+    ensemble: Ensemble,
+    settings: RunSettings,
+    stopwatch: Stopwatch,
+    on_window: Callable[[], None],
+) -> _Voice:
+    """What a member says of the case."""
+    array = member_probabilities(
+        ensemble, member, case.prepared, settings=settings, on_window=on_window, stopwatch=stopwatch
+    )
+    label_map, changes = postprocess(array, member.regions, member.rules)
+    return _Voice(
+        name=member.name,
+        label_map=label_map,
+        largest=array.max(axis=(1, 2, 3)),
+        n_cleaned=changes.n_voxels,
+        probabilities=agreeing(array, label_map, member.regions, member.rules) if settings.fusion == "mean" else None,
+    )
+
+
+def _fused(voices: list[_Voice], ensemble: Ensemble, method: str) -> Fused:
+    probabilities = [voice.probabilities for voice in voices if voice.probabilities is not None]
+    return fuse(
+        np.stack([voice.label_map for voice in voices]),
+        ensemble.regions,
+        method=method,
+        probabilities=np.stack(probabilities) if probabilities else None,
+        names=tuple(voice.name for voice in voices),
+    )
+
+
+def _undone(
+    fused: Fused, regions: RegionSet, prepared: Prepared, *, keep_probabilities: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The label map, and if wanted the probabilities, on the case's own grid.
 
     Where the case was resampled the probabilities go back linearly and are cut there.
@@ -130,44 +176,55 @@ def _turn_back(fused: Fused, prepared: Prepared, *, keep_probabilities: bool) ->
     undo = prepared.undo
     probabilities = undo(fused.probabilities) if keep_probabilities or undo.resampled else None
     if probabilities is not None and undo.resampled:
-        label_map = compose(*(probabilities >= CUT))
+        label_map = regions.compose(probabilities >= CUT)
     else:
         label_map = undo(fused.label_map[None])[0]
     return label_map, probabilities if keep_probabilities else None
 
 
-def _finding(
-    name: str, label_map: np.ndarray, largest: np.ndarray, n_cleaned: int, fused: Fused, index: int
-) -> MemberFinding:
-    names = [region.name for region in REGIONS]
+def _finding(voice: _Voice, fused: Fused, index: int, regions: RegionSet) -> MemberFinding:
+    names = [region.name for region in regions.regions]
     return MemberFinding(
-        name=name,
-        volumes_ml={region.name: float(region_mask(label_map, region).sum()) / 1000 for region in REGIONS},
-        largest=dict(zip(names, (round(float(value), 4) for value in largest), strict=True)),
-        sensitivity=dict(zip(names, _known(fused.sensitivity[index]), strict=True)),
-        specificity=dict(zip(names, _known(fused.specificity[index]), strict=True)),
-        n_cleaned=n_cleaned,
+        name=voice.name,
+        volumes_ml=_volumes_ml(voice.label_map, regions, 1e-3),
+        largest=dict(zip(names, (round(float(value), 4) for value in voice.largest), strict=True)),
+        sensitivity=dict(zip(names, _for_json(fused.sensitivity[index]), strict=True)),
+        specificity=dict(zip(names, _for_json(fused.specificity[index]), strict=True)),
+        n_cleaned=voice.n_cleaned,
     )
 
 
-def _known(values: np.ndarray) -> list[float | None]:
-    """Numbers for JSON: None instead of nan."""
+def _volumes_ml(label_map: np.ndarray, regions: RegionSet, of_voxel_ml: float) -> dict[str, float]:
+    """The volume of each region by its name, to the microlitre."""
+    return {
+        region.name: round(int(np.count_nonzero(region_mask(label_map, region))) * of_voxel_ml, 3)
+        for region in regions.regions
+    }
+
+
+def _label_volumes_ml(label_map: np.ndarray, regions: RegionSet, of_voxel_ml: float) -> dict[Label, float]:
+    """The volume of each label, to the microlitre."""
+    return {label: round(int(np.count_nonzero(label_map == label)) * of_voxel_ml, 3) for label in regions.labels}
+
+
+def _for_json(values: np.ndarray) -> list[float | None]:
+    """Numbers rounded to six decimals; None instead of nan."""
     return [None if np.isnan(value) else round(float(value), 6) for value in values]
 
 
-def _findings_on(label_map: np.ndarray, members: tuple[MemberFinding, ...]) -> list[str]:
-    """Sentences on a mask that is empty, or without enhancing tumour."""
-    for region, what in (
-        (Region.WT, "no tumour was found: the mask is empty"),
-        (Region.ET, "no enhancing tumour was found"),
-    ):
-        if not region_mask(label_map, region).any():
-            said = ", ".join(f"{member.name} {member.largest[region.name]:.2f}" for member in members)
-            return [f"{what}; the highest {region.name} probability was {said}"]
-    return []
+def _empty_notes(label_map: np.ndarray, regions: RegionSet, members: tuple[MemberFinding, ...]) -> list[str]:
+    """A sentence on a mask that is empty, or else on missing enhancing tumour, with the highest probabilities."""
+    if not label_map.any():
+        what, region = "no tumour was found: the mask is empty", regions.regions[0]
+    elif Region.ET in regions.regions and not region_mask(label_map, Region.ET).any():
+        what, region = "no enhancing tumour was found", Region.ET
+    else:
+        return []
+    highest = ", ".join(f"{member.name} {member.largest[region.name]:.2f}" for member in members)
+    return [f"{what}; the highest {region.name} probability was {highest}"]
 
 
-def _not_given(numbers: LabelSet) -> list[str]:
+def _not_given_notes(numbers: LabelSet, regions: RegionSet) -> list[str]:
     """A sentence on the labels of the set that no member can give."""
-    missing = [f"{label.name} ({numbers.numbers[label]})" for label in numbers.not_given]
+    missing = [f"{label.name} ({numbers.numbers[label]})" for label in numbers.not_given_by(regions)]
     return [f"{numbers.name} also has {', '.join(missing)}, which no member can give"] if missing else []

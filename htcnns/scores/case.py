@@ -1,65 +1,22 @@
 """One case under one rule: a prediction and a truth in the rule's numbers become scores per region."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
-from htcnns.scores.instances import instance_scores
-from htcnns.scores.lesionwise import lesionwise_scores
+from htcnns.scores.columns import COLUMNS, Better, Kind
+from htcnns.scores.distances import FRAME
+from htcnns.scores.instance_scheme import instance_scores
+from htcnns.scores.lesion_scheme import lesionwise_scores
 from htcnns.scores.metrics import DEFINITIONS, dice, sensitivity, specificity
-from htcnns.scores.nearest import FRAME
-from htcnns.scores.pair import Pair, crop_pair, tissue_voxels
-from htcnns.scores.rules import Rule, Scheme, Tissue
+from htcnns.scores.rules import Rule, Scheme, ScoredRegion
+from htcnns.scores.sparse import Pair, crop_pair, region_voxels
 from htcnns.scores.surfaces import hd95_mm
 from htcnns.volume import Spacing
 
 RegionScores = dict[str, float]
 CaseScores = dict[str, RegionScores]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One score as tables show it: its unit, and whether more (1) or less (-1) of it is better, or neither (0)."""
-
-    name: str
-    unit: str
-    better: int
-
-
-COLUMNS = {
-    column.name: column
-    for column in (
-        Column("lesion_dice", "", 1),
-        Column("lesion_hd95_mm", "mm", -1),
-        Column("dice", "", 1),
-        Column("hd95_mm", "mm", -1),
-        Column("sensitivity", "", 1),
-        Column("specificity", "", 1),
-        Column("lesion_nsd_0.5mm", "", 1),
-        Column("lesion_nsd_1mm", "", 1),
-        Column("lesion_nsd", "", 1),
-        Column("nsd_0.5mm", "", 1),
-        Column("nsd_1mm", "", 1),
-        Column("nsd", "", 1),
-        Column("f1", "", 1),
-        Column("precision", "", 1),
-        Column("recall", "", 1),
-        Column("panoptic_quality", "", 1),
-        Column("n_tp", "", 1),
-        Column("n_fp", "", -1),
-        Column("n_fn", "", -1),
-        Column("prediction_volume_ml", "ml", 0),
-        Column("truth_volume_ml", "ml", 0),
-        Column("volume_error_ml", "ml", 0),
-        Column("hd95-deepmind", "mm", -1),
-        Column("hd95-medpy", "mm", -1),
-        Column("hd95-monai", "mm", -1),
-        Column("nsd-0.5mm", "", 1),
-        Column("nsd-1mm", "", 1),
-    )
-}
-"""The scores that people read; others of a rule (spreads, counts of large lesions) are written to files only."""
 
 
 def score_case(
@@ -76,7 +33,7 @@ def score_case(
         prediction, truth: (I, J, K) uint8 label maps in the rule's numbers; other numbers count as background.
         spacing_mm: voxel size of the prediction along I, J, K; rounded to float32, as NIfTI headers hold it.
         rule: a row of `RULES`, or `as_meant` of one.
-        definitions: names of `DEFINITIONS` to compute besides.
+        definitions: names of `DEFINITIONS` to compute in addition.
 
     Returns:
         Scores by region, by name of the score. Counts are floats too. NaN only under the 2026 rules, where the
@@ -88,23 +45,23 @@ def score_case(
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}; they must be one grid")
-    frame = max(FRAME, *(tissue.dilation + 1 for tissue in rule.tissues))
+    frame = max(FRAME, *(region.dilation + 1 for region in rule.regions))
     pair = crop_pair(prediction, truth, spacing_mm, frame=frame)
     scores = _SCHEMES[rule.scheme](pair, rule)
     return {
-        tissue.name: {**scores[tissue.name], **_more_scores(pair, tissue, definitions)}
-        for tissue in rule.tissues
-        if tissue.scored
+        region.name: {**scores[region.name], **_more_scores(pair, region, definitions)}
+        for region in rule.regions
+        if region.is_scored
     }
 
 
 def missed_scores(
     truth: np.ndarray, spacing_mm: Spacing, *, rule: Rule, definitions: tuple[str, ...] = ()
 ) -> CaseScores:
-    """What a case without a prediction gets: 0 where more is better, the rule's penalty for distances.
+    """Scores of a case without a prediction: 0 where more is better, the rule's penalty for distances.
 
-    Counts and volumes are those of an empty prediction. A region that the truth does not have gets the worst too, as
-    the challenges have it.
+    Counts and volumes are those of an empty prediction. A region that the truth does not have also gets the worst
+    scores, as in the challenges.
 
     Args:
         truth: (I, J, K) uint8 label map in the rule's numbers.
@@ -118,8 +75,8 @@ def missed_scores(
 
 
 def _whole_scores(pair: Pair, rule: Rule) -> CaseScores:
-    """Dice, HD95, sensitivity and specificity of whole masks, as BraTS 2017 to 2022 had them."""
-    return {tissue.name: _whole_region(*_masks(pair, tissue), pair, rule) for tissue in rule.tissues}
+    """Dice, HD95, sensitivity and specificity of whole masks, as in BraTS 2017 to 2022."""
+    return {region.name: _whole_region(*_masks(pair, region), pair, rule) for region in rule.regions}
 
 
 def _whole_region(prediction: np.ndarray, truth: np.ndarray, pair: Pair, rule: Rule) -> RegionScores:
@@ -132,31 +89,34 @@ def _whole_region(prediction: np.ndarray, truth: np.ndarray, pair: Pair, rule: R
     }
 
 
-_SCHEMES: dict[Scheme, Callable[[Pair, Rule], CaseScores]] = {
-    Scheme.WHOLE: _whole_scores,
-    Scheme.LESIONS: lesionwise_scores,
-    Scheme.INSTANCES: instance_scores,
-}
+_SCHEMES: Mapping[Scheme, Callable[[Pair, Rule], CaseScores]] = MappingProxyType(
+    {
+        Scheme.WHOLE: _whole_scores,
+        Scheme.LESIONS: lesionwise_scores,
+        Scheme.INSTANCES: instance_scores,
+    }
+)
 
 
-def _more_scores(pair: Pair, tissue: Tissue, definitions: tuple[str, ...]) -> RegionScores:
+def _more_scores(pair: Pair, region: ScoredRegion, definitions: tuple[str, ...]) -> RegionScores:
     """Volumes, and the scores that were asked for by name."""
-    sides = tissue_voxels(pair.prediction, tissue), tissue_voxels(pair.truth, tissue)
+    sides = region_voxels(pair.prediction, region), region_voxels(pair.truth, region)
     predicted_ml, true_ml = (voxels.index.size * pair.voxel_mm3 / 1000 for voxels in sides)
     volumes = {
         "prediction_volume_ml": predicted_ml,
         "truth_volume_ml": true_ml,
         "volume_error_ml": predicted_ml - true_ml,
     }
-    return volumes | {name: DEFINITIONS[name](*_masks(pair, tissue), pair.spacing_mm) for name in definitions}
+    return volumes | {name: DEFINITIONS[name](*_masks(pair, region), pair.spacing_mm) for name in definitions}
 
 
-def _masks(pair: Pair, tissue: Tissue) -> tuple[np.ndarray, np.ndarray]:
-    return tissue_voxels(pair.prediction, tissue).mask(), tissue_voxels(pair.truth, tissue).mask()
+def _masks(pair: Pair, region: ScoredRegion) -> tuple[np.ndarray, np.ndarray]:
+    return region_voxels(pair.prediction, region).mask(), region_voxels(pair.truth, region).mask()
 
 
 def _worst(name: str, value: float, penalty_mm: float) -> float:
+    """The worst value of a score; its own value where it is a count, a volume or not among `COLUMNS`."""
     column = COLUMNS.get(name)
-    if column is None or column.better == 0 or name.startswith("n_"):
+    if column is None or column.better is Better.NEITHER or column.kind is Kind.COUNT:
         return value
-    return 0.0 if column.better > 0 else penalty_mm
+    return penalty_mm if column.kind is Kind.DISTANCE else 0.0

@@ -1,4 +1,4 @@
-"""Lesions: connected components, joined by dilation and by touch, and which prediction answers which truth.
+"""Lesions: connected components, joined by dilation and by touch, and matched between prediction and truth.
 
 One labelling gives the lesions of a mask; all counts come from bincounts over the numbers at the mask's voxels.
 Source: rachitsaluja/BraTS-2023-Metrics at 43c9052 and BraTS-2024-Metrics at 9e8879a, in our own words.
@@ -11,7 +11,7 @@ from itertools import product
 import cc3d
 import numpy as np
 
-from htcnns.scores.voxels import Voxels
+from htcnns.scores.sparse import Voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +34,9 @@ class Lesions:
         return np.bincount(self.voxels.numbers, minlength=self.n_lesions + 1)[1:]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Matches:
-    """Which predicted lesions answer which lesions of the truth; arrays count from lesion 1 at position 0.
+    """Which predicted lesions belong to which lesions of the truth; position 0 is lesion 1.
 
     Attributes:
         touches: (n_truth, n_prediction) bool, the prediction has a voxel within the reach of the lesion.
@@ -51,11 +51,11 @@ class Matches:
 
     @property
     def n_false_positives(self) -> int:
-        """Predicted lesions, however small, within the reach of no lesion at all."""
+        """Number of predicted lesions, however small, that lie within the reach of no lesion of the truth."""
         return int(((self.n_voxels_prediction > 0) & ~self.touches.any(axis=0)).sum())
 
     def dice(self, lesion: int) -> float:
-        """Dice of one lesion, counted from 0, against all predicted lesions that touch it, whole."""
+        """Dice of one lesion, counted from 0, against the whole of every predicted lesion that touches it."""
         n_prediction = int(self.n_voxels_prediction[self.touches[lesion]].sum())
         return 2.0 * int(self.n_common[lesion]) / (n_prediction + int(self.n_voxels_truth[lesion]))
 
@@ -66,12 +66,12 @@ def plain_lesions(voxels: Voxels) -> Lesions:
 
 
 def merged_lesions(voxels: Voxels, dilated: np.ndarray) -> Lesions:
-    """Lesions of which parts near to each other count as one.
+    """Lesions whose parts count as one where they lie near each other.
 
     Args:
         voxels: of the mask.
         dilated: (I, J, K) the mask dilated, bool; what one 26-connected component of it covers is one lesion. The
-            reach of a lesion is then that component itself: dilating its voxels alone gives the same.
+            reach of a lesion is then that component itself: dilating its voxels alone leads to the same.
     """
     reach, n_lesions = components(dilated)
     return Lesions(voxels.numbered(reach.reshape(-1)[voxels.index]), reach, n_lesions)
@@ -86,25 +86,25 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def without_small(lesions: Lesions, *, most_voxels: float) -> Lesions:
-    """Without the lesions of at most so many voxels; the others keep their numbers."""
+    """The lesions of more than so many voxels, with their numbers as they were."""
     kept = np.concatenate([[False], lesions.sizes > most_voxels])
     return _renumbered(lesions, np.where(kept, np.arange(kept.size), 0))
 
 
 def joined_by_touch(lesions: Lesions, others: Iterable[Lesions]) -> Lesions:
-    """Lesions that touch the same lesion of another tissue become one, tissue after tissue; then numbered afresh.
+    """Lesions that touch the same lesion of another region joined into one, region after region, and numbered again.
 
-    As the official code does it: nothing happens unless at least two pairs touch (18-neighbourhood), and a lesion
-    follows only the first, lowest-numbered lesion that it touches.
+    As in the official code, nothing happens unless at least two pairs touch (18-neighbourhood), and a lesion follows
+    only the first, lowest-numbered lesion that it touches.
     """
     for other in others:
         pairs = touching_pairs(lesions, other)
         if len(pairs) > 1:
             lesions = _renumbered(lesions, _partners(pairs, lesions.n_lesions))
     used = np.unique(lesions.voxels.numbers)
-    afresh = np.zeros(lesions.n_lesions + 1, np.int64)
-    afresh[used] = np.arange(1, used.size + 1)
-    return _renumbered(lesions, afresh)
+    new = np.zeros(lesions.n_lesions + 1, np.int64)
+    new[used] = np.arange(1, used.size + 1)
+    return _renumbered(lesions, new)
 
 
 def touching_pairs(one: Lesions, other: Lesions) -> np.ndarray:
@@ -124,7 +124,7 @@ def touching_pairs(one: Lesions, other: Lesions) -> np.ndarray:
 
 
 def match(prediction: Lesions, truth: Lesions) -> Matches:
-    """Which predicted lesions lie within the reach of which lesions of the truth, and every count that scores need."""
+    """Which predicted lesions lie within the reach of which lesions of the truth, with every count that scores need."""
     reached = truth.reach.reshape(-1)[prediction.voxels.index]
     inside = truth.voxels.mask().reshape(-1)[prediction.voxels.index]
     return Matches(
@@ -136,7 +136,7 @@ def match(prediction: Lesions, truth: Lesions) -> Matches:
 
 
 def pair_counts(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
-    """(n_rows, n_columns) how often each pair of numbers occurs; numbers count from 1, 0 is left out."""
+    """(n_rows, n_columns) counts of each pair of numbers; numbers start at 1, 0 is left out."""
     width = n_columns + 1
     pairs = rows.astype(np.int64) * width + columns
     return np.bincount(pairs, minlength=(n_rows + 1) * width).reshape(-1, width)[1:, 1:]
@@ -158,7 +158,7 @@ def dilate(planes: np.ndarray, *, iterations: int) -> np.ndarray:
 
 
 def _spread(flat: np.ndarray, step: int) -> np.ndarray:
-    """Each voxel joined with the two that lie one step before and behind it."""
+    """Each voxel joined with the two that lie one step before and after it."""
     wider = flat.copy()
     wider[step:] |= flat[:-step]
     wider[:-step] |= flat[step:]
@@ -176,7 +176,7 @@ def _partners(pairs: np.ndarray, n_lesions: int) -> np.ndarray:
 
 
 def _renumbered(lesions: Lesions, new: np.ndarray) -> Lesions:
-    """The lesions with number n called new[n]; those called 0 are gone."""
+    """The lesions with number n renamed to new[n]; those renamed to 0 are left out."""
     new = new.astype(np.uint32)
     voxels = lesions.voxels.numbered(new[lesions.voxels.numbers])
     return Lesions(voxels, new[lesions.reach], int(new.max(initial=0)))

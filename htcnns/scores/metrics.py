@@ -1,18 +1,19 @@
 """Scores of a whole mask against a whole mask: overlap, surface agreement, and the other definitions of HD95.
 
 Masks are (I, J, K) bool, the prediction first. Which value an empty mask gets stands in every function, because
-that is where libraries disagree; the challenges' own substitutes (374 mm and the like) are in `rules`.
+that is where libraries disagree; the challenges' own penalties (374 mm and the like) are in `rules`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
+from types import MappingProxyType
 
 import numpy as np
 
-from htcnns.scores.nearest import FRAME, Surface, distances_mm, share_within
+from htcnns.scores.distances import FRAME, Surface, distances_mm, share_within
+from htcnns.scores.sparse import Voxels, framed
 from htcnns.scores.surfaces import hd95_mm
-from htcnns.scores.voxels import Voxels, framed
 from htcnns.volume import Spacing, bounding_box
 
 Score = Callable[[np.ndarray, np.ndarray, Spacing], float]
@@ -44,7 +45,7 @@ def specificity(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int | No
     """The share of the background that was left alone; 0 when the truth fills the whole volume.
 
     Args:
-        n_voxels: size of the volume that the masks were cropped from; None when they were not.
+        n_voxels: voxels of the volume that the masks were cropped from; None where they were not.
     """
     n_voxels = truth.size if n_voxels is None else n_voxels
     n_background = n_voxels - np.count_nonzero(truth)
@@ -53,9 +54,9 @@ def specificity(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int | No
 
 
 def hd95_medpy_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
-    """HD95 as medpy and panoptica have it: 95th percentile of both directions' border distances taken together.
+    """HD95 as medpy and panoptica have it: 95th percentile of the border distances of both directions together.
 
-    Border voxels, all weighted alike, linear interpolation. 0 when both masks are empty, inf when one is.
+    Border voxels, equal weights, linear interpolation. 0 when both masks are empty, inf when one is.
     """
     if not prediction.any() or not truth.any():
         return 0.0 if prediction.any() == truth.any() else float("inf")
@@ -65,8 +66,8 @@ def hd95_medpy_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing
 def hd95_monai_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
     """HD95 as MONAI has it: the larger of the two directions' 95th percentiles of border distances.
 
-    Border voxels, all weighted alike, linear interpolation. MONAI answers NaN when a mask is empty; a mean that skips
-    NaN would then leave the worst cases out, so this is 0 when both masks are empty and inf when one is.
+    Border voxels, equal weights, linear interpolation. MONAI returns NaN when a mask is empty; a mean that skips NaN
+    would then leave the worst cases out, so this is 0 when both masks are empty and inf when one is.
     """
     if not prediction.any() or not truth.any():
         return 0.0 if prediction.any() == truth.any() else float("inf")
@@ -125,11 +126,13 @@ def _nsd_one_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) 
     return nsd(prediction, truth, spacing_mm, tolerance_mm=1.0)
 
 
-DEFINITIONS: dict[str, Score] = {
-    "hd95-deepmind": hd95_mm,
-    "hd95-medpy": hd95_medpy_mm,
-    "hd95-monai": hd95_monai_mm,
-    "nsd-0.5mm": _nsd_half_mm,
-    "nsd-1mm": _nsd_one_mm,
-}
-"""Scores that can be asked for by name besides a rule's own, whatever the challenge."""
+DEFINITIONS: Mapping[str, Score] = MappingProxyType(
+    {
+        "hd95-deepmind": hd95_mm,
+        "hd95-medpy": hd95_medpy_mm,
+        "hd95-monai": hd95_monai_mm,
+        "border-nsd-0.5mm": _nsd_half_mm,
+        "border-nsd-1mm": _nsd_one_mm,
+    }
+)
+"""Scores of whole masks that can be asked for by name in addition to a rule's own, whatever the challenge."""

@@ -1,4 +1,4 @@
-"""What a cohort's scores say: means with intervals, honest comparison of two methods, ranking of several."""
+"""Statistics of a cohort: means with intervals, paired comparison of two methods, ranking of several."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ _INTERVAL = (2.5, 97.5)  # percentiles of a 95 % interval
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the 95 % bootstrap interval of it."""
+    """A number with its 95 % bootstrap interval."""
 
     value: float
     low: float
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """Scores of many cases in a few numbers.
 
     Attributes:
-        n: cases with a score.
-        n_undefined: cases without, which the numbers leave out.
-        sd: with n - 1 in the denominator; NaN for fewer than two cases.
+        n: number of cases with a score.
+        n_undefined: number of cases without one, which the other numbers leave out.
+        sd: standard deviation with n - 1 in the denominator; NaN for fewer than two cases.
     """
 
     n: int
@@ -35,13 +35,13 @@ class Summary:
     sd: Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairedTest:
     """One method against another on the same cases; differences are first minus second.
 
     Attributes:
-        p: two-sided Wilcoxon signed-rank test; 1 when no case differs, NaN without cases.
-        wins, ties, losses: cases in which the first method is better, equal, worse.
+        p: of the two-sided Wilcoxon signed-rank test; 1 when no case differs, NaN without cases.
+        wins, ties, losses: number of cases in which the first method is better, equal, worse.
     """
 
     n: int
@@ -53,7 +53,7 @@ class PairedTest:
 
 
 def summarise(values: np.ndarray, *, generator: np.random.Generator) -> Summary:
-    """Mean, median and standard deviation of (n,) scores, each with its interval; NaN scores are counted apart."""
+    """Mean, median and standard deviation of (n,) scores, each with its interval; NaN scores are counted separately."""
     defined = values[~np.isnan(values)]
     resamples = _resamples(defined, generator)
     return Summary(
@@ -66,7 +66,7 @@ def summarise(values: np.ndarray, *, generator: np.random.Generator) -> Summary:
 
 
 def compare_paired(first: np.ndarray, second: np.ndarray, *, better: int, generator: np.random.Generator) -> PairedTest:
-    """Two methods' (n,) scores of the same cases; cases in which either is NaN are left out.
+    """The comparison of two methods by their (n,) scores of the same cases; cases in which either is NaN are left out.
 
     Args:
         better: 1 where a larger score is better, -1 where a smaller one is.
@@ -88,7 +88,7 @@ def rank_methods(scores: np.ndarray, better: np.ndarray) -> np.ndarray:
     """Mean rank of each method, 1 the best: ranked per case and score, as BraTS ranks its participants.
 
     Args:
-        scores: (n_methods, n_cases, n_scores). A NaN ranks behind every number; where all are NaN, all rank alike.
+        scores: (n_methods, n_cases, n_scores). A NaN ranks behind every number; where all are NaN, all rank equal.
         better: (n_scores,) 1 where larger is better, -1 where smaller is.
 
     Returns:
@@ -102,7 +102,7 @@ def rank_methods(scores: np.ndarray, better: np.ndarray) -> np.ndarray:
 
 
 def _resamples(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(N_RESAMPLES, n) cases drawn with replacement."""
+    """(N_RESAMPLES, n) scores drawn with replacement."""
     return values[generator.integers(0, max(values.size, 1), (N_RESAMPLES, values.size))]
 
 

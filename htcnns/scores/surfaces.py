@@ -1,18 +1,20 @@
 """HD95 as the BraTS challenges compute it: DeepMind's surface elements, weighted by their area.
 
 A surface element sits at every corner where eight voxels meet and not all of them agree. Which of the eight are set
-is its neighbour code, 0 to 255; the marching-cubes triangles of that code give its area at any voxel size.
-Source: https://github.com/google-deepmind/surface-distance, whose tables our own construction equals in all 256 codes.
+is its neighbour code, 0 to 255; the marching-cubes triangles of that code have its area at any voxel size.
+Source: https://github.com/google-deepmind/surface-distance; our construction equals its tables in all 256 codes.
 """
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import permutations, product
+from types import MappingProxyType
 
 import numpy as np
 
-from htcnns.scores.nearest import FRAME, Surface, quantile_distance_mm
-from htcnns.scores.voxels import Voxels, framed
+from htcnns.scores.distances import FRAME, Surface, quantile_distance_mm
+from htcnns.scores.sparse import Voxels, framed
 from htcnns.volume import Spacing, bounding_box
 
 SHARE = 0.95
@@ -53,8 +55,8 @@ def surface_of(voxels: Voxels, areas_mm2: np.ndarray, *, multiplied: bool = Fals
     Args:
         voxels: in a frame of at least FRAME zeros.
         areas_mm2: (256,) from `surface_areas_mm2`.
-        multiplied: take the numbers as DeepMind's code takes a label image for a mask: they multiply the neighbour
-            codes and overflow at 256, so that the inside of every lesion but the first becomes surface.
+        multiplied: whether to treat the numbers as DeepMind's code treats a label image given for a mask: they
+            multiply the neighbour codes and overflow at 256, so the inside of every lesion but the first is surface.
     """
     index, codes, labels = neighbour_codes(voxels)
     if multiplied:
@@ -66,7 +68,7 @@ def surface_of(voxels: Voxels, areas_mm2: np.ndarray, *, multiplied: bool = Fals
 
 
 def neighbour_codes(voxels: Voxels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The corners that the voxels have, each once, with their neighbour codes and the lesions they belong to.
+    """The corners of the voxels, each once, with their neighbour codes and the lesions they belong to.
 
     Returns:
         index: (N,) flat; element (i, j, k) is the corner that joins the voxels i-1 and i, j-1 and j, k-1 and k.
@@ -95,32 +97,35 @@ def surface_areas_mm2(spacing_mm: Spacing) -> np.ndarray:
     areas = np.zeros(256)
     for code, normals in _normals_by_code().items():
         areas[code] = sum(float(np.linalg.norm(normal * faces)) for normal in normals)
+    areas.setflags(write=False)  # the cache hands out the same array every time
     return areas
 
 
 # The triangles that marching cubes draws for the thirteen essentially different ways to set up to four corners,
 # each as the size of its normal along I, J, K in voxel faces. A rotated, mirrored or complemented cube has the same
-# triangles turned. The names: what the set corners look like.
+# triangles, turned. The comments say what the set corners look like.
 _CORNER, _SLANT = (1 / 8,) * 3, (1 / 4,) * 3
-_CLASSES: dict[int, tuple[tuple[float, float, float], ...]] = {
-    0b00000001: (_CORNER,),  # one corner cut off
-    0b00000011: ((1 / 4, 1 / 4, 0),) * 2,  # an edge
-    0b00000110: (_CORNER,) * 2,  # two corners across a face
-    0b00011000: (_CORNER,) * 2,  # two corners across the cube
-    0b00000111: (_CORNER, _SLANT, (1 / 2, 0, 0)),  # three corners of a face
-    0b00011001: ((0, 1 / 4, 1 / 4), (0, 1 / 4, 1 / 4), _CORNER),  # an edge and a corner
-    0b00010110: (_CORNER,) * 3,  # three corners that do not touch
-    0b00001111: ((1 / 2, 0, 0),) * 2,  # a face
-    0b00010111: (_CORNER, _CORNER, _SLANT, _SLANT),  # a corner and its three neighbours
-    0b00011011: ((0, 1 / 4, 1 / 4), _CORNER, (1 / 4, 0, 1 / 4), (3 / 8,) * 3),  # a winding chain of three edges
-    0b00011110: (_CORNER, _CORNER, _SLANT, (1 / 2, 0, 0)),  # three corners of a face and the one across
-    0b00111100: ((1 / 4, 1 / 4, 0),) * 4,  # two edges across the cube
-    0b01101001: (_CORNER,) * 4,  # four corners that do not touch
-}
+_CLASSES: Mapping[int, tuple[tuple[float, float, float], ...]] = MappingProxyType(
+    {
+        0b00000001: (_CORNER,),  # one corner cut off
+        0b00000011: ((1 / 4, 1 / 4, 0),) * 2,  # an edge
+        0b00000110: (_CORNER,) * 2,  # two corners across a face
+        0b00011000: (_CORNER,) * 2,  # two corners across the cube
+        0b00000111: (_CORNER, _SLANT, (1 / 2, 0, 0)),  # three corners of a face
+        0b00011001: ((0, 1 / 4, 1 / 4), (0, 1 / 4, 1 / 4), _CORNER),  # an edge and a corner
+        0b00010110: (_CORNER,) * 3,  # three corners that do not touch
+        0b00001111: ((1 / 2, 0, 0),) * 2,  # a face
+        0b00010111: (_CORNER, _CORNER, _SLANT, _SLANT),  # a corner and its three neighbours
+        0b00011011: ((0, 1 / 4, 1 / 4), _CORNER, (1 / 4, 0, 1 / 4), (3 / 8,) * 3),  # a winding chain of three edges
+        0b00011110: (_CORNER, _CORNER, _SLANT, (1 / 2, 0, 0)),  # three corners of a face and the one across
+        0b00111100: ((1 / 4, 1 / 4, 0),) * 4,  # two edges across the cube
+        0b01101001: (_CORNER,) * 4,  # four corners that do not touch
+    }
+)
 
 
 @lru_cache(maxsize=1)
-def _normals_by_code() -> dict[int, np.ndarray]:
+def _normals_by_code() -> Mapping[int, np.ndarray]:
     """The (n_triangles, 3) normals of the 254 codes, from the thirteen classes and the 48 symmetries of the cube."""
     bits = np.array([[[128, 64], [32, 16]], [[8, 4], [2, 1]]])
     table = {}
@@ -129,4 +134,6 @@ def _normals_by_code() -> dict[int, np.ndarray]:
             for flips in product((slice(None), slice(None, None, -1)), repeat=3):
                 turned = int((bits * ((code & bits) > 0).transpose(order)[flips]).sum())
                 table[turned] = table[255 - turned] = np.array(normals)[:, order]
-    return table
+    for array in table.values():
+        array.setflags(write=False)
+    return MappingProxyType(table)

@@ -1,238 +1,188 @@
-"""From a folder of cases with truth to shipped weights: all fits, masks of held-out cases, the table, the manifest.
+"""From packed cases to weights that can be shipped: a fit for every member, its file, and where it all came from.
 
 Every step looks first at what is there already, so a campaign that was cut off goes on where it stood.
 """
 
-import csv
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from htcnns.errors import InputError, require_known
-from htcnns.files.cases import Case, find_cases
-from htcnns.files.checkpoints import read_pack, write_pack
-from htcnns.files.nifti import read_label_map
-from htcnns.files.scans import read_case
-from htcnns.files.weights import Member, WeightsFile, digest, save_weights, write_manifest
-from htcnns.files.whole import sweep, write_whole
+from htcnns.errors import SettingsError
+from htcnns.files.atomic import require_writable, sweep, write_whole
+from htcnns.files.checkpoints import read_curves
+from htcnns.files.manifest import Member, WeightsFile, write_manifest
+from htcnns.files.prepared_cases import Card, CaseKind
+from htcnns.files.weights import save_weights
 from htcnns.image.postprocess import PostprocessRules
-from htcnns.image.preprocess import PreprocessSettings, preprocess
-from htcnns.labels import REGIONS, decode, default_label_set, region_mask
-from htcnns.networks import SIZES
-from htcnns.runs.batch import BatchSettings, Watcher, mask_path, segment_batch
-from htcnns.runs.devices import choose_precision
-from htcnns.runs.ensemble import load_ensemble
-from htcnns.runs.folder import require_writable
-from htcnns.scores.metrics import dice
-from htcnns.training.folds import FITS, FOLDS, fold_of, run_fit, trained_on
-from htcnns.training.loop import Round, StepReport, TrainSettings
-from htcnns.training.samples import TrainingCase, Variety
-from htcnns.volume import turn
+from htcnns.runs.devices import environment
+from htcnns.training.cases import CaseStore
+from htcnns.training.fits import FitRequest, member_shapes, origin_of, run_fit
+from htcnns.training.loop import CURVES
+from htcnns.training.progress import Progress
+from htcnns.training.recipe_text import recipe_data, recipe_toml
+from htcnns.training.recipes import Recipe
+from htcnns.training.team import Team
+from htcnns.training.transfer import TransferReport, TransferSettings
 
-TITLES = {
-    "unet": "nnU-Net's plain 3-D U-Net, compact",
-    "transbts": "TransBTS, compact",
-    "axial_unet": "DeepSCAN: axial-attention U-Net, compact",
-}
-N_STEPS = {"unet": (1200, 600, 400), "transbts": (1000, 500, 600), "axial_unet": (1000, 500, 600)}  # of each round
-OTHER_SCANNERS = Variety(tumour_share=0.5, thick_share=0.25, contrast_share=0.75)  # and more healthy brain
-OTHER_HEADS = replace(OTHER_SCANNERS, quench_share=0.35, pose_share=0.5, slopes=(0.5, 1.8))  # and stranger scanners
-ROUNDS = (  # their steps are the member's
-    Round(0),
-    Round(0, learning_rate=7.5e-4, patches=((0.0, 96),), variety=OTHER_SCANNERS),
-    Round(0, learning_rate=6e-4, patches=((0.0, 96),), variety=OTHER_HEADS),
-)
-TABLE = "cross_validation.csv"
-FUSED = "fused"
+RECIPE = "recipe.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What is trained, on what, and where it goes.
+
+    Attributes:
+        recipe: members and how each is trained.
+        source: what the data are and under which terms; stands in the manifest.
+        work: folder for checkpoints and curves; may be thrown away afterwards.
+        weights: folder that gets weights, manifest and recipe.
+        origin: folder of weights that each member of the same name starts from; None starts from random ones.
+        transfer: how much of these may change.
+        rules: thresholds and clean-up of every member.
+        n_workers: threads that draw patches ahead.
+    """
+
+    recipe: Recipe
+    source: str
+    work: Path
+    weights: Path
+    origin: Path | None = None
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    rules: PostprocessRules = field(default_factory=PostprocessRules)
+    n_workers: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.source.strip():
+            raise SettingsError(
+                "nothing given",
+                setting="source",
+                expected="what the data are and under which terms",
+                remedy="Say it; it stands in the manifest.",
+            )
+        self.rules.require_regions(self.recipe.regions)
 
 
 @dataclass(frozen=True)
-class Campaign:
-    """Where a campaign reads and writes, and its recipe.
+class Watcher:
+    """Who hears of a campaign; by default nobody.
 
     Attributes:
-        data: folder of cases, each with its truth.
-        work: packs, checkpoints, fits and held-out masks; may be thrown away afterwards.
-        weights: the folder that gets weights, manifest and table.
-        n_steps: of every fit; None takes N_STEPS. Folds and shipped weights share it.
-        device: to train and segment on.
-        rules: clean-up of every member.
+        on_step: gets the member and every step of its fit.
+        on_transfer: gets the member and what became of the weights that it starts from.
     """
 
-    data: Path
-    work: Path
-    weights: Path
-    device: torch.device
-    rules: PostprocessRules
-    n_steps: int | None = None
-
-    def recipe(self, member: str) -> TrainSettings:
-        """How each fit of that member is trained."""
-        counts = np.array(N_STEPS[member])
-        if self.n_steps is not None:  # the same shares of fewer or more steps, rounded up
-            counts = np.diff(-(-counts.cumsum() * self.n_steps // counts.sum()), prepend=0)
-        rounds = zip(ROUNDS, counts.tolist(), strict=True)
-        return TrainSettings(rounds=tuple(replace(each, n_steps=n_steps) for each, n_steps in rounds))
+    on_step: Callable[[str, Progress], None] = lambda _, __: None
+    on_transfer: Callable[[str, TransferReport], None] = lambda _, __: None
 
 
-def run_campaign(campaign: Campaign, *, only: Sequence[str] = (), tell: Callable[[str], None]) -> None:
-    """Do all that is not done yet.
+def train_set(
+    campaign: Campaign,
+    store: CaseStore,
+    cards: Iterable[Card],
+    *,
+    device: torch.device,
+    only: Collection[str] = (),
+    watcher: Watcher = Watcher(),
+    team: Team = Team(),  # noqa: B008 - frozen
+) -> tuple[Member, ...]:
+    """Train every member on the cases, and write its weights, the manifest and the recipe.
 
     Args:
-        only: fits such as "unet:fold0"; then only these are trained, so that several processes can share the work.
-        tell: gets one line now and then.
+        store: holds the cases.
+        cards: cases that may be seen; those without truth are left out.
+        only: names of members; others are not trained, and no manifest is written, so that processes can share them.
+
+    Returns:
+        The members as the manifest has them; empty where only some were trained.
 
     Raises:
-        InputError: a case without truth, or that cannot be read.
+        SettingsError, WeightsError, InputError, OutputError: as `run_fit`; all folders and weights to start from are
+            looked at before the first step.
     """
-    cases = find_cases(campaign.data)
-    for fit_name in only:
-        require_known(fit_name, [f"{member}:{fit}" for member in TITLES for fit in FITS], what="fit", where="--only")
+    chosen = [campaign.recipe.member(name) for name in only] or list(campaign.recipe.members)
+    seen = tuple(sorted((card for card in cards if card.known), key=lambda card: card.name))
+    origins = {each.name: origin_of(campaign.origin, each.name) for each in chosen} if campaign.origin else {}
     for folder in (campaign.work, campaign.weights):
         require_writable(folder)
-    packed = [_packed(case, campaign.work / "packs" / f"{case.name}.npz") for case in cases]
-    for fit_name in FITS:
-        for member in TITLES:
-            if not only or f"{member}:{fit_name}" in only:
-                _train(member, fit_name, packed, campaign, tell)
-    if only:
-        return
-    rows = [row for fold in FOLDS for row in _held_out_rows(fold, cases, campaign, tell)]
-    rows.sort(key=lambda row: row["case"])
-    write_whole(campaign.weights / TABLE, _as_csv(rows))
-    _ship(cases, rows, campaign)
-    tell(", ".join(f"{key} {_mean(rows, key):.3f}" for key in rows[0] if key.startswith(FUSED)))
+        sweep(folder)
+    members = []
+    for each in chosen:
+        request = FitRequest(
+            recipe=campaign.recipe,
+            member=each.name,
+            cards=seen,
+            folder=campaign.work / each.name,
+            origin=origins.get(each.name),
+            transfer=campaign.transfer,
+        )
+        members.append(_trained(request, campaign, store, device, watcher, team))
+    if only or not team.leads:
+        return ()
+    write_manifest(campaign.weights, tuple(members))
+    write_whole(campaign.weights / RECIPE, recipe_toml(campaign.recipe).encode())
+    return tuple(members)
 
 
-def _packed(case: Case, path: Path) -> TrainingCase:
-    """The prepared case, from its pack if there is one."""
-    if not path.exists():
-        if case.truth is None:
-            raise InputError(f"{case.name}: no truth; expected {case.name}-seg.nii.gz beside the scans. Add it.")
-        volume = read_case(case)
-        prepared = preprocess(volume.array, volume.affine, PreprocessSettings(window=(1, 1, 1)))
-        undo = prepared.undo
-        if undo.resampled:
-            raise InputError(
-                f"{case.name}: voxels are not 1 mm; training takes cases of 1 mm. Resample case and truth."
-            )
-        truth = turn(_truth(case), undo.order, undo.flips)[undo.box]
-        write_pack(path, prepared.array, np.ascontiguousarray(truth))
-    return TrainingCase(case.name, *read_pack(path))
-
-
-def _truth(case: Case) -> np.ndarray:
-    """The case's truth as Label values."""
-    assert case.truth is not None
-    return decode(read_label_map(case.truth).array, default_label_set(case.name), where=str(case.truth))
-
-
-def _train(
-    member: str, fit_name: str, cases: list[TrainingCase], campaign: Campaign, tell: Callable[[str], None]
-) -> None:
-    """One fit; a finished one takes no step, but its checkpoint is held against the recipe and the cases."""
-    path = _weights_path(member, fit_name, campaign)
-    recipe = campaign.recipe(member)
-    losses: list[float] = []
-
-    def on_step(report: StepReport) -> None:
-        losses.append(report.loss)
-        if (report.step + 1) % recipe.n_between == 0:
-            recent = losses[-recipe.n_between :]
-            loss = sum(recent) / len(recent)
-            tell(f"{member} {fit_name}: step {report.step + 1}, loss {loss:.3f}, {report.seconds:.2f} s a step")
-
-    network = run_fit(member, fit_name, cases, recipe, folder=path.parent, device=campaign.device, on_step=on_step)
-    save_weights(path, network)
-
-
-def _weights_path(member: str, fit_name: str, campaign: Campaign) -> Path:
-    return campaign.work / "fits" / f"{member}-{fit_name}.safetensors"
-
-
-def _held_out_rows(
-    fold: str, cases: tuple[Case, ...], campaign: Campaign, tell: Callable[[str], None]
-) -> list[dict[str, str | float]]:
-    """Segment the cases that a fold holds out, with each of its members alone and fused, and score them."""
-    held_out = fold_of([case.name for case in cases])
-    mine = tuple(case for case in cases if held_out[case.name] == fold)
-    members = tuple(_member(name, fold, cases, campaign) for name in TITLES)
-    precision = choose_precision("auto", campaign.device)
-    rows: list[dict[str, str | float]] = [{"case": case.name, "fold": fold} for case in mine]
-    for voice, voices in {FUSED: members, **{member.name: (member,) for member in members}}.items():
-        output = campaign.work / "masks" / voice
-        output.mkdir(parents=True, exist_ok=True)
-        sweep(output)
-        made_by = "".join(f"{file.path.name} {file.sha256}\n" for each in voices for file in each.files).encode()
-        stamp = output / f".{fold}.txt"  # masks of other weights are made again
-        if not stamp.exists() or stamp.read_bytes() != made_by:
-            for case in mine:
-                mask_path(case, output, BatchSettings()).unlink(missing_ok=True)
-            write_whole(stamp, made_by)
-        ensemble = load_ensemble(voices, device=campaign.device, precision=precision)
-        outcomes = segment_batch(mine, output, ensemble, BatchSettings(), watcher=Watcher())
-        for case, row, outcome in zip(mine, rows, outcomes, strict=True):
-            if outcome.mask is None:
-                raise InputError(outcome.error)
-            row.update(_dice_row(voice, case, outcome.mask))
-            tell(f"{fold} {voice} {case.name}: " + " ".join(f"{row[f'{voice} {region.name}']}" for region in REGIONS))
-    return rows
-
-
-def _dice_row(voice: str, case: Case, mask: Path) -> dict[str, float]:
-    """Whole-mask Dice of each region; both empty scores 1, one empty 0."""
-    truth = _truth(case)
-    prediction = decode(read_label_map(mask).array, default_label_set(case.name), where=str(mask))
+def provenance(request: FitRequest, source: str) -> dict[str, Any]:
+    """Where a member's weights come from, for its manifest entry: data and their terms, recipe, hours, machine."""
+    member = request.recipe.member(request.member)
+    kinds = Counter(card.kind for card in request.cards)
+    points = read_curves(request.folder / CURVES, up_to=2**62)
+    starts = [0, *(point.step for point in points)]
+    seconds = sum(point.seconds * (point.step - start) for point, start in zip(points, starts, strict=False))
     return {
-        f"{voice} {region.name}": round(dice(region_mask(prediction, region), region_mask(truth, region)), 4)
-        for region in REGIONS
+        "source": source,
+        "cases": [card.name for card in request.cards if card.kind is CaseKind.HEAD],
+        "n_pieces": kinds[CaseKind.PIECE],
+        "n_synthetic": kinds[CaseKind.SYNTHETIC],
+        "start": f"{request.origin.name} ({request.origin.digest[:12]})" if request.origin else "random weights",
+        "steps": points[-1].step if points else 0,
+        "hours": round(seconds / 3600, 2),
+        "recipe": request.recipe.name,
+        "rounds": recipe_data(request.recipe)["members"][request.recipe.members.index(member)]["rounds"],
+        "seed": request.recipe.seed,
+        "environment": environment(),
     }
 
 
-def _member(name: str, fit_name: str, cases: tuple[Case, ...], campaign: Campaign) -> Member:
-    """The member whose weights a fit gave, still in the work folder."""
-    path = _weights_path(name, fit_name, campaign)
-    names = [case.name for case in cases]
+def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -> Member:
+    """The member that a finished fit gave, as a manifest describes it."""
+    recipe = request.recipe
+    member = recipe.member(request.member)
+    shapes = member_shapes(recipe, member)
     return Member(
-        name=name,
-        title=TITLES[name],
-        network=name,
-        size=SIZES[name]["compact"],
-        files=(WeightsFile(path, digest(path)),),
+        name=member.name,
+        title=member.title,
+        network=member.network,
+        size=dict(shapes.size),
+        files=(file,),
+        sequences=recipe.sequences,
+        regions=recipe.regions,
+        outputs=recipe.regions.regions,
+        window=recipe.window,
         rules=campaign.rules,
-        trained_on={
-            "cases": trained_on(fit_name, names),
-            "steps": campaign.recipe(name).n_steps,
-            "source": "BraTS 2018, 2021 and 2023 training cases (Menze 2015, Bakas 2017, Baid 2021)",
-        },
+        trained_on=provenance(request, campaign.source),
     )
 
 
-def _ship(cases: tuple[Case, ...], rows: list[dict[str, str | float]], campaign: Campaign) -> None:
-    """Copy the fits on all cases into the weights folder and describe them there."""
-    shipped = []
-    for name in TITLES:
-        member = _member(name, "all", cases, campaign)
-        path = campaign.weights / f"{name}.safetensors"
-        write_whole(path, member.files[0].path.read_bytes())
-        scores = {f"cross-validated Dice {r.name}": round(_mean(rows, f"{name} {r.name}"), 4) for r in REGIONS}
-        shipped.append(replace(member, files=(WeightsFile(path, member.files[0].sha256),), scores=scores))
-    write_manifest(campaign.weights, tuple(shipped))
-
-
-def _mean(rows: list[dict[str, str | float]], key: str) -> float:
-    return float(np.mean([row[key] for row in rows]))
-
-
-def _as_csv(rows: list[dict[str, str | float]]) -> bytes:
-    """The table with a last row of means."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    writer.writerow({"case": "mean", "fold": "", **{key: f"{_mean(rows, key):.4f}" for key in list(rows[0])[2:]}})
-    return text.getvalue().encode()
+def _trained(
+    request: FitRequest, campaign: Campaign, store: CaseStore, device: torch.device, watcher: Watcher, team: Team
+) -> Member:
+    """The member after its fit; its weights are in their folder."""
+    name = request.member
+    network = run_fit(
+        request,
+        store,
+        device=device,
+        on_step=lambda progress: watcher.on_step(name, progress),
+        on_transfer=lambda report: watcher.on_transfer(name, report),
+        team=team,
+        n_workers=campaign.n_workers,
+    )
+    path = campaign.weights / f"{name}.safetensors"
+    sha256 = save_weights(path, network) if team.leads else ""
+    return trained_member(request, campaign, WeightsFile(path, sha256))

@@ -1,54 +1,150 @@
-"""Which cases train which fit, and the fits in a row."""
+"""Which cases train and which are held out, by patient, so that nobody is tested on whom it has seen."""
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
-import torch
-from torch import nn
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.fold_lists import Listed
+from htcnns.files.prepared_cases import Card, CaseKind
 
-from htcnns.networks import SIZES, build_network
-from htcnns.training.loop import StepReport, TrainSettings, fit
-from htcnns.training.samples import TrainingCase
-
-FOLDS = ("fold0", "fold1")
-FITS = (*FOLDS, "all")  # the two folds are for measuring, "all" is what is shipped
+_TIME_POINT = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}", re.IGNORECASE)  # BraTS 2023 on: patient, then visit
+_MASK_ENDING = re.compile(r"[-_.](seg|label|mask|t1n|t1c|t1ce|t1|t2w|t2f|t2|flair)$", re.IGNORECASE)
 
 
-def fold_of(names: Sequence[str]) -> dict[str, str]:
-    """The fold that holds each case out: the sorted names, taken alternately."""
-    return {name: FOLDS[i % len(FOLDS)] for i, name in enumerate(sorted(names))}
+@dataclass(frozen=True)
+class Folds:
+    """Folds of patients, numbered from 0.
+
+    Attributes:
+        fold_of: fold that holds each patient out; patients who are never held out have no entry.
+        n_folds: how many there are.
+    """
+
+    fold_of: Mapping[str, int]
+    n_folds: int
+
+    def held_out(self, cards: Iterable[Card], fold: int) -> tuple[Card, ...]:
+        """The real heads with truth that a fold is measured on, sorted by name."""
+        self._require(fold)
+        return _sorted(card for card in cards if _is_measured(card) and self.fold_of[card.patients[0]] == fold)
+
+    def trained_on(self, cards: Iterable[Card], fold: int | None) -> tuple[Card, ...]:
+        """The cases that a fit may see, sorted by name: those in which nothing is of a patient whom it holds out.
+
+        Args:
+            fold: that is held out; None for a fit on everything.
+        """
+        if fold is not None:
+            self._require(fold)
+        return _sorted(
+            card
+            for card in cards
+            if card.known and (fold is None or all(self.fold_of.get(patient) != fold for patient in card.patients))
+        )
+
+    def by_case(self, cards: Iterable[Card]) -> dict[str, int]:
+        """The fold that holds out each case that is measured at all."""
+        return {card.name: self.fold_of[card.patients[0]] for card in cards if _is_measured(card)}
+
+    def _require(self, fold: int) -> None:
+        if not 0 <= fold < self.n_folds:
+            raise SettingsError(
+                f"no fold {fold}",
+                setting="fold",
+                expected=f"0 to {self.n_folds - 1}",
+                remedy="Choose one of them.",
+            )
 
 
-def trained_on(fit_name: str, names: Sequence[str]) -> list[str]:
-    """The cases that a fit may see, sorted: all of them, or those that its fold does not hold out."""
-    assert fit_name in FITS, f"{fit_name} would hold nothing out"
-    held_out = fold_of(names)
-    return sorted(name for name in names if held_out[name] != fit_name)
+def patient_of(case_name: str) -> str:
+    """The patient of a case by its name: names of BraTS 2023 and later without the visit, all others as they are."""
+    match = _TIME_POINT.fullmatch(case_name)
+    return match[1] if match else case_name
 
 
-def run_fit(
-    member: str,
-    fit_name: str,
-    cases: Sequence[TrainingCase],
-    settings: TrainSettings,
-    *,
-    folder: Path,
-    device: torch.device,
-    on_step: Callable[[StepReport], None],
-) -> nn.Module:
-    """Train or resume one fit of the compact network of that name; the trained network, on `device`."""
-    mine = replace(settings, seed=settings.seed + _number(member))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mine.seed)
-        network = build_network(member, SIZES[member]["compact"]).to(device)
-    allowed = set(trained_on(fit_name, [case.name for case in cases]))
-    used = sorted((case for case in cases if case.name in allowed), key=lambda case: case.name)
-    fit(network, used, mine, checkpoint=folder / f"{member}-{fit_name}.pt", on_step=on_step)
-    return network
+def deal(cards: Iterable[Card], n_folds: int) -> Folds:
+    """Folds of nearly the same size: the patients of the measured cases in the order of their names, in turn.
+
+    Raises:
+        SettingsError: fewer than two folds, or more than patients.
+    """
+    patients = sorted({card.patients[0] for card in cards if _is_measured(card)})
+    if not 2 <= n_folds <= len(patients):
+        raise SettingsError(
+            f"{n_folds} folds of {len(patients)} patients",
+            setting="folds",
+            expected="at least 2, and a patient in each",
+            remedy="Give another number of folds or more cases.",
+        )
+    return Folds(MappingProxyType({patient: i % n_folds for i, patient in enumerate(patients)}), n_folds)
 
 
-def _number(name: str) -> int:
-    """A stable number for a name, so that members see different patches."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:2], "big")
+def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> Folds:
+    """The folds that a list gives.
+
+    Args:
+        listed: lines of the list; those of cases that are not there are passed over.
+        place: the list's name, for messages.
+
+    Raises:
+        InputError: cases that are not listed, a case in two folds, a patient in two folds, or fewer than two folds.
+    """
+    measured = _sorted(card for card in cards if _is_measured(card))
+    folds_of = _folds_by_name(listed)
+    missing = [card.name for card in measured if card.name not in folds_of]
+    if missing:
+        raise InputError(
+            f"does not list {', '.join(missing)}",
+            place=place,
+            expected="a fold for every case",
+            remedy="Add them, or leave the cases out.",
+        )
+    fold_of: dict[str, int] = {}
+    seen: dict[str, str] = {}
+    for card in measured:
+        patient, folds = card.patients[0], folds_of[card.name]
+        if len(folds) > 1:
+            raise InputError(f"{card.name} is in folds {_and(folds)}", place=place, remedy="Leave it in one of them.")
+        (fold,) = folds
+        if fold_of.setdefault(patient, fold) != fold:
+            raise InputError(
+                f"{seen[patient]} and {card.name} are of one patient",
+                place=place,
+                found=f"folds {fold_of[patient]} and {fold}",
+                expected="one fold for all cases of a patient",
+                remedy="Move one of them.",
+            )
+        seen[patient] = card.name
+    numbers = set(fold_of.values())
+    if len(numbers) < 2 or numbers != set(range(len(numbers))):
+        raise InputError(
+            f"its folds are {_and(numbers) or 'none'}",
+            place=place,
+            expected="at least two, numbered from 0 without a gap",
+            remedy="Number them again.",
+        )
+    return Folds(MappingProxyType(fold_of), len(numbers))
+
+
+def _folds_by_name(listed: Iterable[Listed]) -> dict[str, set[int]]:
+    """The folds in which each name is listed; a file's name also counts without its last word, such as -seg."""
+    folds: dict[str, set[int]] = defaultdict(set)
+    for line in listed:
+        for name in line.names | {_MASK_ENDING.sub("", name) for name in line.names}:
+            folds[name].add(line.fold)
+    return folds
+
+
+def _is_measured(card: Card) -> bool:
+    return card.kind is CaseKind.HEAD and bool(card.known)
+
+
+def _sorted(cards: Iterable[Card]) -> tuple[Card, ...]:
+    return tuple(sorted(cards, key=lambda card: card.name))
+
+
+def _and(numbers: Iterable[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))

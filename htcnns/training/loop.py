@@ -1,171 +1,291 @@
 """One fit: a network, some cases, a fixed number of steps; stops and resumes anywhere."""
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from htcnns.errors import SettingsError
-from htcnns.files.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from htcnns.files.checkpoints import (
+    Checkpoint,
+    locked,
+    read_checkpoint,
+    read_curves,
+    write_checkpoint,
+    write_curves,
+    write_tensors,
+)
+from htcnns.networks.contract import Network
+from htcnns.runs.devices import choose_precision
+from htcnns.training.ahead import made_ahead
+from htcnns.training.average import WeightAverage
+from htcnns.training.batches import Batch, BatchSource
+from htcnns.training.fit_plan import FitPlan
 from htcnns.training.losses import deep_supervision
-from htcnns.training.samples import TrainingCase, Variety, draw
+from htcnns.training.progress import Clock, Curves, Progress
+from htcnns.training.team import Team
+from htcnns.volume import size_text
 
-
-@dataclass(frozen=True)
-class Round:
-    """A stretch of a fit: the learning rate warms up, then falls to nothing.
-
-    Attributes:
-        n_steps: patches seen, one a step.
-        learning_rate: the highest; reached after the warm-up, then a cosine down to zero.
-        n_warmup: steps of linear warm-up.
-        patches: (share of the round's steps done, edge in voxels): small patches first, for more steps.
-        variety: how patches are drawn and varied.
-    """
-
-    n_steps: int
-    learning_rate: float = 1.5e-3
-    n_warmup: int = 40
-    patches: tuple[tuple[float, int], ...] = ((0.0, 64), (0.6, 96))
-    variety: Variety = Variety()  # noqa: RUF009 - frozen
-
-    def edge_at(self, step: int) -> int:
-        """Edge of the patch at that step of the round."""
-        return [edge for share, edge in self.patches if step >= share * self.n_steps][-1]
-
-    def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine."""
-        if step < self.n_warmup:
-            return self.learning_rate * (step + 1) / self.n_warmup
-        done = (step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """The recipe; folds and shipped weights share it.
-
-    Attributes:
-        rounds: one after the other, with the same optimizer.
-        clip_norm: gradients are scaled down to this norm.
-        n_between: steps between checkpoints.
-        seed: of weights and patches; patches depend on it and the step alone, so a resumed fit goes the same way.
-    """
-
-    rounds: tuple[Round, ...]
-    weight_decay: float = 1e-2
-    clip_norm: float = 5.0
-    n_between: int = 50
-    seed: int = 2412
-
-    def __post_init__(self) -> None:
-        if self.n_steps < 1:
-            raise SettingsError(f"--steps: {self.n_steps} is below 1. Give a positive number of steps.")
-
-    @property
-    def n_steps(self) -> int:
-        """Of all rounds together."""
-        return sum(each.n_steps for each in self.rounds)
-
-    def round_at(self, step: int) -> tuple[Round, int]:
-        """The round in which that step of the fit lies, and its number there.
-
-        Raises:
-            IndexError: the fit has fewer steps.
-        """
-        for each in self.rounds:
-            if step < each.n_steps:
-                return each, step
-            step -= each.n_steps
-        raise IndexError(f"the fit ends {step + 1} steps earlier")
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step gave: its number, loss and duration."""
-
-    step: int
-    loss: float
-    seconds: float
+CHECKPOINT, CURVES, LOCK = "checkpoint.pt", "curves.csv", "lock"
+MOST_SKIPPED = 20  # steps in a row without a finite gradient after which a fit is given up
+BATCHES_AHEAD = 3  # drawn or waiting, for every worker
 
 
 def fit(
-    network: nn.Module,
-    cases: list[TrainingCase],
-    settings: TrainSettings,
+    network: Network,
+    source: BatchSource,
+    plan: FitPlan,
     *,
-    checkpoint: Path,
-    on_step: Callable[[StepReport], None],
+    folder: Path,
+    made_with: dict[str, Any],
+    on_step: Callable[[Progress], None] = lambda _: None,
+    team: Team = Team(),  # noqa: B008 - frozen
+    n_workers: int = 1,
 ) -> None:
-    """Train `network` in place on the device where it lives, going on from the checkpoint where there is one.
+    """Train `network` in place on the device where it lives, going on from the folder's checkpoint if there is one.
+
+    In the end it holds the moving average of its weights, if the recipe has one.
+
+    Args:
+        folder: gets checkpoint.pt, curves.csv and, if the loss is not finite, the batch that broke it.
+        made_with: plain data that must be the same when the fit is resumed.
+        on_step: gets every step; only in the leading process.
+        team: processes that train together and share the folder.
+        n_workers: threads that draw patches ahead; 0 draws them between the steps.
 
     Raises:
-        SettingsError: the checkpoint was made with other settings or cases.
+        SettingsError: the checkpoint was made with something else, the loss or the weights are not finite, or memory
+            is too short.
+        OutputError: another process trains this fit, or the folder cannot be written.
     """
-    recipe = {**asdict(settings), "cases": [case.name for case in cases]}
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    start = _resume(network, optimizer, recipe, checkpoint)
-    network.to(memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
-    for step in range(start, settings.n_steps):
-        began = time.perf_counter()
-        now, step_of_round = settings.round_at(step)
-        for group in optimizer.param_groups:
-            group["lr"] = now.learning_rate_at(step_of_round)
-        x, truth = _patch(cases, settings, step, device=next(network.parameters()).device)
-        loss = _step(network, optimizer, x, truth, settings.clip_norm)
-        on_step(StepReport(step, loss, time.perf_counter() - began))
-        if (step + 1) % settings.n_between == 0 or step + 1 == settings.n_steps:
-            _require_finite(network, where=str(checkpoint))
-            write_checkpoint(checkpoint, Checkpoint(step + 1, recipe, network.state_dict(), optimizer.state_dict()))
+    run = _start(network, plan, team, made_with)
+    if team.leads:
+        with locked(folder / LOCK):
+            _train(run, source, folder, on_step, n_workers)
+    else:
+        _train(run, source, folder, on_step, n_workers)
 
 
-def _require_finite(network: nn.Module, *, where: str) -> None:
-    """Raise FloatingPointError rather than save weights that have diverged."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Run:
+    """The parts of a fit in this process."""
+
+    network: Network
+    plan: FitPlan
+    team: Team
+    made_with: dict[str, Any]
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: WeightAverage
+    device: torch.device
+    precision: torch.dtype
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that are not frozen."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _start(network: Network, plan: FitPlan, team: Team, made_with: dict[str, Any]) -> _Run:
+    device = next(network.parameters()).device
+    precision = choose_precision(plan.recipe.precision, device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return _Run(
+        network=network,
+        plan=plan,
+        team=team,
+        made_with=made_with,
+        optimizer=_optimizer(network, plan),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
+        average=WeightAverage(network, plan.recipe.average),
+        device=device,
+        precision=precision,
+    )
+
+
+def _optimizer(network: nn.Module, plan: FitPlan) -> torch.optim.Optimizer:
+    """One group of parameters for each learning rate; frozen ones are in none."""
+    groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise FloatingPointError(f"{where}: {name} is no longer finite; the fit has diverged")
+        rate = plan.rates.get(name, 1.0)
+        parameter.requires_grad_(rate > 0)
+        if rate > 0:
+            groups.setdefault(rate, []).append(parameter)
+    kind = torch.optim.AdamW if plan.recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        [{"params": parameters, "factor": rate} for rate, parameters in groups.items()],
+        weight_decay=plan.recipe.weight_decay,
+        fused=True,  # on a CPU half the time that one parameter after another takes
+    )
 
 
-def _resume(network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict, path: Path) -> int:
-    """Put the checkpoint's state into network and optimizer; the step to go on with."""
-    saved = read_checkpoint(path)
-    if saved is None:
-        return 0
-    if saved.recipe != recipe:
-        changed = sorted(k for k in recipe.keys() | saved.recipe.keys() if saved.recipe.get(k) != recipe.get(k))
+def _train(run: _Run, source: BatchSource, folder: Path, on_step: Callable[[Progress], None], n_workers: int) -> None:
+    """Every step that is left, with a checkpoint now and then and after the last."""
+    plan, team = run.plan, run.team
+    start = _resume(run, folder / CHECKPOINT)
+    curves = Curves(read_curves(folder / CURVES, up_to=start))
+    run.network.train()
+    clock, n_skipped = Clock(plan), 0
+    for step, batch in enumerate(_batches(run, source, start, n_workers), start):
+        clock.has_batch()
+        for group in run.optimizer.param_groups:
+            group["lr"] = plan.at(step).learning_rate * group["factor"]
+        loss, was_taken = _guarded_step(run, batch, step, folder)
+        n_skipped = 0 if was_taken else n_skipped + 1
+        _require_progress(run, n_skipped)
+        progress = clock.tick(step, loss, was_taken=was_taken)
+        curves.add(progress)
+        if (step + 1) % plan.recipe.checkpoint_steps == 0 or step + 1 == plan.n_steps:
+            _require_finite(run)
+            if team.leads:
+                write_checkpoint(folder / CHECKPOINT, _checkpoint(run, step + 1))
+                write_curves(folder / CURVES, curves.close())
+            team.wait()
+        if team.leads:
+            on_step(progress)
+    run.average.put_into(run.network)
+
+
+def _batches(run: _Run, source: BatchSource, start: int, n_workers: int) -> Iterator[Batch]:
+    slots = run.team.slots(run.plan.recipe.batch)
+
+    def draw(step: int) -> Batch:
+        there = run.plan.at(step)
+        return source.draw(step, there.shape, there.round.variety, slots)
+
+    steps = range(start, run.plan.n_steps)
+    return made_ahead(draw, steps, n_workers=n_workers, n_ahead=BATCHES_AHEAD * max(1, n_workers))
+
+
+def _guarded_step(run: _Run, batch: Batch, step: int, folder: Path) -> tuple[float, bool]:
+    """One step, its loss and whether it was taken; what goes wrong is said in terms of the recipe."""
+    try:
+        loss, was_taken = _step(run, batch.to(run.device), step)
+    except RuntimeError as error:  # also torch.OutOfMemoryError
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
         raise SettingsError(
-            f"{path}: was made with other {', '.join(changed)}; "
-            f"found {saved.recipe.get(changed[0])}, expected {recipe.get(changed[0])}. Give another --work folder."
+            f"too little memory for step {step + 1}",
+            setting="batch",
+            place=run.plan.member.name,
+            found=f"{len(batch.x)} patches of {size_text(batch.x.shape[2:])} voxels in {run.plan.recipe.precision}",
+            remedy="Lower the recipe's batch, then the edges of its patches, or take a smaller size of the network.",
+        ) from error
+    if not isfinite(loss):
+        path = folder / f"not-finite-{step + 1}-{run.team.rank}.pt"
+        write_tensors(path, {"x": batch.x, "truth": batch.truth, "known": batch.known, "names": list(batch.names)})
+        raise SettingsError(
+            f"the loss of step {step + 1} is {loss}",
+            setting="learning_rate",
+            place=run.plan.member.name,
+            found=f"a batch of {', '.join(batch.names)}, now in {path}",
+            expected="a finite number",
+            remedy="Look at these cases; if nothing is wrong with them, lower the learning rate.",
         )
-    network.load_state_dict(saved.network)
-    optimizer.load_state_dict(saved.optimizer)
-    return saved.step
+    return loss, was_taken
 
 
-def _patch(
-    cases: list[TrainingCase], settings: TrainSettings, step: int, *, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The patch of that step as (1, 4, e, e, e) and (1, 3, e, e, e)."""
-    rng = np.random.default_rng((settings.seed, step))
-    now, step_of_round = settings.round_at(step)
-    x, truth = draw(cases[int(rng.integers(len(cases)))], now.edge_at(step_of_round), rng, variety=now.variety)
-    tensor = torch.from_numpy(x)[None].to(device, memory_format=torch.channels_last_3d)
-    return tensor, torch.from_numpy(truth)[None].to(device)
+def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
+    """One update of the weights; the loss before it over all processes, and whether the gradient was finite."""
+    recipe, team = run.plan.recipe, run.team
+    run.optimizer.zero_grad(set_to_none=True)
+    n_known = team.total(float(batch.known.sum()), run.device)
+    with _random_numbers_of(step, run):
+        with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
+            outputs = run.network.deep(batch.x)
+        loss = deep_supervision(outputs, batch.truth, batch.known, inside=batch.inside, n_known=n_known)
+        run.scaler.scale(loss).backward()
+    total = team.total(loss.item(), run.device)
+    if not isfinite(total):
+        return total, False
+    team.add_gradients(run.trained)
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(run.trained, recipe.clip_norm or float("inf"))
+    was_taken = bool(torch.isfinite(norm))  # a step in half precision can overflow; taking it would lose the fit
+    if was_taken:
+        run.scaler.step(run.optimizer)
+        run.average.update(run.network, step)
+    run.scaler.update()
+    return total, was_taken
 
 
-def _step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, truth: Tensor, clip_norm: float) -> float:
-    """One update of the weights; the loss before it."""
-    optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(x.device.type, torch.bfloat16):
-        outputs = network.deep(x)  # type: ignore[operator]
-    loss = deep_supervision(outputs, truth)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
-    if torch.isfinite(norm):  # a bf16 step can overflow; taking it would lose the fit
-        optimizer.step()
-    return loss.item()
+@contextmanager
+def _random_numbers_of(step: int, run: _Run) -> Iterator[None]:
+    """Dropout that depends on the step alone, so that a resumed fit goes the same way; the caller's numbers stay."""
+    seed = np.random.SeedSequence((run.plan.recipe.seed, step, run.team.rank)).generate_state(1)
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(int(seed[0]))
+        yield
+
+
+def _require_progress(run: _Run, n_skipped: int) -> None:
+    if n_skipped >= MOST_SKIPPED:
+        raise SettingsError(
+            f"no finite gradient in {n_skipped} steps",
+            setting="learning_rate",
+            place=run.plan.member.name,
+            expected="at least one",
+            remedy="Lower the learning rate, or use precision fp32.",
+        )
+
+
+def _require_finite(run: _Run) -> None:
+    """Raise rather than save weights that have diverged."""
+    for name, parameter in run.network.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise SettingsError(
+                f"{name} is no longer finite",
+                setting="learning_rate",
+                place=run.plan.member.name,
+                remedy="Lower the learning rate; the last checkpoint is still good.",
+            )
+
+
+def _checkpoint(run: _Run, step: int) -> Checkpoint:
+    return Checkpoint(
+        step=step,
+        made_with=run.made_with,
+        network=run.network.state_dict(),
+        optimizer=run.optimizer.state_dict(),
+        scaler=run.scaler.state_dict(),
+        average=run.average.state(),
+    )
+
+
+def _resume(run: _Run, path: Path) -> int:
+    """Put the checkpoint's state into the run; the step to go on with, the same in every process."""
+    saved = read_checkpoint(path)
+    start = saved.step if saved else 0
+    if saved:
+        _require_same(saved.made_with, run.made_with, path)
+        run.network.load_state_dict(saved.network)
+        run.optimizer.load_state_dict(saved.optimizer)
+        run.scaler.load_state_dict(saved.scaler)
+        run.average.load(saved.average)
+    if run.team.total(start, run.device) != start * run.team.size:
+        raise SettingsError(
+            "the processes do not see the same checkpoint",
+            setting="work",
+            place=path,
+            remedy="Give a folder that all hosts share.",
+        )
+    return start
+
+
+def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    changed = sorted(key for key in now.keys() | saved.keys() if saved.get(key) != now.get(key))
+    if changed:
+        raise SettingsError(
+            f"was made with other {', '.join(changed)}",
+            setting="work",
+            place=path,
+            found=saved.get(changed[0]),
+            expected=now.get(changed[0]),
+            remedy="Give another work folder, or remove this fit to start it again.",
+        )

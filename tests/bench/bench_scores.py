@@ -39,7 +39,7 @@ def measure(folder: Path, case: str) -> tuple[str, float, float]:
 
     prediction, truth = (read_label_map(folder / f"{case}-{side}.nii.gz") for side in ("pred", "gt"))
     rule = RULES["brats2023-gli"]
-    regions = [torch.from_numpy(region_masks(v.array, rule.tissues)) for v in (prediction, truth)]
+    regions = [torch.from_numpy(region_masks(v.array, rule.regions)) for v in (prediction, truth)]
     ours, theirs = timed_in_turn(
         lambda: score_case(prediction.array, truth.array, prediction.spacing_mm, rule=rule),
         lambda: compute_hausdorff_distance(*regions, include_background=True, percentile=95),
@@ -47,9 +47,9 @@ def measure(folder: Path, case: str) -> tuple[str, float, float]:
     return case, ours, theirs
 
 
-def region_masks(label_map: np.ndarray, tissues: tuple) -> np.ndarray:
+def region_masks(label_map: np.ndarray, regions: tuple) -> np.ndarray:
     """(1, 3, I, J, K) float32 masks, as MONAI takes them."""
-    return np.stack([np.isin(label_map, tissue.numbers) for tissue in tissues])[None].astype(np.float32)
+    return np.stack([np.isin(label_map, region.numbers) for region in regions])[None].astype(np.float32)
 
 
 def timed_in_turn(*calls: Callable[[], object]) -> list[float]:

@@ -16,11 +16,11 @@ import torch
 from monai.inferers import sliding_window_inference
 
 from htcnns.files.cases import find_cases
-from htcnns.files.weights import read_manifest
+from htcnns.files.manifest import read_manifest, shipped_weights
 from htcnns.runs.devices import choose_device, choose_precision
-from htcnns.runs.ensemble import EnsembleSettings, Stopwatch, load_ensemble, member_probabilities
-from htcnns.runs.folder import SHIPPED_WEIGHTS
-from htcnns.runs.pipeline import make_ready
+from htcnns.runs.ensemble import Stopwatch, load_ensemble, member_probabilities
+from htcnns.runs.pipeline import prepare_case
+from htcnns.runs.settings import RunSettings
 
 N_CASES = 4
 MOST_OVERHEAD, START_S, MOST_GIB = 1.05, 10.0, 4.0
@@ -74,15 +74,15 @@ def _against_monai(brats: Path) -> None:
     """The same network over the same prepared case, by our windows and by MONAI's, in turn."""
     device = choose_device("auto")
     precision = choose_precision("auto", device)
-    ensemble = load_ensemble(read_manifest(SHIPPED_WEIGHTS)[:1], device=device, precision=precision)
+    ensemble = load_ensemble(read_manifest(shipped_weights())[:1], device=device, precision=precision)
     member = ensemble.members[0]
     network = ensemble.networks[member.name][0]
-    prepared = make_ready(find_cases(brats)[0], ensemble).prepared
+    prepared = prepare_case(find_cases(brats)[0], ensemble).prepared
     x = torch.from_numpy(prepared.array)[None].to(device)
 
     def ours() -> None:
         member_probabilities(
-            ensemble, member, prepared, EnsembleSettings(), stopwatch=Stopwatch(), on_window=lambda: None
+            ensemble, member, prepared, settings=RunSettings(), stopwatch=Stopwatch(), on_window=lambda: None
         )
 
     def monai() -> None:

@@ -162,6 +162,22 @@ def test_output_that_cannot_be_written_is_said_before_any_work(
     assert tumours(output) == {}
 
 
+def test_report_and_pictures_go_to_a_second_mount(
+    run_image: Run, three_cases: Path, output: Path, tmp_path: Path, tiny_weights: Path
+) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    reports.chmod(0o777)
+    done = run_image(
+        *("--report", "/reports/report.json", "--previews", "/reports"),
+        mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights},
+        options=(f"--volume={reports}:/reports",),
+    )
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    assert {path.name for path in reports.iterdir()} == {"report.json", *(f"{name}.png" for name in THREE)}
+    assert tumours(output) == {f"{name}.nii.gz": True for name in THREE}
+
+
 def test_input_that_was_not_mounted_is_said(run_image: Run, output: Path) -> None:
     done = run_image(mounts={"/output": output})
     assert done.returncode == InputError.exit_code, done.stdout + done.stderr

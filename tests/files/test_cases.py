@@ -2,13 +2,16 @@
 
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 
 from htcnns.errors import InputError
-from htcnns.files.cases import Case, case_rows, find_cases, search
+from htcnns.files.cases import Case, find_cases, search
+from htcnns.files.names.brats import Convention
+from htcnns.files.renames import case_rows
 from htcnns.labels import SEQUENCES, Sequence
 
 T1N, T1C, T2W, T2F = Sequence
@@ -49,7 +52,7 @@ def test_four_files_are_one_case(
     assert (found.name, found.naming, found.flat, found.folder) == (case, naming, flat, tmp_path / folder)
     assert _names(found) == files
     assert found.missing == ()
-    assert found.what_is_missing() == ""
+    found.require_complete()
 
 
 def test_the_folder_given_may_be_one_case_itself(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_names_as_people_give_them_are_one_case(tmp_path: Path, files: tuple[str
     ids=["two names", "one of four", "codes", "numbers", "names after", "numbers after"],
 )
 def test_scans_of_two_patients_are_never_one_case(tmp_path: Path, files: tuple[str, ...], both: str) -> None:
-    with pytest.raises(InputError, match=f"/P7: {both} are of two cases by their names; expected .*own.*alike[.]$"):
+    with pytest.raises(InputError, match=f"/P7: {both} belong to two cases by their names; expected .*own.*alike[.]$"):
         find_cases(_touch(tmp_path / "P7", *(f"{name}.nii.gz" for name in files)))
 
 
@@ -173,8 +176,8 @@ def test_masks_of_every_sequence_are_no_scans_though_their_names_begin_alike(tmp
         ("P8", "brain.nii.gz", "no sequence in its name"),
         ("P8", "P8_seg.nii.gz", "a mask by its name, with no case beside it"),
         ("labels", "P8_t1.nii.gz", "in labels, a folder of label maps"),
-        ("P7", "dwi_0012.nii.gz", "no sequence in its name; nnU-Net's would be several channels of a case, 0000 amo.*"),
-        ("P7", "P8_0000.nii.gz", "no sequence in its name; nnU-Net's would be several channels of a case, 0000 amo.*"),
+        ("P7", "dwi_0012.nii.gz", "no sequence in its name; an nnU-Net case has several channels, 0000 among them"),
+        ("P7", "P8_0000.nii.gz", "no sequence in its name; an nnU-Net case has several channels, 0000 among them"),
     ],
 )
 def test_what_belongs_to_no_case_is_left_over_with_its_reason(
@@ -199,7 +202,7 @@ def test_a_folder_with_truths_alone_holds_no_case(tmp_path: Path) -> None:
     assert [case.folder.name for case in find_cases(tmp_path)] == ["scans"]
 
 
-def test_hidden_and_other_files_are_passed_by(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
     _touch(tmp_path, *NEW, "._BraTS-GLI-00001-000-t1c.nii.gz", ".htcnns-1-x.nii.gz.part", "notes.txt")
     _touch(tmp_path / ".cache", *OLD)
     result = search(tmp_path)
@@ -207,10 +210,12 @@ def test_hidden_and_other_files_are_passed_by(tmp_path: Path) -> None:
     assert result.leftovers == ()
 
 
-def test_a_missing_sequence_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_sequence_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (found,) = find_cases(_touch(tmp_path, *NEW[:3]))
     assert found.missing == (T2F,)
-    assert found.what_is_missing() == (
+    with pytest.raises(InputError) as caught:
+        found.require_complete()
+    assert str(caught.value) == (
         "BraTS-GLI-00001-000: t2f missing; found t1n, t1c, t2w. "
         "Add BraTS-GLI-00001-000-t2f.nii.gz or leave the case out."
     )
@@ -218,9 +223,25 @@ def test_a_missing_sequence_is_said_in_one_sentence(tmp_path: Path) -> None:
 
 def test_names_that_would_do_follow_the_naming(tmp_path: Path) -> None:
     (found,) = find_cases(_touch(tmp_path, *OLD[:2]))
-    assert found.what_is_missing().endswith(
-        "Add BraTS2021_00495_t2.nii.gz and BraTS2021_00495_flair.nii.gz or leave the case out."
-    )
+    wanted = r"Add BraTS2021_00495_t2\.nii\.gz and BraTS2021_00495_flair\.nii\.gz or leave the case out\.$"
+    with pytest.raises(InputError, match=wanted):
+        found.require_complete()
+
+
+@pytest.mark.parametrize("naming", ["BraTS", "nnU-Net", "free"])
+def test_a_case_travels_between_processes(tmp_path: Path, naming: str) -> None:
+    _touch(tmp_path / "P7", *{"BraTS": NEW, "nnU-Net": NNUNET, "free": FREE}[naming])
+    (case,) = find_cases(tmp_path, channels=(T1N, T1C, T2W, T2F))
+    again = pickle.loads(pickle.dumps(case))
+    assert again == case
+    assert again.naming is case.naming
+    assert again.file_name(T2F) == case.file_name(T2F)
+
+
+def test_the_convention_is_readable_and_no_bare_string(tmp_path: Path) -> None:
+    (found,) = find_cases(_touch(tmp_path, *OLD))
+    assert found.naming is Convention.BRATS_2021
+    assert f"{found.naming}" == "BraTS 2021-22"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +262,8 @@ def test_a_near_miss_beside_a_case_is_to_be_renamed(tmp_path: Path, near_miss: s
         (T1C,),
     )
     assert row.rename == (f"{near_miss} to {advice}",)
-    assert result.leftovers[0].reason == "named otherwise than the cases beside it"
+    assert result.leftovers[0].reason == "named in another way than the cases beside it"
+    assert result.leftovers[0].is_near_miss
 
 
 def test_another_cases_file_is_not_to_be_renamed(tmp_path: Path) -> None:
@@ -284,7 +306,7 @@ def test_a_link_upwards_leads_to_no_case_outside(tmp_path: Path, target: str) ->
 
 
 @pytest.mark.parametrize("way", ["out", "link/out"], ids=["as it is", "over a link"])
-def test_a_folder_to_be_skipped_is_not_looked_into(tmp_path: Path, way: str) -> None:
+def test_a_folder_to_be_skipped_is_not_searched(tmp_path: Path, way: str) -> None:
     _touch(tmp_path / "in" / "P7", *FREE)
     _touch(tmp_path / "in" / "out", "P7_t1.nii.gz")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "in", target_is_directory=True)
@@ -293,11 +315,11 @@ def test_a_folder_to_be_skipped_is_not_looked_into(tmp_path: Path, way: str) -> 
     assert result.leftovers == ()
 
 
-def test_the_folder_given_is_looked_into_even_if_it_is_to_be_skipped(tmp_path: Path) -> None:
+def test_the_folder_given_is_searched_even_if_it_is_to_be_skipped(tmp_path: Path) -> None:
     assert len(find_cases(_touch(tmp_path / "P7", *FREE), skip=[tmp_path / "P7"])) == 1
 
 
-def test_what_a_disk_check_recovered_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_disk_check_recovered_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused by hand, as root may read everything."""
     _touch(tmp_path / "P7", *FREE)
     locked, real = _touch(tmp_path / "lost+found"), os.scandir
@@ -364,7 +386,7 @@ def test_a_mask_called_as_its_nnunet_case_is_no_channel(tmp_path: Path) -> None:
         ('{"channel_names": {"0": "T1", "2": "T2"}}', "cannot be read as nnU-Net's dataset.json"),
         ('{"labels": {}}', "cannot be read as nnU-Net's dataset.json"),
         ("[1]", "cannot be read as nnU-Net's dataset.json"),
-        ("{", "cannot be read as nnU-Net's dataset.json"),
+        ("{", "cannot be read as JSON"),
     ],
     ids=["unknown", "twice", "gap", "no channels", "no object", "no json"],
 )
@@ -376,12 +398,12 @@ def test_a_strange_dataset_json_is_refused(tmp_path: Path, content: str, says: s
 
 
 def test_nnunet_names_without_an_order_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no dataset\.json says what 0000 is.*t1n,t1c,t2w,t2f"):
+    with pytest.raises(InputError, match=r"channels: .*no dataset\.json says what 0000 is.*t1n,t1c,t2w,t2f"):
         find_cases(_touch(tmp_path, *NNUNET))
 
 
 def test_a_channel_beyond_the_order_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"glioma_7_0002.*channel 2 has no name; the order given is t1n, t1c"):
+    with pytest.raises(InputError, match=r"glioma_7_0002.*channel 2 has no name; found the order t1n, t1c, expected"):
         find_cases(_touch(tmp_path, *NNUNET), channels=(T1N, T1C))
 
 
@@ -409,14 +431,16 @@ def test_two_cases_of_one_name_are_refused_with_both_folders(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "saw"),
     [
-        ((), "the files seen are nothing"),
-        (("1.dcm", "2.dcm", "README"), "the files seen are 2 .dcm, 1 without ending"),
-        (("border1-pred.nii.gz",), "the files seen are 1 NIfTI .such as border1-pred.nii.gz: no sequence in its name"),
+        ((), "found nothing"),
+        (("1.dcm", "2.dcm", "README"), "found 2 .dcm, 1 without ending"),
+        (("border1-pred.nii.gz",), "found 1 NIfTI .such as border1-pred.nii.gz: no sequence in its name."),
     ],
     ids=["empty", "dicom", "unknown names"],
 )
 def test_no_case_says_what_was_seen_and_what_would_do(tmp_path: Path, files: tuple[str, ...], saw: str) -> None:
-    with pytest.raises(InputError, match=f"no case found; {saw}.*BraTS-GLI-00001-000-t1c.nii.gz"):
+    with pytest.raises(
+        InputError, match=f": no case; {saw}, expected NIfTI files named like .*BraTS-GLI-00001-000-t1c.nii.gz"
+    ):
         find_cases(_touch(tmp_path, *files))
 
 
@@ -433,7 +457,7 @@ def test_an_unreadable_folder_is_refused_before_any_work(tmp_path: Path, monkeyp
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr("htcnns.files.walk.os.scandir", refuse)
-    with pytest.raises(InputError, match=r"cannot be looked into; Permission denied.*Give reading rights"):
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); expected .*Give reading rights"):
         find_cases(tmp_path)
 
 

@@ -1,16 +1,33 @@
-"""Checkpoints and packed cases: they come back as they were, and no half of one is ever seen."""
+"""What a fit keeps: checkpoints, curves, a broken batch and the lock; they come back, and no half of one is seen."""
 
 import errno
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from htcnns.errors import InputError, OutputError
-from htcnns.files.checkpoints import Checkpoint, read_checkpoint, read_pack, write_checkpoint, write_pack
+from htcnns.files.checkpoints import (
+    Checkpoint,
+    CurvePoint,
+    locked,
+    read_checkpoint,
+    read_curves,
+    write_checkpoint,
+    write_curves,
+    write_tensors,
+)
 
-RECIPE = {"n_steps": 3, "learning_rate": 1e-3, "patches": ((0.0, 16), (0.5, 32)), "cases": ["a", "b"]}
+MADE_WITH = {"recipe": {"batch": 3, "average": 1e-3, "patches": [[0.0, [16, 16, 16]]]}, "cases": {"a": "0f"}}
+POINTS = [
+    CurvePoint(step=50, loss=1.25, learning_rate=1e-3, seconds=0.5, waited=0.0, skipped=0),
+    CurvePoint(step=100, loss=0.75, learning_rate=5e-4, seconds=0.5, waited=0.1, skipped=2),
+]
 
 
 @pytest.fixture
@@ -21,21 +38,29 @@ def checkpoint() -> Checkpoint:
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    return Checkpoint(2, RECIPE, network.state_dict(), optimizer.state_dict())
+    return Checkpoint(
+        step=2,
+        made_with=MADE_WITH,
+        network=network.state_dict(),
+        optimizer=optimizer.state_dict(),
+        scaler={},
+        average={"weight": torch.ones(2)},
+    )
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path, checkpoint: Checkpoint) -> None:
     write_checkpoint(tmp_path / "fit.pt", checkpoint)
     back = read_checkpoint(tmp_path / "fit.pt")
-    assert (back.step, back.recipe) == (2, RECIPE)
+    assert (back.step, back.made_with, back.scaler) == (2, MADE_WITH, {})
     torch.testing.assert_close(dict(back.network), dict(checkpoint.network), rtol=0, atol=0)
     torch.testing.assert_close(back.optimizer["state"], checkpoint.optimizer["state"], rtol=0, atol=0)
+    torch.testing.assert_close(back.average, checkpoint.average, rtol=0, atol=0)
     assert back.optimizer["param_groups"] == checkpoint.optimizer["param_groups"]
 
 
-def test_channels_last_stays_channels_last(tmp_path: Path) -> None:
+def test_channels_last_stays_channels_last(tmp_path: Path, checkpoint: Checkpoint) -> None:
     weight = torch.randn(2, 3, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
-    write_checkpoint(tmp_path / "fit.pt", Checkpoint(1, {}, {"weight": weight}, {}))
+    write_checkpoint(tmp_path / "fit.pt", replace(checkpoint, network={"weight": weight}))
     assert read_checkpoint(tmp_path / "fit.pt").network["weight"].stride() == weight.stride()
 
 
@@ -50,7 +75,7 @@ def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path, checkpoint: C
 
 def test_a_later_checkpoint_replaces_the_earlier(tmp_path: Path, checkpoint: Checkpoint) -> None:
     write_checkpoint(tmp_path / "fit.pt", checkpoint)
-    write_checkpoint(tmp_path / "fit.pt", Checkpoint(3, RECIPE, checkpoint.network, checkpoint.optimizer))
+    write_checkpoint(tmp_path / "fit.pt", replace(checkpoint, step=3))
     assert read_checkpoint(tmp_path / "fit.pt").step == 3
 
 
@@ -62,44 +87,90 @@ def test_an_interrupted_write_leaves_the_earlier_checkpoint(
     def no_room(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("htcnns.files.whole.os.fsync", no_room)
+    monkeypatch.setattr("htcnns.files.atomic.os.fsync", no_room)
     with pytest.raises(OutputError, match="No space left on device"):
-        write_checkpoint(tmp_path / "fit.pt", Checkpoint(3, {}, {}, {}))
+        write_checkpoint(tmp_path / "fit.pt", replace(checkpoint, step=3))
     assert read_checkpoint(tmp_path / "fit.pt").step == 2
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
-    torch.save({"step": 1, "recipe": {}, "network": {}, "optimizer": Path("x")}, tmp_path / "fit.pt")
-    with pytest.raises(InputError, match=r"no checkpoint .Weights only load failed"):
+    torch.save({"step": 1, "made_with": Path("x")}, tmp_path / "fit.pt")
+    with pytest.raises(InputError, match=r"is no checkpoint .Weights only load failed"):
         read_checkpoint(tmp_path / "fit.pt")
 
 
-def test_a_pack_comes_back_in_half_precision(tmp_path: Path, rng: np.random.Generator) -> None:
-    array = rng.normal(size=(4, 5, 6, 7)).astype(np.float32)
-    label_map = rng.integers(0, 4, (5, 6, 7), np.uint8)
-    write_pack(tmp_path / "packs" / "BraTS-GLI-00000-000.npz", array, label_map)
-    back, labels_back = read_pack(tmp_path / "packs" / "BraTS-GLI-00000-000.npz")
-    np.testing.assert_array_equal(back, array.astype(np.float16), strict=True)
-    np.testing.assert_array_equal(labels_back, label_map, strict=True)
-    assert [path.name for path in (tmp_path / "packs").iterdir()] == ["BraTS-GLI-00000-000.npz"]
-
-
-def test_case_names_with_a_dot_do_not_share_a_pack(tmp_path: Path) -> None:
-    label_map = np.zeros((1, 1, 1), np.uint8)
-    write_pack(tmp_path / "case.1.npz", np.full((4, 1, 1, 1), 1), label_map)
-    write_pack(tmp_path / "case.2.npz", np.full((4, 1, 1, 1), 2), label_map)
-    assert read_pack(tmp_path / "case.1.npz")[0].max() == 1
-    assert read_pack(tmp_path / "case.2.npz")[0].max() == 2
-
-
-def test_a_pack_with_code_in_it_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "pack.npz", array=np.array([Path("x")], dtype=object), label_map=np.zeros(1))
-    with pytest.raises(ValueError, match="allow_pickle"):
-        read_pack(tmp_path / "pack.npz")
+@pytest.mark.parametrize("content", [{"step": 1}, {"step": 1, "recipe": {}}], ids=["short", "of_an_older_version"])
+def test_a_checkpoint_of_other_parts_is_refused(tmp_path: Path, content: dict) -> None:
+    torch.save(content, tmp_path / "fit.pt")
+    with pytest.raises(InputError, match=r"fit\.pt: is no checkpoint .*Delete it; the fit then starts again"):
+        read_checkpoint(tmp_path / "fit.pt")
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "unet-all.pt"
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match=r"unet-all\.pt: no checkpoint"):
+    with pytest.raises(InputError, match=r"unet-all\.pt: is no checkpoint"):
         read_checkpoint(path)
+
+
+def test_a_broken_batch_can_be_looked_at(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "batch.pt", {"x": torch.ones(2), "names": ["a"]})
+    back = torch.load(tmp_path / "batch.pt", weights_only=True)
+    assert back["x"].tolist() == [1, 1]
+    assert back["names"] == ["a"]
+
+
+def test_curves_come_back_up_to_a_step(tmp_path: Path) -> None:
+    write_curves(tmp_path / "curves.csv", POINTS)
+    assert read_curves(tmp_path / "curves.csv", up_to=100) == POINTS
+    assert read_curves(tmp_path / "curves.csv", up_to=99) == POINTS[:1]
+    assert (tmp_path / "curves.csv").read_text().splitlines()[0] == "step,loss,learning_rate,seconds,waited,skipped"
+
+
+def test_no_curves_are_no_points(tmp_path: Path) -> None:
+    assert read_curves(tmp_path / "curves.csv", up_to=9) == []
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,loss\n1,x\n"])
+def test_curves_of_something_else_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "curves.csv").write_text(text)
+    with pytest.raises(InputError, match=r"curves\.csv: holds no curves"):
+        read_curves(tmp_path / "curves.csv", up_to=9)
+
+
+def test_a_lock_that_is_held_is_refused_and_one_that_was_released_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "fit" / "lock"
+    message = r"lock: another process trains this fit\. Wait for it, or give another work folder"
+    with locked(path), pytest.raises(OutputError, match=message), locked(path):
+        pytest.fail("held twice")
+    assert list(path.parent.iterdir()) == []
+    with locked(path):
+        assert path.exists()
+
+
+def test_a_lock_is_released_when_its_holder_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "lock"):
+        1 / 0  # noqa: B018
+    with locked(tmp_path / "lock"):
+        pass
+
+
+def hold(path: Path, has: Event) -> None:
+    with locked(path):
+        has.set()
+        signal.pause()
+
+
+def test_the_lock_of_a_killed_process_ends_with_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    has = context.Event()
+    holder = context.Process(target=hold, args=(tmp_path / "lock", has))
+    holder.start()
+    assert has.wait(60)
+    with pytest.raises(OutputError, match="another process trains this fit"), locked(tmp_path / "lock"):
+        pytest.fail("held twice")
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with locked(tmp_path / "lock"):
+        pass
+    assert not (tmp_path / "lock").exists()

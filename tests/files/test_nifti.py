@@ -17,16 +17,18 @@ from htcnns.files.nifti import (
     STANDARD_AFFINE,
     STANDARD_SHAPE,
     read_label_map,
+    read_labels,
     read_volume,
     write_case_file,
     write_empty_mask,
     write_label_map,
     write_map,
 )
+from htcnns.labels import LABEL_SETS, Label, LabelSet, encode
 
 SHAPE = (5, 6, 7)
 OBLIQUE = np.array([[-0.9, 0.1, 0.05, 80.5], [0.12, -1.1, 0.1, -30.0], [0.02, 0.1, 2.0, 12.25], [0, 0, 0, 1]])
-NUMBERS = frozenset({1, 2, 3})
+NUMBERS = LABEL_SETS["brats2023"]
 TYPES = ["u1", "i1", "<i2", ">i2", "u2", "i4", "u4", "i8", "u8", "f4", ">f4", "f8"]
 
 
@@ -139,8 +141,8 @@ def test_a_file_of_more_than_one_piece_is_read_whole(tmp_path: Path, rng: np.ran
         (_put("f", 108, np.nan), r"not a valid NIfTI header"),
         (_put("h", 70, 128, 24), r"voxels are RGB or complex"),
         (_put("h", 70, 32, 64), r"voxels are RGB or complex \(complex64\)"),
-        (_put("h", 70, 1, 1), r"not a valid NIfTI header; data code 1 not supported"),
-        (_put("h", 70, 999), r"not a valid NIfTI header; data code 999 not recognized"),
+        (_put("h", 70, 1, 1), r"not a valid NIfTI header \(data code 1 not supported"),
+        (_put("h", 70, 999), r"not a valid NIfTI header \(data code 999 not recognized"),
         (_put("f", 280, np.nan), r"affine holds NaN or infinity"),
         (_put("f", 296, np.inf), r"affine holds NaN or infinity"),
         (_put("f", 280, 0.0), r"affine is singular"),
@@ -148,10 +150,13 @@ def test_a_file_of_more_than_one_piece_is_read_whole(tmp_path: Path, rng: np.ran
         (_put("f", 280, 1000.0), r"5000 x 6 x 7 mm large; expected at most 512 mm"),
         (_put("b", 123, 1), r"its header counts in metres; expected mm\. .* set the unit of its header \(xyzt_units\)"),
         (_put("b", 123, 3 + 8), r"its header counts in micrometres; expected mm"),
-        (_put("f", 112, 1.0, np.nan), r"not a valid NIfTI header; Valid slope but invalid intercept"),
+        (_put("f", 112, 1.0, np.nan), r"not a valid NIfTI header \(Valid slope but invalid intercept"),
         (lambda block: block.__setitem__(slice(344, 348), b"ni1\0"), r"half of a \.hdr/\.img pair"),
-        (lambda block: block.__setitem__(slice(344, 348), b"nope"), r"not a valid NIfTI header; magic string"),
-        (lambda block: block.__setitem__(slice(0, 4), b"DICM"), r"not NIfTI; found b'DICM'"),
+        (lambda block: block.__setitem__(slice(344, 348), b"nope"), r"not a valid NIfTI header \(magic string"),
+        (
+            lambda block: block.__setitem__(slice(0, 4), b"DICM"),
+            r"not NIfTI; found b'DICM', expected a header's length",
+        ),
         (lambda block: block.__delitem__(slice(200, None)), r"cut short; found 200 of 348 header bytes"),
         (lambda block: block.__delitem__(slice(-11, None)), r"cut short; found 204 of 210 voxels"),
         (lambda block: block.__delitem__(slice(352, None)), r"cut short; found 0 of 210 voxels"),
@@ -203,9 +208,9 @@ def test_names_that_hide_how_a_file_is_packed_are_refused(tmp_path: Path, scan: 
     plain = _file(tmp_path / "plain.nii", lambda _: None)
     (tmp_path / "plain.nii.gz").write_bytes(plain.read_bytes())
     (tmp_path / "packed.nii").write_bytes(scan.read_bytes())
-    with pytest.raises(InputError, match=r"plain\.nii\.gz: called \.gz but is not gzip"):
+    with pytest.raises(InputError, match=r"plain\.nii\.gz: named \.gz but is not gzip"):
         read_volume(tmp_path / "plain.nii.gz")
-    with pytest.raises(InputError, match=r"packed\.nii: called \.nii but is gzip.*Call it packed\.nii\.gz"):
+    with pytest.raises(InputError, match=r"packed\.nii: named \.nii but is gzip.*Rename it to packed\.nii\.gz"):
         read_volume(tmp_path / "packed.nii")
 
 
@@ -231,7 +236,7 @@ def test_a_wrong_checksum_is_refused(tmp_path: Path, rng: np.random.Generator, s
     content = bytearray((tmp_path / "x.nii.gz").read_bytes())
     content[-6] ^= 1
     (tmp_path / "x.nii.gz").write_bytes(bytes(content))
-    with pytest.raises(InputError, match=r"x\.nii\.gz: damaged; .*Copy or download it again"):
+    with pytest.raises(InputError, match=r"x\.nii\.gz: damaged \(.*Copy or download it again"):
         read_volume(tmp_path / "x.nii.gz")
 
 
@@ -257,7 +262,7 @@ def test_a_file_without_reading_rights_is_refused(scan: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(InputError, match=r"t1c\.nii\.gz: cannot be read; Permission denied. Give reading rights"):
+    with pytest.raises(InputError, match=r"t1c\.nii\.gz: cannot be read \(Permission denied\)\. Give reading rights"):
         read_volume(scan)
 
 
@@ -302,7 +307,7 @@ def test_an_empty_truth_is_a_label_map(tmp_path: Path) -> None:
 def test_a_label_map_comes_back_on_the_grid_of_the_scan(
     tmp_path: Path, scan: Path, label_map: np.ndarray, order: str
 ) -> None:
-    write_label_map(tmp_path / "m.nii.gz", np.asarray(label_map, order=order), like=scan, allowed=NUMBERS)
+    write_label_map(tmp_path / "m.nii.gz", np.asarray(label_map, order=order), NUMBERS, like=scan)
     mask, like = nib.load(tmp_path / "m.nii.gz"), nib.load(scan)
     assert mask.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(np.asarray(mask.dataobj), label_map)
@@ -315,7 +320,7 @@ def test_a_label_map_comes_back_on_the_grid_of_the_scan(
 
 
 def test_nothing_that_could_name_a_patient_is_copied(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
-    write_label_map(tmp_path / "m.nii.gz", label_map, like=scan, allowed=NUMBERS)
+    write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
     content = gzip.decompress((tmp_path / "m.nii.gz").read_bytes())
     header = nib.load(tmp_path / "m.nii.gz").header
     texts = [header[name].item() for name in ("descrip", "aux_file", "intent_name", "db_name", "data_type")]
@@ -329,8 +334,8 @@ def test_nothing_that_could_name_a_patient_is_copied(tmp_path: Path, scan: Path,
 def test_two_writings_are_byte_identical_without_time_or_name(
     tmp_path: Path, scan: Path, label_map: np.ndarray
 ) -> None:
-    write_label_map(tmp_path / "a.nii.gz", label_map, like=scan, allowed=NUMBERS)
-    write_label_map(tmp_path / "b.nii.gz", label_map, like=scan, allowed=NUMBERS)
+    write_label_map(tmp_path / "a.nii.gz", label_map, NUMBERS, like=scan)
+    write_label_map(tmp_path / "b.nii.gz", label_map, NUMBERS, like=scan)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
     assert (tmp_path / "a.nii.gz").read_bytes()[3:8] == bytes(5)  # no flags, no time
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii.gz", "t1c.nii.gz"]
@@ -339,25 +344,44 @@ def test_two_writings_are_byte_identical_without_time_or_name(
 def test_the_grid_of_a_big_endian_nifti2_is_taken_over(tmp_path: Path, label_map: np.ndarray) -> None:
     header = nib.Nifti2Header(endianness=">")
     nib.save(nib.Nifti2Image(np.arange(210, dtype=">i2").reshape(SHAPE), OBLIQUE, header), tmp_path / "t1c.nii")
-    write_label_map(tmp_path / "m.nii.gz", label_map, like=tmp_path / "t1c.nii", allowed=NUMBERS)
+    write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=tmp_path / "t1c.nii")
     np.testing.assert_allclose(nib.load(tmp_path / "m.nii.gz").affine, OBLIQUE, atol=1e-5)
 
 
-def test_a_number_that_is_not_allowed_is_never_written(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"holds the numbers \[3\]; allowed are \[1, 2\]"):
-        write_label_map(tmp_path / "m.nii.gz", label_map, like=scan, allowed=frozenset({1, 2}))
+def test_a_label_without_a_number_is_never_written(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
+    label_map[0, 0, 0] = Label.RC
+    with pytest.raises(ValueError, match=r"labels \[4\] have no number in brats2023"):
+        write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
     assert [path.name for path in tmp_path.iterdir()] == ["t1c.nii.gz"]
+
+
+@pytest.mark.parametrize("numbers", LABEL_SETS.values(), ids=LABEL_SETS)
+def test_labels_come_back_whatever_numbers_they_are_written_in(
+    tmp_path: Path, scan: Path, label_map: np.ndarray, numbers: LabelSet
+) -> None:
+    write_label_map(tmp_path / "m.nii.gz", label_map, numbers, like=scan)
+    np.testing.assert_array_equal(read_labels(tmp_path / "m.nii.gz", numbers).array, label_map)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "m.nii.gz").array, encode(label_map, numbers))
+
+
+def test_a_number_of_another_label_set_is_refused_with_the_file(
+    tmp_path: Path, scan: Path, label_map: np.ndarray
+) -> None:
+    write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
+    with pytest.raises(InputError, match=r"m\.nii\.gz: holds numbers .*; found \[3\], expected those of brats2021"):
+        read_labels(tmp_path / "m.nii.gz", LABEL_SETS["brats2021"])
 
 
 def test_another_shape_or_type_is_refused(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"shape \(5, 6, 6\), but the grid has \(5, 6, 7\)"):
-        write_label_map(tmp_path / "m.nii.gz", label_map[..., 1:], like=scan, allowed=NUMBERS)
+        write_label_map(tmp_path / "m.nii.gz", label_map[..., 1:], NUMBERS, like=scan)
     with pytest.raises(ValueError, match="array of int64, expected uint8"):
-        write_label_map(tmp_path / "m.nii.gz", label_map.astype(int), like=scan, allowed=NUMBERS)
+        write_label_map(tmp_path / "m.nii.gz", label_map.astype(int), NUMBERS, like=scan)
 
 
 @pytest.mark.parametrize(
-    ("position", "says"), [(-12, "reads back otherwise than written"), (0, "It was written just now")]
+    ("position", "says"),
+    [(-12, "m.nii.gz: what is read back is not what was written"), (0, "m.nii.gz: .* It was written just now")],
 )
 def test_a_disk_that_keeps_other_bytes_is_noticed(
     tmp_path: Path, scan: Path, label_map: np.ndarray, monkeypatch: pytest.MonkeyPatch, position: int, says: str
@@ -369,7 +393,7 @@ def test_a_disk_that_keeps_other_bytes_is_noticed(
 
     monkeypatch.setattr("htcnns.files.nifti.pack", spoil)
     with pytest.raises(OutputError, match=says):
-        write_label_map(tmp_path / "m.nii.gz", label_map, like=scan, allowed=NUMBERS)
+        write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
     assert [path.name for path in tmp_path.iterdir()] == ["t1c.nii.gz"]
 
 

@@ -1,9 +1,20 @@
 """SimpleITK's binary STAPLE, the oracle of the fusion tests."""
 
+from unittest.mock import patch
+
 import numpy as np
 import SimpleITK
 
-from htcnns.image.fusion import Staple
+from htcnns.image import fusion
+from htcnns.image.fusion import Fused, fuse
+from htcnns.labels import GLIOMA, Label, Region, RegionSet
+
+WHOLE = RegionSet("wt", GLIOMA.strokes[:1])
+
+
+def fuse_masks(masks: np.ndarray, *, method: str = "staple") -> Fused:
+    """What `fuse` makes of (n_members, I, J, K) bool masks of a single region."""
+    return fuse(np.where(masks, np.uint8(Label.ED), np.uint8(0)), WHOLE, method=method)
 
 
 def itk_staple(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -18,10 +29,27 @@ def itk_staple(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, i
     )
 
 
-def assert_as_itk(ours: Staple, masks: np.ndarray) -> None:
-    """Every voxel, sensitivity and specificity of a Staple to 1e-6, and the same number of iterations."""
-    probability, sensitivity, specificity, n_iterations = itk_staple(masks)
-    np.testing.assert_allclose(ours.probability, probability, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(ours.sensitivity, sensitivity, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(ours.specificity, specificity, rtol=0, atol=1e-6)
-    assert ours.n_iterations == n_iterations
+def assert_as_itk(fused: Fused, masks: np.ndarray, region: Region) -> None:
+    """Every voxel of the region's probability, and every sensitivity and specificity, to 1e-6."""
+    _assert_close(fused, region, *itk_staple(masks)[:3])
+
+
+def assert_masks_as_itk(masks: np.ndarray) -> None:
+    """Masks of a single region fuse as in SimpleITK, after the same number of iterations."""
+    *expected, n_iterations = itk_staple(masks)
+    unsettled = f"WT: STAPLE had not settled after {n_iterations} iterations."
+    with patch.object(fusion, "MAX_ITERATIONS", n_iterations):
+        assert unsettled in fuse_masks(masks).notes
+    with patch.object(fusion, "MAX_ITERATIONS", n_iterations + 1):
+        fused = fuse_masks(masks)
+    assert not any("settled" in note for note in fused.notes)
+    _assert_close(fused, Region.WT, *expected)
+
+
+def _assert_close(
+    fused: Fused, region: Region, probability: np.ndarray, sensitivity: np.ndarray, specificity: np.ndarray
+) -> None:
+    place = fused.regions.regions.index(region)
+    np.testing.assert_allclose(fused.probability(region), probability, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(fused.sensitivity[:, place], sensitivity, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(fused.specificity[:, place], specificity, rtol=0, atol=1e-6)

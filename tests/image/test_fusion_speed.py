@@ -12,7 +12,7 @@ import SimpleITK
 from scipy import ndimage
 
 from htcnns.image.fusion import fuse
-from htcnns.labels import LABEL_SETS, REGIONS, Label, decode, region_mask
+from htcnns.labels import GLIOMA, LABEL_SETS, Label, decode, region_mask
 
 SHAPE = (240, 240, 155)
 N_RUNS = 5
@@ -44,14 +44,14 @@ def seconds(work: Callable[[], object]) -> float:
 
 def fuse_with_probabilities(label_maps: np.ndarray) -> None:
     """Votes, STAPLE, the composed label map and, as SimpleITK gives it, the probability of each region."""
-    fused = fuse(label_maps)
-    for region in REGIONS:
+    fused = fuse(label_maps, GLIOMA)
+    for region in GLIOMA.regions:
         fused.probability(region)
 
 
 def times_faster(label_maps: np.ndarray) -> float:
     """How often our whole fusion fits into SimpleITK's three STAPLE runs alone."""
-    masks = [[region_mask(label_map, region) for label_map in label_maps] for region in REGIONS]
+    masks = [[region_mask(label_map, region) for label_map in label_maps] for region in GLIOMA.regions]
     images = [[SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in of_region] for of_region in masks]
     ours, theirs = [], []
     for _ in range(N_RUNS):

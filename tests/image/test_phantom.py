@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from htcnns.image.phantom import Phantom, make_phantom
-from htcnns.labels import REGIONS, Label, Region, Sequence, region_mask
+from htcnns.labels import GLIOMA, Label, Region, Sequence, region_mask
 from htcnns.volume import bounding_box, spacing_mm
 
 SMALL = (40, 48, 36)
@@ -50,7 +50,7 @@ def test_small_heads_hold_every_label(shape: tuple[int, int, int], seed: int) ->
 
 def test_volumes_are_those_of_the_truth(phantom: Phantom) -> None:
     coarse = make_phantom(SMALL, seed=1, spacing_mm=(4.0, 4.0, 5.0))
-    expected = {region: region_mask(coarse.truth, region).sum() * 0.08 for region in REGIONS}
+    expected = {region: region_mask(coarse.truth, region).sum() * 0.08 for region in GLIOMA.regions}
     assert coarse.volumes_ml == pytest.approx(expected)
     assert coarse.volumes_ml[Region.WT] == pytest.approx(80 * phantom.volumes_ml[Region.WT])
 

@@ -27,7 +27,7 @@ def _notes(scans: np.ndarray) -> list[str]:
 
 def test_four_scans_of_a_brain_leave_nothing_to_say(scans: np.ndarray) -> None:
     assert _notes(scans) == []
-    assert brain_notes(np.ones(BRAIN, bool)) == []
+    assert brain_notes(np.ones(BRAIN, bool), voxel_ml=0.001) == []
     assert shear_notes(LPS) == []
 
 
@@ -86,7 +86,13 @@ def test_a_mask_is_known_before_resampling_blurs_it(scans: np.ndarray) -> None:
     ids=["a whole head", "a small brain", "a slab", "a thicker slab", "300 ml"],
 )
 def test_a_brain_of_another_size_is_said(shape: tuple[int, int, int], says: list[str]) -> None:
-    assert brain_notes(np.ones(shape, bool)) == says
+    assert brain_notes(np.ones(shape, bool), voxel_ml=0.001) == says
+
+
+def test_sheared_voxels_count_with_their_own_volume() -> None:
+    whole_head = np.ones((133, 133, 131), bool)
+    assert brain_notes(whole_head, voxel_ml=0.00099) == []
+    assert brain_notes(whole_head, voxel_ml=0.0001) == ["only 232 ml of signal, a brain has above 300 ml"]
 
 
 def test_a_single_slice_is_said(rng: np.random.Generator) -> None:
@@ -103,7 +109,7 @@ def test_a_single_slice_is_said(rng: np.random.Generator) -> None:
 def test_shear_is_said_above_a_degree(degrees: float, *, is_said: bool) -> None:
     sheared = LPS.copy()
     sheared[0, 2] = np.tan(np.radians(degrees))
-    said = f"the affine is sheared: axes stand {degrees} degrees from upright; the networks see them as upright"
+    said = f"the affine is sheared: axes are {degrees} degrees from orthogonal; the networks see them as orthogonal"
     assert shear_notes(sheared) == [said] * is_said
 
 

@@ -202,12 +202,14 @@ def test_a_sheared_affine_is_said_with_its_angle() -> None:
     sheared = LPS.copy()
     sheared[0, 1] = np.tan(np.radians(5))
     notes = preprocess(cube_head(), sheared, TIGHT).notes
-    assert notes[0] == "the affine is sheared: axes stand 5.0 degrees from upright; the networks see them as upright"
+    assert (
+        notes[0] == "the affine is sheared: axes are 5.0 degrees from orthogonal; the networks see them as orthogonal"
+    )
 
 
 def test_resampling_is_noted() -> None:
     notes = preprocess(cube_head(), spaced(1.0, 1.0, 2.0), TIGHT).notes
-    assert notes == ("voxels of 1x1x2 mm were resampled to 1 mm and the result back",)
+    assert notes == ("voxels of 1 x 1 x 2 mm were resampled to 1 mm and the result back",)
 
 
 @pytest.mark.parametrize("noise", [0, 1e-7, 1e-4, 9e-3])
@@ -271,9 +273,13 @@ def test_a_brain_is_padded_to_window_and_box_and_never_cut(settings: PreprocessS
     assert prepared.brain.sum() == 12**3
 
 
-@pytest.mark.parametrize("settings", [{"window": (0, 1, 1)}, {"box": (1, -1, 1)}], ids=str)
-def test_edges_below_one_are_refused(settings: dict) -> None:
-    with pytest.raises(SettingsError, match=r"edges must be positive. Correct the manifest"):
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [({"window": (0, 1, 1)}, "window: .* found 0 x 1 x 1"), ({"box": (1, -1, 1)}, "box: .* found 1 x -1 x 1")],
+    ids=["window", "box"],
+)
+def test_edges_below_one_are_refused(settings: dict, found: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{found}, expected edges of at least 1 voxel\. Correct the manifest"):
         PreprocessSettings(**settings)
 
 
@@ -380,6 +386,16 @@ def test_a_whole_head_does_not_look_skull_stripped(spacing_mm: float, monkeypatc
     assert notes[-1] == f"does not look skull-stripped: {n_ml} ml of signal, a brain has below 1 ml"
 
 
+@pytest.mark.parametrize("spacing_mm", [1.0, 2.0])
+def test_a_sheared_heads_volume_is_its_determinants(spacing_mm: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plausibility, "LARGEST_BRAIN_ML", 1.0)
+    sheared = spaced(spacing_mm, spacing_mm, spacing_mm) @ np.array(
+        [[1, 0.6, 0, 0], [0, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
+    n_ml = round(1.728 * 0.8 * spacing_mm**3)
+    assert preprocess(cube_head(), sheared, TIGHT).notes[-1].startswith(f"does not look skull-stripped: {n_ml} ml")
+
+
 def test_a_brain_looks_skull_stripped_whatever_its_spacing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plausibility, "LARGEST_BRAIN_ML", 1.0)
     notes = preprocess(
@@ -415,7 +431,9 @@ def test_a_brain_that_touches_the_border_is_not_cut() -> None:
 
 def test_noise_without_a_head_is_refused(rng: np.random.Generator) -> None:
     noise = rng.random((4, 16, 16, 16)).astype(np.float32)
-    with pytest.raises(InputError, match=r"no brain found: .* Give scans that are not cut inside the head"):
+    with pytest.raises(
+        InputError, match=r"no brain found; found no voxel .* Give scans that are not cut inside the head"
+    ):
         preprocess(noise, LPS, TIGHT)
 
 

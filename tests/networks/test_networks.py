@@ -3,10 +3,10 @@
 import pytest
 import torch
 from parameters import n_parameters, on_meta
-from torch import nn
 
 from htcnns.errors import SettingsError
-from htcnns.networks import NETWORKS, SIZES, build_network
+from htcnns.networks import NETWORKS, build_network
+from htcnns.networks.contract import Network
 
 LARGEST_FILE_BYTES = 8 * 2**20
 SMALLEST = {"unet": (16, 16, 32), "transbts": (8, 8, 16), "axial_unet": (32, 32, 64)}
@@ -35,7 +35,7 @@ TWO_TINY: dict[str, dict] = {
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def tiny(name: str) -> nn.Module:
+def tiny(name: str) -> Network:
     return build_network(name, TWO_TINY[name])
 
 
@@ -54,7 +54,7 @@ def test_compact_weights_fit_their_file_in_half_precision(name: str) -> None:
 
 @each_network
 def test_compact_gives_a_logit_per_region_and_voxel(name: str, generator: torch.Generator) -> None:
-    network = build_network(name, SIZES[name]["compact"]).eval()
+    network = build_network(name, NETWORKS[name].sizes["compact"]).eval()
     x = torch.randn(1, 4, *SMALLEST[name], generator=generator)
     with torch.no_grad():
         logits = network(x)
@@ -137,7 +137,9 @@ def test_channels_last_gives_the_same_logits(name: str, generator: torch.Generat
 @each_network
 def test_a_window_that_does_not_halve_evenly_is_refused(name: str) -> None:
     network = on_meta(name, "compact")
-    message = f"{name}: a window of 100x128x128 voxels .* multiple of {network.multiple} .*for instance 96x128x128"
+    message = (
+        f"^window: {name}: .* found 100 x 128 x 128 voxels, expected multiples of {network.multiple}, .* 96 x 128 x 128"
+    )
     with pytest.raises(SettingsError, match=message):
         network(torch.empty(1, 4, 100, 128, 128, device="meta"))
 
@@ -147,7 +149,7 @@ def test_a_window_that_does_not_halve_evenly_is_refused(name: str) -> None:
 def test_a_window_that_leaves_less_than_two_voxels_is_refused(name: str, edge: int | str) -> None:
     network = on_meta(name, "compact")
     twice = 2 * network.multiple
-    with pytest.raises(SettingsError, match=f"at least {twice}, for instance {twice}x{twice}x{twice}. Change"):
+    with pytest.raises(SettingsError, match=f"at least {twice}. Use for instance {twice} x {twice} x {twice}."):
         network(torch.empty(1, 4, *[{"multiple": network.multiple}.get(edge, edge)] * 3, device="meta"))
 
 
@@ -165,8 +167,33 @@ def test_lists_from_json_build_the_same_network(name: str) -> None:
     assert shapes == {key: tensor.shape for key, tensor in tiny(name).state_dict().items()}
 
 
+@each_network
+@pytest.mark.parametrize(("n_in", "n_out"), [(2, 3), (1, 4), (4, 5)], ids=str)
+def test_sequences_and_channels_may_be_any_number(name: str, n_in: int, n_out: int, generator: torch.Generator) -> None:
+    network = build_network(name, TWO_TINY[name], n_in=n_in, n_out=n_out).eval()
+    outputs = network.deep(torch.randn(1, n_in, 16, 16, 16, generator=generator))
+    assert {logits.shape[1] for logits in outputs} == {n_out}
+
+
+@each_network
+def test_every_network_keeps_to_the_contract(name: str) -> None:
+    network = tiny(name)
+    assert isinstance(network, Network)
+    assert type(network).forward is Network.forward
+    assert network.multiple >= 2
+
+
+def test_networks_and_their_sizes_are_read_only() -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        NETWORKS["vnet"] = NETWORKS["unet"]  # type: ignore[index]
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        NETWORKS["unet"].sizes["huge"] = {}  # type: ignore[index]
+
+
 def test_an_unknown_network_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="unknown network 'vnet'; known are unet, transbts, axial_unet"):
+    with pytest.raises(
+        SettingsError, match=r"unknown network 'vnet'; expected one of unet, .*axial_unet\. Did you mean 'unet'"
+    ):
         build_network("vnet", {})
 
 
@@ -188,6 +215,8 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
     ids=str,
 )
 def test_an_impossible_size_names_what_a_size_consists_of(name: str, change: dict) -> None:
-    wanted = ", ".join(SIZES[name]["published"])
-    with pytest.raises(SettingsError, match=f"{name}: cannot be built in that size .*given by {wanted}"):
+    wanted = ", ".join(NETWORKS[name].sizes["published"])
+    with pytest.raises(
+        SettingsError, match=f"^size: {name} cannot be built in that size; found .*, expected values for {wanted}"
+    ):
         build_network(name, {**TWO_TINY[name], **change})

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from htcnns.files.manifest import read_manifest, shipped_weights
 from htcnns.files.nifti import write_case_file
-from htcnns.files.weights import read_manifest
 from htcnns.image.resample import resample
-from htcnns.runs.batch import DONE, BatchSettings, Outcome, Watcher
-from htcnns.runs.ensemble import EnsembleSettings
-from htcnns.runs.folder import SHIPPED_WEIGHTS, Request, prepare, run
+from htcnns.reports.outcome import Outcome, State
+from htcnns.runs.batch import Watcher
+from htcnns.runs.plan import plan_run, run
+from htcnns.runs.settings import RunSettings
 from htcnns.scores.metrics import dice
 
 pytestmark = [pytest.mark.slow]
@@ -35,14 +36,11 @@ def _every_core() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def segment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[Outcome]]:
     """A function that segments a folder with the shipped members; few windows, as it is the geometry that counts."""
-    if not (SHIPPED_WEIGHTS / "manifest.json").is_file():
-        pytest.skip("no weights are shipped yet")
 
     def run_over(folder: Path) -> list[Outcome]:
         out = tmp_path_factory.mktemp("masks")
-        batch = BatchSettings(ensemble=EnsembleSettings(overlap=0.25))
-        request = Request(folder, out, weights=SHIPPED_WEIGHTS, batch=batch, report=out.with_suffix(".json"))
-        return run(request, prepare(request), watcher=Watcher())
+        settings = RunSettings(overlap=0.25, report=out.with_suffix(".json"))
+        return run(plan_run(folder, out, settings), watcher=Watcher(), on_outcome=bool)
 
     return run_over
 
@@ -135,9 +133,9 @@ def test_resampled_to_thick_slices_the_tumour_stays_where_it_was(
 def test_the_report_names_members_and_cases(originals: dict[str, Case]) -> None:
     report = json.loads(originals[CASES[0]][1].parent.with_suffix(".json").read_text())
     assert [member["name"] for member in report["members"]] == [
-        member.name for member in read_manifest(SHIPPED_WEIGHTS)
+        member.name for member in read_manifest(shipped_weights())
     ]
-    assert [(case["case"], case["state"]) for case in report["cases"]] == [(name, DONE) for name in sorted(CASES)]
+    assert [(case["case"], case["state"]) for case in report["cases"]] == [(name, State.DONE) for name in sorted(CASES)]
 
 
 def _store_thick(case: Path, into: Path) -> None:

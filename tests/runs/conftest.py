@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from htcnns.files.weights import Member
+from htcnns.files.manifest import Member
 from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import GLIOMA
+from htcnns.networks.contract import Network
 from htcnns.runs.ensemble import Ensemble
 
 T1N, T1C, T2W, T2F = range(4)
 
 
-class Pointwise(nn.Module):
+class Pointwise(Network):
     """Logits (B, 3, I, J, K): `gain` times one sequence plus a bias for each of WT, TC, ET."""
 
     multiple = 1
@@ -27,8 +29,8 @@ class Pointwise(nn.Module):
                 self.conv.weight[region, sequence] = gain
             self.conv.bias.copy_(torch.tensor(bias))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+    def deep(self, x: Tensor) -> list[Tensor]:
+        return [self.conv(x)]
 
 
 @pytest.fixture
@@ -51,10 +53,13 @@ def ensemble_of() -> Callable[..., Ensemble]:
 
     def make(*folds: list[nn.Module], **settings: object) -> Ensemble:
         rules = PostprocessRules(et_component_voxels=0, et_total_voxels=0)
-        defaults = {"window": (32, 32, 32), "rules": rules}
+        defaults = {"window": (32, 32, 32), "rules": rules, "regions": GLIOMA, "outputs": GLIOMA.regions}
         names = "abcdefgh"[: len(folds)]
-        members = tuple(Member(name, name, "none", {}, (), **(defaults | settings)) for name in names)
-        return Ensemble(members, dict(zip(names, folds, strict=True)), torch.device("cpu"), torch.float32)
+        members = tuple(
+            Member(name=name, title=name, network="none", size={}, files=(), **(defaults | settings)) for name in names
+        )
+        networks = dict(zip(names, folds, strict=True))
+        return Ensemble(members=members, networks=networks, device=torch.device("cpu"), precision=torch.float32)
 
     return make
 

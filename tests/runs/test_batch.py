@@ -13,20 +13,16 @@ import pytest
 from torch import nn
 
 from htcnns.errors import OutputError, SettingsError
-from htcnns.files.cases import find_cases
-from htcnns.labels import Label
+from htcnns.files.cases import Case, find_cases
+from htcnns.files.outputs import CaseOutputs
+from htcnns.labels import GLIOMA, Label
+from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import batch
-from htcnns.runs.batch import (
-    DONE,
-    FAILED,
-    KEPT,
-    NOT_STARTED,
-    BatchSettings,
-    Outcome,
-    Watcher,
-    segment_batch,
-)
+from htcnns.runs.batch import Watcher, segment_batch
 from htcnns.runs.ensemble import Ensemble
+from htcnns.runs.pipeline import PreparedCase
+from htcnns.runs.plan import outputs_of
+from htcnns.runs.settings import RunSettings
 
 NAMES = ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000", "BraTS-GLI-00003-000")
 Run = Callable[..., list[Outcome]]
@@ -42,9 +38,20 @@ def run(tmp_path: Path, ensemble: Ensemble) -> Run:
     """A function that runs a batch over `in` into `out`."""
     (tmp_path / "out").mkdir()
 
-    def run(*, watcher: Watcher | None = None, ensemble: Ensemble = ensemble, **settings: object) -> list[Outcome]:
-        cases = find_cases(tmp_path / "in")
-        return segment_batch(cases, tmp_path / "out", ensemble, BatchSettings(**settings), watcher=watcher or Watcher())
+    def run(
+        *,
+        watcher: Watcher | None = None,
+        on_outcome: Callable[[Outcome], object] = bool,
+        ensemble: Ensemble = ensemble,
+        **settings: object,
+    ) -> list[Outcome]:
+        how = RunSettings(**settings)
+        cases = [outputs_of(case, tmp_path / "out", how, GLIOMA) for case in find_cases(tmp_path / "in")]
+        outcomes = {}
+        for outcome in segment_batch(cases, ensemble, how, watcher=watcher or Watcher()):
+            outcomes[outcome.case] = outcome
+            on_outcome(outcome)
+        return [outcomes[each.case.name] for each in cases if each.case.name in outcomes]
 
     return run
 
@@ -63,7 +70,7 @@ def _break(folder: Path, name: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _states(outcomes: list[Outcome]) -> list[str]:
+def _states(outcomes: list[Outcome]) -> list[State]:
     return [outcome.state for outcome in outcomes]
 
 
@@ -79,7 +86,7 @@ def _prints(folder: Path) -> dict[str, tuple[int, str]]:
 def test_every_case_gets_one_mask_and_nothing_else(tmp_path: Path, run: Run) -> None:
     outcomes = run()
     assert [outcome.case for outcome in outcomes] == list(NAMES)
-    assert _states(outcomes) == [DONE] * 3
+    assert _states(outcomes) == [State.DONE] * 3
     assert [outcome.mask for outcome in outcomes] == [tmp_path / "out" / f"{name}.nii.gz" for name in NAMES]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.nii.gz" for name in NAMES]
 
@@ -101,7 +108,7 @@ def test_a_bad_case_costs_only_itself(tmp_path: Path, three: Path, run: Run, bad
     whole = _prints(tmp_path / "out")
     _break(three, NAMES[bad])
     outcomes = run(again=True)
-    assert _states(outcomes) == [FAILED if n == bad else DONE for n in range(3)]
+    assert _states(outcomes) == [State.FAILED if n == bad else State.DONE for n in range(3)]
     assert outcomes[bad].mask is None
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == {
         name: content for name, (_, content) in whole.items()
@@ -126,7 +133,7 @@ def test_empty_writes_an_empty_mask_on_the_grid_of_the_t1c(tmp_path: Path, three
     _break(three, NAMES[1])
     outcome = run(on_failure="empty")[1]
     mask = nib.load(tmp_path / "out" / f"{NAMES[1]}.nii.gz")
-    assert (outcome.state, outcome.mask) == (FAILED, tmp_path / "out" / f"{NAMES[1]}.nii.gz")
+    assert (outcome.state, outcome.mask) == (State.FAILED, tmp_path / "out" / f"{NAMES[1]}.nii.gz")
     assert outcome.notes == ("an empty mask was written in its place",)
     assert not np.asarray(mask.dataobj).any()
     np.testing.assert_array_equal(mask.affine, nib.load(three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").affine)
@@ -144,16 +151,16 @@ def test_empty_takes_the_standard_grid_where_no_header_can_be_read(three: Path, 
 
 def test_whatever_a_case_raises_is_its_own_failure(three: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours while one case is written, with an error of two lines, and the others go on."""
-    write = batch.write_label_map
+    write = batch.write_mask
 
-    def fail(path: Path, *arguments: object, **named: object) -> None:
-        if path.name == f"{NAMES[0]}.nii.gz":
+    def fail(outputs: CaseOutputs, label_map: np.ndarray) -> None:
+        if outputs.case.name == NAMES[0]:
             raise RuntimeError("first line\nsecond line")
-        write(path, *arguments, **named)
+        write(outputs, label_map)
 
-    monkeypatch.setattr(batch, "write_label_map", fail)
+    monkeypatch.setattr(batch, "write_mask", fail)
     outcomes = run()
-    assert _states(outcomes) == [FAILED, DONE, DONE]
+    assert _states(outcomes) == [State.FAILED, State.DONE, State.DONE]
     assert outcomes[0].error == f"{NAMES[0]}: RuntimeError: first line second line"
     assert three.is_dir()
 
@@ -165,16 +172,16 @@ def test_a_picture_that_cannot_be_drawn_costs_no_mask(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(batch, "write_preview", fail)
+    monkeypatch.setattr(batch, "picture", fail)
     outcomes = run(previews=tmp_path)
-    assert _states(outcomes) == [DONE, DONE, DONE]
+    assert _states(outcomes) == [State.DONE, State.DONE, State.DONE]
     assert outcomes[0].notes[-1] == f"no picture: {NAMES[0]}: RuntimeError: no ink"
 
 
 def test_an_empty_mask_that_stood_in_for_a_failed_case_is_not_taken_for_finished(three: Path, run: Run) -> None:
     (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
-    assert _states(run(on_failure="empty")) == [DONE, FAILED, DONE]
-    assert _states(run(on_failure="empty")) == [KEPT, FAILED, KEPT]
+    assert _states(run(on_failure="empty")) == [State.DONE, State.FAILED, State.DONE]
+    assert _states(run(on_failure="empty")) == [State.KEPT, State.FAILED, State.KEPT]
 
 
 def test_a_mask_is_never_given_up_for_an_empty_one(tmp_path: Path, three: Path, run: Run) -> None:
@@ -182,24 +189,24 @@ def test_a_mask_is_never_given_up_for_an_empty_one(tmp_path: Path, three: Path, 
     before = _prints(tmp_path / "out")
     (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
     outcome = run(on_failure="empty")[1]
-    assert (outcome.state, outcome.notes) == (FAILED, ("the mask of an earlier run was left as it is",))
+    assert (outcome.state, outcome.notes) == (State.FAILED, ("the mask of an earlier run was left as it is",))
     assert _prints(tmp_path / "out") == before
 
 
-def test_an_empty_mask_that_stood_in_is_made_once_the_case_is_mended(three: Path, run: Run) -> None:
+def test_a_mask_replaces_its_stand_in_once_the_case_is_fixed(three: Path, run: Run) -> None:
     path = three / NAMES[1] / f"{NAMES[1]}-t2w.nii.gz"
     whole = path.read_bytes()
     path.write_bytes(b"broken")
     run(on_failure="empty")
     path.write_bytes(whole)
     outcomes = run(on_failure="skip")
-    assert _states(outcomes) == [KEPT, DONE, KEPT]
+    assert _states(outcomes) == [State.KEPT, State.DONE, State.KEPT]
     assert np.asarray(nib.load(outcomes[1].mask).dataobj).any()
 
 
 @pytest.mark.parametrize("on_failure", ["skip", "empty"])
 @pytest.mark.usefixtures("three")
-def test_what_is_no_mask_of_the_case_is_made_anew(tmp_path: Path, run: Run, on_failure: str) -> None:
+def test_what_is_no_mask_of_the_case_is_made_again(tmp_path: Path, run: Run, on_failure: str) -> None:
     run()
     whole = _prints(tmp_path / "out")
     masks = [tmp_path / "out" / f"{name}.nii.gz" for name in NAMES]
@@ -207,7 +214,7 @@ def test_what_is_no_mask_of_the_case_is_made_anew(tmp_path: Path, run: Run, on_f
     masks[1].write_bytes(masks[1].read_bytes()[:-40])
     masks[2].unlink()
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), masks[2])
-    assert _states(run(on_failure=on_failure)) == [DONE] * 3
+    assert _states(run(on_failure=on_failure)) == [State.DONE] * 3
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == {
         name: content for name, (_, content) in whole.items()
     }
@@ -220,10 +227,10 @@ def test_a_name_that_no_file_can_have_costs_only_its_case(
     long = "A" * 250  # as a folder's it is possible, with .nii.gz behind it no more
     make_case(tmp_path / "in", "A", naming="free").rename(three / long)
     outcomes = run(on_failure=on_failure)
-    assert _states(outcomes) == [FAILED, DONE, DONE, DONE]
+    assert _states(outcomes) == [State.FAILED, State.DONE, State.DONE, State.DONE]
     assert outcomes[0].mask is None
-    says = f"{long}: too long a name; the file to be written has one of 257 bytes, more than fits in {tmp_path}/out. "
-    assert outcomes[0].error == f"{says}Give the case a shorter name."
+    says = f"{long}: too long a name; found a file name of 257 bytes to be written, expected one that fits in "
+    assert outcomes[0].error == f"{says}{tmp_path}/out. Give the case a shorter name."
 
 
 @pytest.mark.parametrize("what", ["probabilities", "previews"])
@@ -233,16 +240,16 @@ def test_a_kept_case_without_what_is_asked_for_besides_is_done_again(
     make_case(tmp_path / "in", NAMES[0])
     (tmp_path / "extra").mkdir()
     run()
-    assert [_states(run(**{what: tmp_path / "extra"})) for _ in range(2)] == [[DONE], [KEPT]]
+    assert [_states(run(**{what: tmp_path / "extra"})) for _ in range(2)] == [[State.DONE], [State.KEPT]]
     assert list((tmp_path / "extra").iterdir())
 
 
-def test_a_kept_mask_with_numbers_that_are_not_asked_for_is_made_anew(
+def test_a_kept_mask_with_numbers_that_are_not_asked_for_is_made_again(
     make_case: Callable[..., Path], tmp_path: Path, run: Run
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
     run()
-    assert [_states(run(labels="brats2021")) for _ in range(2)] == [[DONE], [KEPT]]
+    assert [_states(run(labels="brats2021")) for _ in range(2)] == [[State.DONE], [State.KEPT]]
 
 
 @pytest.mark.usefixtures("three")
@@ -250,17 +257,17 @@ def test_finished_cases_are_kept_untouched_and_listed(tmp_path: Path, run: Run) 
     run()
     (tmp_path / "out" / f"{NAMES[1]}.nii.gz").unlink()
     before, told = _prints(tmp_path / "out"), []
-    outcomes = run(watcher=Watcher(on_outcome=told.append))
-    assert _states(outcomes) == [KEPT, DONE, KEPT]
+    outcomes = run(on_outcome=told.append)
+    assert _states(outcomes) == [State.KEPT, State.DONE, State.KEPT]
     assert sorted(outcome.case for outcome in told) == list(NAMES)
     assert before.items() <= _prints(tmp_path / "out").items()
 
 
 @pytest.mark.usefixtures("three")
-def test_again_makes_every_mask_anew_with_the_same_bytes(tmp_path: Path, run: Run) -> None:
+def test_again_makes_every_mask_with_the_same_bytes(tmp_path: Path, run: Run) -> None:
     run()
     before = _prints(tmp_path / "out")
-    assert _states(run(again=True)) == [DONE] * 3
+    assert _states(run(again=True)) == [State.DONE] * 3
     after = _prints(tmp_path / "out")
     assert all(after[name][0] > time for name, (time, _) in before.items())
     assert {name: content for name, (_, content) in after.items()} == {
@@ -337,7 +344,9 @@ def test_two_cases_for_one_mask_are_refused_before_any_work(
 ) -> None:
     make_case(tmp_path / "in", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
     make_case(tmp_path / "in", "00495", naming="free")
-    with pytest.raises(SettingsError, match=r"00495\.nii\.gz: both .* would write it"):
+    with pytest.raises(
+        SettingsError, match=r"00495\.nii\.gz: two cases would write one mask; found .*, expected one case per mask"
+    ):
         run(short_names=True)
     assert not list((tmp_path / "out").iterdir())
 
@@ -371,10 +380,10 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_is_finished(
             raise OSError(errno.ENOSPC, "No space left on device")
         real(*arguments)
 
-    monkeypatch.setattr(f"htcnns.files.whole.{module}.{name}", full_at_the_second)
+    monkeypatch.setattr(f"htcnns.files.atomic.{module}.{name}", full_at_the_second)
     told = []
     with pytest.raises(OutputError, match=r"cannot write .*00002-000.*No space left.*Free space there"):
-        run(watcher=Watcher(on_outcome=told.append))
+        run(on_outcome=told.append)
     assert [outcome.case for outcome in told] == [NAMES[0]]
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{NAMES[0]}.nii.gz"]
 
@@ -383,26 +392,32 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_is_finished(
 def test_a_stop_between_windows_drops_the_case_at_hand_and_keeps_the_ones_before(tmp_path: Path, run: Run) -> None:
     windows = []
     watcher = Watcher(on_window=lambda *done: windows.append(done), should_stop=lambda: len(windows) >= 2)
-    assert _states(run(watcher=watcher)) == [DONE, NOT_STARTED, NOT_STARTED]
+    assert _states(run(watcher=watcher)) == [State.DONE]
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{NAMES[0]}.nii.gz"]
     assert windows == [(1, 1), (1, 1)]
 
 
 @pytest.mark.usefixtures("three")
 def test_a_stop_before_the_first_case_starts_none(tmp_path: Path, run: Run) -> None:
-    assert _states(run(watcher=Watcher(should_stop=lambda: True))) == [NOT_STARTED] * 3
+    assert _states(run(watcher=Watcher(should_stop=lambda: True))) == []
     assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.usefixtures("three")
-def test_an_outcome_is_told_while_the_next_case_is_at_the_networks(run: Run) -> None:
-    told, windows = threading.Event(), []
+def test_the_next_case_is_read_before_an_outcome_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = threading.Event(), []
+    prepare, names = batch.prepare_case, []
 
-    def on_window(*_: int) -> None:
-        windows.append(len(windows) == 0 or told.wait(20))
+    def note(case: Case, ensemble: Ensemble) -> PreparedCase:
+        names.append(case.name)
+        if len(names) == 2:
+            read.set()
+        return prepare(case, ensemble)
 
-    run(watcher=Watcher(on_window=on_window, on_outcome=lambda _: told.set()))
-    assert windows == [True] * 3
+    monkeypatch.setattr(batch, "prepare_case", note)
+    run(watcher=Watcher(on_window=lambda *_: seen.append(read.wait(20))))
+    assert seen == [True] * 3
+    assert names == list(NAMES)
 
 
 def test_windows_are_told_of_all_members_and_folds(
@@ -416,18 +431,5 @@ def test_windows_are_told_of_all_members_and_folds(
     starts, windows = [], []
     watcher = Watcher(on_start=lambda *start: starts.append(start), on_window=lambda *done: windows.append(done))
     run(watcher=watcher, ensemble=ensemble_of([pointwise(), pointwise()], [pointwise()]))
-    assert starts == [(0, NAMES[0])]
+    assert starts == [(NAMES[0],)]
     assert windows == [(1, 3), (2, 3), (3, 3)]
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"fusion": "vote"}, r"--fusion: unknown fusion 'vote'; known are staple, majority, mean"),
-        ({"on_failure": "stop"}, r"--on-failure: unknown choice 'stop'; known are skip, empty"),
-        ({"labels": "brats"}, r"--labels: unknown label set 'brats'; known are brats2021, brats2023"),
-    ],
-)
-def test_unknown_settings_list_the_known_ones(settings: dict, says: str) -> None:
-    with pytest.raises(SettingsError, match=says):
-        BatchSettings(**settings)

@@ -1,10 +1,19 @@
 """Devices and precisions by name."""
 
+import json
+
 import pytest
 import torch
 
 from htcnns.errors import DeviceError, SettingsError
-from htcnns.runs.devices import PRECISIONS, choose_device, choose_precision, precision_name
+from htcnns.runs.devices import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    environment,
+    htcnns_version,
+    precision_name,
+)
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
 
@@ -36,13 +45,15 @@ def test_a_device_has_a_name(name: str, device: str) -> None:
 
 @pytest.mark.parametrize(("n_gpus", "name"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")], indirect=["n_gpus"])
 def test_a_gpu_that_is_not_there_is_refused_with_how_many_are(n_gpus: int, name: str) -> None:
-    with pytest.raises(DeviceError, match=rf"--device {name}: PyTorch .* sees {n_gpus} CUDA devices.*--device cpu"):
+    with pytest.raises(
+        DeviceError, match=rf"device: no {name} here; found {n_gpus} CUDA devices that PyTorch .*device cpu"
+    ):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "CPU", "cpu:0"])
 def test_an_unknown_device_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(SettingsError, match=r"--device: unknown device .*; known are auto, cpu, cuda, cuda:0"):
+    with pytest.raises(SettingsError, match=r"device: unknown device .*; expected auto, cpu, cuda, cuda:0"):
         choose_device(name)
 
 
@@ -68,15 +79,26 @@ def test_auto_on_a_cpu_asks_what_it_computes_in(
 
 
 def test_fp16_on_a_cpu_is_refused() -> None:
-    with pytest.raises(DeviceError, match=r"--precision fp16: not on a CPU.*Use bf16, fp32 or auto"):
+    with pytest.raises(
+        DeviceError,
+        match=r"precision: fp16 does not run on a CPU; found device cpu, expected CUDA\. Use bf16, fp32 or auto",
+    ):
         choose_precision("fp16", CPU)
 
 
 def test_an_unknown_precision_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"unknown 'fp8'; known are auto, fp32, bf16, fp16"):
+    with pytest.raises(
+        SettingsError,
+        match=r"precision: unknown precision 'fp8'; expected one of auto, fp32, bf16, fp16\. Choose one of them",
+    ):
         choose_precision("fp8", CPU)
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_names_of_precisions_come_back(name: str) -> None:
     assert precision_name(PRECISIONS[name]) == name
+
+
+def test_the_environment_is_plain_data() -> None:
+    assert json.loads(json.dumps(environment())) == environment()
+    assert environment()["htcnns"] == htcnns_version()

@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from htcnns.errors import DeviceError, SettingsError, WeightsError
-from htcnns.files.weights import read_manifest
+from htcnns.files.manifest import read_manifest
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import Prepared, PreprocessSettings, preprocess
-from htcnns.labels import REGIONS, SEQUENCES
+from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label
+from htcnns.networks.contract import Head
+from htcnns.networks.contract import Network as NetworkContract
 from htcnns.runs import ensemble as ensemble_module
 from htcnns.runs.ensemble import (
     Ensemble,
-    EnsembleSettings,
     Stopped,
     Stopwatch,
     load_ensemble,
@@ -28,9 +29,25 @@ from htcnns.runs.ensemble import (
     n_windows,
     start_ensemble,
 )
+from htcnns.runs.settings import RunSettings
 
 CPU = torch.device("cpu")
 Make = Callable[..., Ensemble]
+
+
+class Constant(NetworkContract):
+    """The same logits in every voxel."""
+
+    multiple = 1
+
+    def __init__(self, logits: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("logits", torch.tensor(logits)[None, :, None, None, None])
+
+    def deep(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [self.logits + torch.zeros_like(x[:, :1])]
+
+
 Network = Callable[..., nn.Module]
 
 
@@ -47,7 +64,7 @@ def _say(ensemble: Ensemble, prepared: Prepared, **settings: object) -> np.ndarr
         ensemble,
         ensemble.members[0],
         prepared,
-        EnsembleSettings(**settings),
+        settings=RunSettings(**settings),
         stopwatch=Stopwatch(),
         on_window=lambda: None,
     )
@@ -72,7 +89,9 @@ def test_the_manifests_order_of_sequences_and_regions_is_kept(
 ) -> None:
     """A network that takes t2f first and gives ET first, described so, says the same as one in our order."""
     ours = ensemble_of([pointwise((3, 1, 0), (1.0, 2.0, 3.0))])
-    turned = ensemble_of([pointwise((3, 2, 0), (3.0, 2.0, 1.0))], sequences=SEQUENCES[::-1], regions=REGIONS[::-1])
+    turned = ensemble_of(
+        [pointwise((3, 2, 0), (3.0, 2.0, 1.0))], sequences=SEQUENCES[::-1], outputs=GLIOMA.regions[::-1]
+    )
     np.testing.assert_array_equal(_say(turned, prepared), _say(ours, prepared))
     undescribed = ensemble_of([pointwise((3, 2, 0), (3.0, 2.0, 1.0))])
     assert not np.array_equal(_say(undescribed, prepared), _say(ours, prepared))
@@ -96,12 +115,12 @@ def test_windows_are_counted_before_as_after(
 ) -> None:
     ensemble = ensemble_of([always(0.5, 0.5, 0.5), always(0.5, 0.5, 0.5)], [always(0.5, 0.5, 0.5)])
     stopwatch, calls = Stopwatch(), []
-    settings = EnsembleSettings(batch=batch)
+    settings = RunSettings(batch=batch)
     for member in ensemble.members:
         member_probabilities(
-            ensemble, member, prepared, settings, stopwatch=stopwatch, on_window=lambda: calls.append(1)
+            ensemble, member, prepared, settings=settings, stopwatch=stopwatch, on_window=lambda: calls.append(1)
         )
-    assert stopwatch.n_windows == n_windows(ensemble, prepared, settings) == 3 * 8
+    assert stopwatch.n_windows == n_windows(ensemble, prepared, overlap=0.6) == 3 * 8
     assert stopwatch.forward_s > 0
     assert len(calls) == 3 * math.ceil(8 / batch)
 
@@ -114,7 +133,7 @@ def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble
 
     with pytest.raises(Stopped):
         member_probabilities(
-            ensemble, ensemble.members[0], prepared, EnsembleSettings(), stopwatch=stopwatch, on_window=stop
+            ensemble, ensemble.members[0], prepared, settings=RunSettings(), stopwatch=stopwatch, on_window=stop
         )
     assert stopwatch.n_windows == 1
 
@@ -122,7 +141,7 @@ def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble
 def test_numbers_that_are_not_finite_are_refused_not_cut(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
-    with pytest.raises(DeviceError, match=r"a: gave numbers that are not finite in fp32 on cpu.*--precision fp32"):
+    with pytest.raises(DeviceError, match=r"a: numbers that are not finite, in fp32 on cpu; .*precision fp32"):
         _say(ensemble_of([pointwise(bias=(0.0, math.nan, 0.0))]), prepared)
 
 
@@ -131,24 +150,24 @@ def test_a_full_device_is_said_with_what_to_do(prepared: Prepared, ensemble_of: 
         def forward(self, _: torch.Tensor) -> torch.Tensor:
             raise torch.OutOfMemoryError("tried to allocate 20 GiB")
 
-    with pytest.raises(DeviceError, match=r"a: cpu ran out of memory on windows.*20 GiB.*--batch 1"):
+    with pytest.raises(DeviceError, match=r"a: cpu ran out of memory on windows of 32 x 32 x 32.*20 GiB.*batch 1"):
         _say(ensemble_of([Greedy()]), prepared)
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"overlap": 1.0}, r"--overlap: 1.0 is out of range; expected 0 to below 1"),
-        ({"overlap": -0.1}, r"--overlap: -0.1 is out of range"),
-        ({"overlap": math.nan}, r"--overlap: nan is out of range"),
-        ({"mirror": "x"}, r"--mirror: found 'x'; expected letters of ijk, each once"),
-        ({"mirror": "ii"}, r"--mirror: found 'ii'"),
-        ({"batch": 0}, r"--batch: 0 windows at a time; expected at least 1"),
-    ],
-)
-def test_impossible_settings_are_refused(settings: dict, says: str) -> None:
-    with pytest.raises(SettingsError, match=says):
-        EnsembleSettings(**settings)
+def test_a_softmax_head_gives_the_share_of_each_regions_labels(prepared: Prepared, ensemble_of: Make) -> None:
+    """Logits of background, ED and ET that stand for the shares 1/6, 2/6 and 3/6; NCR gets nothing to speak of."""
+    labels = (Label.BACKGROUND, Label.ED, Label.ET, Label.NCR)
+    network = Constant((math.log(1), math.log(2), math.log(3), -30.0))
+    said = _say(ensemble_of([network], head=Head.SOFTMAX, outputs=labels), prepared)
+    np.testing.assert_allclose(said[:, 16, 16, 16], [5 / 6, 3 / 6, 3 / 6], atol=1e-6)
+
+
+def test_members_with_different_regions_are_refused(tiny_weights: Path) -> None:
+    first, second, _ = read_manifest(tiny_weights)
+    regions = REGION_SETS["wt-tc-et-rc"]
+    other = replace(second, regions=regions, outputs=regions.regions)
+    with pytest.raises(SettingsError, match=r"^members: members with different regions.*transbts with wt-tc-et-rc"):
+        load_ensemble((first, other), device=CPU, precision=torch.float32)
 
 
 def test_the_largest_window_and_box_satisfy_every_member(ensemble_of: Make) -> None:
@@ -169,12 +188,12 @@ def test_a_window_that_a_network_cannot_take_is_refused_when_loading(tiny_weight
     manifest = json.loads((weights / "manifest.json").read_text())
     manifest["members"][1]["window"] = [32, 33, 32]
     (weights / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(WeightsError, match=r"transbts: a window of 32x33x32 .*multiple of 2.*Correct the manifest"):
+    with pytest.raises(WeightsError, match=r"transbts: .*32 x 33 x 32.*multiple.* of 2.*Correct the manifest"):
         load_ensemble(read_manifest(weights), device=CPU, precision=torch.float32)
 
 
 def test_more_members_than_can_be_fused_are_refused_when_loading(tiny_weights: Path) -> None:
-    with pytest.raises(SettingsError, match=r"--members: 9 members to fuse; expected 1 to 8\. Choose others\."):
+    with pytest.raises(SettingsError, match=r"^members: .* cannot be fused; found 9, expected 1 to 8"):
         load_ensemble(read_manifest(tiny_weights) * 3, device=CPU, precision=torch.float32)
 
 
@@ -185,7 +204,7 @@ def broken_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def refuse(members: tuple, *, device: torch.device, precision: torch.dtype) -> Ensemble:
         if device.type == "cuda":
-            raise DeviceError(f"{device}: cannot be used (no kernel image). Free the device or use --device cpu.")
+            raise DeviceError("cannot be used (no kernel image)", place=device, remedy="Use device cpu.")
         return load(members, device=device, precision=precision)
 
     monkeypatch.setattr(ensemble_module, "choose_device", lambda name: torch.device(name.replace("auto", "cuda:0")))

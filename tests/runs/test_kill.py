@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from htcnns.cli import main
-from htcnns.files import whole
+from htcnns.doors.cli import main
+from htcnns.files import atomic as whole
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Pat
     folder = tmp_path_factory.mktemp("batch")
     for seed, name in enumerate(NAMES):
         make_case(folder / "in", name, seed=seed % 3)
-    FORKS.set_forkserver_preload(["htcnns.console", "htcnns.cli"])
+    FORKS.set_forkserver_preload(["htcnns.doors.run_printer", "htcnns.doors.cli"])
     flags = ("--weights", str(tiny_weights), "--members", "unet", "--device", "cpu", "--precision", "fp32")
     arguments = ("segment", *flags, str(folder / "in"))
     _finish(Batch(arguments, {}, 0), folder / "first")  # starts the server

@@ -12,9 +12,10 @@ from torch import nn
 from htcnns.errors import InputError
 from htcnns.files.cases import Case, find_cases
 from htcnns.image.postprocess import PostprocessRules
-from htcnns.labels import LABEL_SETS, Label, Region, region_mask
-from htcnns.runs.ensemble import Ensemble, EnsembleSettings
-from htcnns.runs.pipeline import Segmentation, make_ready, segment_ready
+from htcnns.labels import GLIOMA, LABEL_SETS, Label, Region, region_mask
+from htcnns.runs.ensemble import Ensemble
+from htcnns.runs.pipeline import Segmentation, prepare_case, segment_prepared
+from htcnns.runs.settings import RunSettings
 
 Make = Callable[..., Ensemble]
 Network = Callable[..., nn.Module]
@@ -28,13 +29,11 @@ def case(tmp_path: Path, make_case: Callable[..., Path]) -> Case:
 def _segment(
     case: Case, ensemble: Ensemble, fusion: str = "staple", labels: str = "brats2023", keep: bool = False
 ) -> Segmentation:
-    return segment_ready(
-        make_ready(case, ensemble),
+    return segment_prepared(
+        prepare_case(case, ensemble),
         ensemble,
-        EnsembleSettings(),
-        fusion=fusion,
+        settings=RunSettings(fusion=fusion, probabilities=Path("maps") if keep else None),
         numbers=LABEL_SETS[labels],
-        keep_probabilities=keep,
         on_window=lambda: None,
     )
 
@@ -42,7 +41,7 @@ def _segment(
 def test_one_member_alone_is_its_own_cut(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     """Logits of WT are 4 z(t2f) - 4, so WT is where the z-score of t2f reaches 1, and so on."""
     ensemble = ensemble_of([pointwise()])
-    ready, answer = make_ready(case, ensemble), _segment(case, ensemble)
+    ready, answer = prepare_case(case, ensemble), _segment(case, ensemble)
     t1c, t2f = ready.prepared.array[[1, 3]]
     expected = np.where(t1c >= 1.5, Label.ET, np.where(t1c >= 1, Label.NCR, np.where(t2f >= 1, Label.ED, 0)))
     unclear = (np.abs(t1c - 1.5) < 1e-4) | (np.abs(t1c - 1) < 1e-4) | (np.abs(t2f - 1) < 1e-4)
@@ -53,7 +52,7 @@ def test_one_member_alone_is_its_own_cut(case: Case, ensemble_of: Make, pointwis
 
 def test_volumes_are_those_of_the_label_map(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     answer = _segment(case, ensemble_of([pointwise()]))
-    counted = {region.name: int(region_mask(answer.label_map, region).sum()) / 1000 for region in Region}
+    counted = {region.name: int(region_mask(answer.label_map, region).sum()) / 1000 for region in GLIOMA.regions}
     assert answer.volumes_ml == pytest.approx(counted)
     assert answer.members[0].volumes_ml == pytest.approx(counted)
 
@@ -95,7 +94,7 @@ def test_a_tumour_without_enhancing_voxels_is_said(case: Case, ensemble_of: Make
 def test_each_member_is_cleaned_by_its_own_rules(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     ensemble = ensemble_of([pointwise()], [pointwise()])
     first, second = ensemble.members
-    never = replace(second, rules=PostprocessRules({"WT": 0.5, "TC": 0.5, "ET": 1.0}, et_component_voxels=0))
+    never = replace(second, rules=PostprocessRules(thresholds={"ET": 1.0}, et_component_voxels=0))
     answer = _segment(case, replace(ensemble, members=(first, never)))
     assert answer.members[0].volumes_ml["ET"] > 0
     assert answer.members[1].volumes_ml["ET"] == 0
@@ -118,7 +117,7 @@ def test_however_a_case_is_stored_its_label_map_is_the_same(
 ) -> None:
     ensemble = ensemble_of([pointwise()])
     other = find_cases(store_as(case.folder, tmp_path / "other" / case.name, way))[0]
-    first, second = make_ready(case, ensemble), make_ready(other, ensemble)
+    first, second = prepare_case(case, ensemble), prepare_case(other, ensemble)
     np.testing.assert_array_equal(first.prepared.array, second.prepared.array)
     answers = _segment(case, ensemble), _segment(other, ensemble)
     np.testing.assert_array_equal(answers[0].grid_label_map, answers[1].grid_label_map)
@@ -135,7 +134,7 @@ def test_thick_slices_come_back_on_their_own_grid(
     assert answer.probabilities.shape == (3, 34, 34, 17)
     np.testing.assert_array_equal(region_mask(answer.label_map, Region.ET), answer.probabilities[2] >= 0.5)
     assert answer.volumes_ml["WT"] == pytest.approx((answer.label_map > 0).sum() * 2 / 1000)
-    assert "voxels of 1x1x2 mm were resampled to 1 mm and the result back" in answer.notes
+    assert "voxels of 1 x 1 x 2 mm were resampled to 1 mm and the result back" in answer.notes
 
 
 def test_a_sheared_voxel_is_as_large_as_its_parallelepiped(
@@ -158,7 +157,7 @@ def test_a_doubt_about_a_header_reaches_the_notes(
     folder = make_case(tmp_path / "doubtful", "BraTS-GLI-00001-000", affine=guessed)
     scan = folder / "BraTS-GLI-00001-000-t1c.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(nib.load(scan).dataobj), None), scan)
-    ready = make_ready(find_cases(tmp_path / "doubtful")[0], ensemble_of([always(0.1, 0.1, 0.1)]))
+    ready = prepare_case(find_cases(tmp_path / "doubtful")[0], ensemble_of([always(0.1, 0.1, 0.1)]))
     assert ready.prepared.notes[0].startswith("t1c: ")
 
 
@@ -180,4 +179,4 @@ def test_two_runs_agree_to_the_bit(case: Case, ensemble_of: Make, pointwise: Net
 def test_a_missing_sequence_stops_a_case_before_it_is_read(case: Case, ensemble_of: Make) -> None:
     files = {sequence: path for sequence, path in case.files.items() if sequence != "t2w"}
     with pytest.raises(InputError, match=r"BraTS-GLI-00001-000: t2w missing; found t1n, t1c, t2f"):
-        make_ready(replace(case, files=files), ensemble_of([]))
+        prepare_case(replace(case, files=files), ensemble_of([]))

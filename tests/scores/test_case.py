@@ -162,7 +162,7 @@ def test_a_missing_prediction_gets_the_worst_even_where_the_truth_is_empty() -> 
 
 
 def test_definitions_are_added_by_name() -> None:
-    assert score(CUBE, CUBE, "brats2021", definitions=("nsd-1mm",))["ET"]["nsd-1mm"] == 1
+    assert score(CUBE, CUBE, "brats2021", definitions=("border-nsd-1mm",))["ET"]["border-nsd-1mm"] == 1
 
 
 def test_grids_that_differ_are_refused() -> None:
@@ -171,7 +171,7 @@ def test_grids_that_differ_are_refused() -> None:
 
 
 def test_an_unknown_rule_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"unknown rules 'brats2022'.*brats2023-gli"):
+    with pytest.raises(SettingsError, match=r"^rules: unknown rules 'brats2022'; expected one of .*brats2023-gli"):
         rule("brats2022")
 
 

@@ -18,7 +18,7 @@ from htcnns.scores.lesions import (
     touching_pairs,
     without_small,
 )
-from htcnns.scores.voxels import Voxels, framed
+from htcnns.scores.sparse import Voxels, framed
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=30)
 

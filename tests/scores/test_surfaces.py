@@ -57,6 +57,11 @@ def test_areas_equal_deepmind_for_all_256_codes(spacing_mm: tuple[float, float, 
     np.testing.assert_allclose(surface_areas_mm2(spacing_mm), theirs, rtol=1e-14)
 
 
+def test_cached_areas_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        surface_areas_mm2(ONE_MM)[1] = 0.0
+
+
 @pytest.fixture
 def deepmind(monkeypatch: pytest.MonkeyPatch) -> object:
     """DeepMind's package, brought to today's numpy and scipy."""

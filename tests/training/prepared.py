@@ -1,17 +1,69 @@
 """Small prepared cases to train on."""
 
+from collections.abc import Sequence as Row
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
+from htcnns.files.prepared_cases import Card, CaseKind, PreparedCase, prepared_case, write_prepared
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import PreprocessSettings, preprocess
-from htcnns.training.samples import TrainingCase
+from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, Sequence
 from htcnns.volume import turn
 
 
-def phantom_case(name: str = "phantom", *, seed: int = 1, with_tumour: bool = True) -> TrainingCase:
-    """A phantom of 32 voxels a side, prepared as a campaign packs its cases."""
+def make_card(
+    name: str,
+    *,
+    patients: Row[str] | None = None,
+    kind: CaseKind = CaseKind.HEAD,
+    known: Row[Region] = GLIOMA.regions,
+    sequences: Row[Sequence] = SEQUENCES,
+    shape: tuple[int, int, int] = (1, 1, 1),
+) -> Card:
+    """A card, of a patient with the case's name unless told."""
+    return Card(
+        name=name,
+        kind=kind,
+        patients=tuple(patients or (name,)),
+        sequences=tuple(sequences),
+        known=tuple(known),
+        shape=shape,
+        key=f"{sum(name.encode()):08x}",
+    )
+
+
+def phantom_case(name: str = "phantom", *, seed: int = 1, with_tumour: bool = True) -> PreparedCase:
+    """A phantom of 32 voxels a side, prepared as `pack` does it."""
     phantom = make_phantom((32, 32, 32), seed=seed, with_tumour=with_tumour)
     prepared = preprocess(phantom.sequences, phantom.affine, PreprocessSettings(window=(1, 1, 1)))
     undo = prepared.undo
     truth = turn(phantom.truth, undo.order, undo.flips)[undo.box]
-    return TrainingCase(name, prepared.array.astype(np.float16), np.ascontiguousarray(truth))
+    return prepared_case(make_card(name, shape=truth.shape), prepared.array, truth)
+
+
+def plain_case(array: np.ndarray, label_map: np.ndarray, *, name: str = "plain", **about: object) -> PreparedCase:
+    """A case of these very numbers, as far as 8 bits hold them."""
+    return prepared_case(make_card(name, shape=label_map.shape, **about), array, label_map)  # type: ignore[arg-type]
+
+
+def write_phantoms(folder: Path, names: Row[str]) -> None:
+    """Prepared phantoms of these names, one seed each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names):
+        write_prepared(folder, phantom_case(name, seed=seed))
+
+
+def numbered_case(array: np.ndarray, label_map: np.ndarray, **about: object) -> PreparedCase:
+    """A case whose intensities are its very numbers, (4, i, j, k) uint8."""
+    case = plain_case(array.astype(np.float32), label_map, **about)  # type: ignore[arg-type]
+    table = np.tile(np.arange(256, dtype=np.float32), (4, 1))
+    return replace(case, array=array.astype(np.uint8), table=table)
+
+
+def addressed_case(shape: tuple[int, int, int]) -> PreparedCase:
+    """A case whose sequences hold the place of each voxel, counted from 1, and a random half of it a label."""
+    places = 1 + np.indices(shape)
+    label_map = np.random.default_rng(1).choice(np.uint8([Label.BACKGROUND, Label.ED]), shape)
+    return numbered_case(np.concatenate([places, places[:1]]), label_map)

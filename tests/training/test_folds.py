@@ -1,111 +1,136 @@
-"""Folds: alternate names, and nobody is trained on what it is tested on."""
+"""Folds: dealt by patient or given, and nobody is trained on whom it is tested on."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
-import torch
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+from prepared import make_card
 
-from htcnns.networks import NETWORKS, SIZES, build_network
-from htcnns.training import folds
-from htcnns.training.folds import FITS, FOLDS, fold_of, run_fit, trained_on
-from htcnns.training.loop import Round, TrainSettings
-from htcnns.training.samples import TrainingCase
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.fold_lists import Listed
+from htcnns.files.prepared_cases import CaseKind
+from htcnns.labels import Region
+from htcnns.training.folds import Folds, deal, given, patient_of
 
-NAMES = ["e", "a", "d", "b", "c"]
-CASES = [TrainingCase(name, np.zeros((4, 1, 1, 1), np.float16), np.zeros((1, 1, 1), np.uint8)) for name in NAMES]
-
-
-@pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """What run_fit asks to be trained, without training it."""
-    asked: list[dict] = []
-
-    def remember(
-        network: torch.nn.Module, cases: list, settings: TrainSettings, *, checkpoint: Path, **_: object
-    ) -> None:
-        weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        names = [case.name for case in cases]
-        asked.append({"weights": weights, "names": names, "settings": settings, "checkpoint": checkpoint})
-
-    monkeypatch.setattr(folds, "fit", remember)
-    return asked
+FIVE = [make_card(name) for name in "eadbc"]
+VISITS = [make_card(f"case{visit}", patients=[patient]) for visit, patient in ((0, "p"), (1, "q"), (2, "p"), (3, "r"))]
 
 
-def run(member: str, fit_name: str, *, seed: int = 1) -> torch.nn.Module:
-    settings = TrainSettings((Round(6),), seed=seed)
-    return run_fit(
-        member, fit_name, CASES, settings, folder=Path("fits"), device=torch.device("cpu"), on_step=lambda _: None
-    )
+def listed(name: str, fold: int) -> Listed:
+    return Listed(frozenset([name]), fold)
 
 
-def test_sorted_names_are_held_out_alternately() -> None:
-    assert fold_of(NAMES) == {"a": "fold0", "b": "fold1", "c": "fold0", "d": "fold1", "e": "fold0"}
+@pytest.mark.parametrize(
+    ("case", "patient"),
+    [
+        ("BraTS-GLI-00001-000", "BraTS-GLI-00001"),
+        ("BraTS-GLI-00001-101", "BraTS-GLI-00001"),
+        ("BraTS-MET-00110-000", "BraTS-MET-00110"),
+        ("brats-ssa-00002-000", "brats-ssa-00002"),
+        ("BraTS2021_00495", "BraTS2021_00495"),
+        ("Brats18_2013_21_1", "Brats18_2013_21_1"),
+        ("BraTS20_Training_001", "BraTS20_Training_001"),
+        ("patient-07-000", "patient-07-000"),
+    ],
+)
+def test_the_patient_is_the_name_without_the_visit(case: str, patient: str) -> None:
+    assert patient_of(case) == patient
 
 
-def test_the_order_of_the_names_does_not_matter() -> None:
-    assert fold_of(NAMES) == fold_of(NAMES[::-1])
+def test_sorted_patients_are_dealt_in_turn() -> None:
+    assert dict(deal(FIVE, 2).fold_of) == {"a": 0, "b": 1, "c": 0, "d": 1, "e": 0}
+    assert dict(deal(FIVE[::-1], 3).fold_of) == {"a": 0, "b": 1, "c": 2, "d": 0, "e": 1}
 
 
-@pytest.mark.parametrize("fold", FOLDS)
-def test_nobody_is_trained_on_what_it_is_tested_on(fold: str) -> None:
-    tested_on = {name for name, held_out in fold_of(NAMES).items() if held_out == fold}
-    assert tested_on
-    assert tested_on.isdisjoint(trained_on(fold, NAMES))
-    assert tested_on | set(trained_on(fold, NAMES)) == set(NAMES)
+def test_visits_of_a_patient_stay_together() -> None:
+    folds = deal(VISITS, 3)
+    assert [card.name for card in folds.held_out(VISITS, 0)] == ["case0", "case2"]
+    assert [card.name for card in folds.trained_on(VISITS, 0)] == ["case1", "case3"]
 
 
-def test_every_case_is_tested_once() -> None:
-    assert sorted(fold_of(NAMES)) == sorted(NAMES)
-    assert set(fold_of(NAMES).values()) == set(FOLDS)
+@pytest.mark.parametrize("n_folds", [0, 1, 6])
+def test_too_few_or_too_many_folds_are_refused(n_folds: int) -> None:
+    with pytest.raises(SettingsError, match=rf"folds: {n_folds} folds of 5 patients; expected at least 2"):
+        deal(FIVE, n_folds)
+
+
+@for_all(patients=st.lists(st.integers(0, 9), min_size=4, max_size=30), n_folds=st.integers(2, 4))
+def test_every_case_is_tested_once_and_never_by_who_saw_its_patient(patients: list[int], n_folds: int) -> None:
+    cards = [make_card(f"case{i}", patients=[f"p{patient}"]) for i, patient in enumerate([*patients, *range(4)])]
+    folds = deal(cards, n_folds)
+    tested = [card for fold in range(n_folds) for card in folds.held_out(cards, fold)]
+    assert sorted(card.name for card in tested) == sorted(card.name for card in cards)
+    for fold in range(n_folds):
+        unseen = {card.patients[0] for card in folds.held_out(cards, fold)}
+        assert unseen
+        assert unseen.isdisjoint(card.patients[0] for card in folds.trained_on(cards, fold))
+        assert len(folds.trained_on(cards, fold)) + len(folds.held_out(cards, fold)) == len(cards)
+
+
+def test_a_piece_or_a_synthetic_head_of_a_held_out_patient_is_not_trained_on() -> None:
+    piece = make_card("piece", patients=["a"], kind=CaseKind.PIECE)
+    synthetic = make_card("synthetic", patients=["anatomy3", "a"], kind=CaseKind.SYNTHETIC)
+    stranger = make_card("stranger", patients=["z"], kind=CaseKind.PIECE)
+    cards = [*FIVE, piece, synthetic, stranger]
+    folds = deal(cards, 2)
+    assert dict(folds.fold_of) == dict(deal(FIVE, 2).fold_of)
+    assert [card.name for card in folds.trained_on(cards, 0)] == ["b", "d", "stranger"]
+    assert [card.name for card in folds.trained_on(cards, 1)] == ["a", "c", "e", "piece", "stranger", "synthetic"]
+    assert [card.name for card in folds.held_out(cards, 0)] == ["a", "c", "e"]
+
+
+def test_a_case_without_truth_is_neither_trained_on_nor_tested() -> None:
+    cards = [*FIVE, make_card("f", known=())]
+    folds = deal(cards, 2)
+    assert "f" not in folds.by_case(cards)
+    assert "f" not in [card.name for card in folds.trained_on(cards, None)]
+
+
+def test_a_case_that_knows_a_part_is_trained_on() -> None:
+    cards = [*FIVE, make_card("f", known=(Region.WT,))]
+    assert deal(cards, 2).by_case(cards)["f"] == 1
 
 
 def test_what_is_shipped_was_trained_on_every_case() -> None:
-    assert trained_on("all", NAMES) == sorted(NAMES)
+    assert [card.name for card in deal(FIVE, 2).trained_on(FIVE, None)] == list("abcde")
 
 
-def test_a_fold_that_does_not_exist_would_hold_nothing_out_and_is_refused() -> None:
-    with pytest.raises(AssertionError, match="fold2"):
-        trained_on("fold2", NAMES)
+@pytest.mark.parametrize("fold", [-1, 2])
+def test_a_fold_that_does_not_exist_is_refused(fold: int) -> None:
+    with pytest.raises(SettingsError, match=rf"fold: no fold {fold}; expected 0 to 1"):
+        deal(FIVE, 2).trained_on(FIVE, fold)
 
 
-@pytest.mark.parametrize("fit_name", FITS)
-def test_a_fit_gets_its_cases_sorted(fits: list[dict], fit_name: str) -> None:
-    run("unet", fit_name)
-    assert fits[0]["names"] == trained_on(fit_name, NAMES)
-    assert fits[0]["checkpoint"] == Path("fits") / f"unet-{fit_name}.pt"
+def test_given_folds_are_taken_as_they_are() -> None:
+    folds = given(FIVE, [listed(name, fold) for name, fold in zip("abcde", (1, 1, 0, 0, 0), strict=True)], place="x")
+    assert dict(folds.fold_of) == {"a": 1, "b": 1, "c": 0, "d": 0, "e": 0}
+    assert folds.by_case(FIVE) == {"a": 1, "b": 1, "c": 0, "d": 0, "e": 0}
 
 
-@pytest.mark.parametrize("member", NETWORKS)
-def test_fits_of_a_member_start_alike(fits: list[dict], member: str) -> None:
-    run(member, "fold0")
-    run(member, "all")
-    torch.testing.assert_close(fits[0]["weights"], fits[1]["weights"], rtol=0, atol=0)
-    assert fits[0]["settings"] == fits[1]["settings"]
+def test_given_folds_know_a_case_by_the_name_of_a_file() -> None:
+    lines = [
+        Listed(frozenset(["TrainingData", "BraTS2021_01146_seg"]), 0),
+        Listed(frozenset(["TrainingData", "BraTS2021_00011-t1c"]), 1),
+        listed("somebody who is not here", 7),
+    ]
+    cards = [make_card("BraTS2021_01146"), make_card("BraTS2021_00011")]
+    assert given(cards, lines, place="x") == Folds({"BraTS2021_01146": 0, "BraTS2021_00011": 1}, 2)
 
 
-def test_the_compact_network_is_trained(fits: list[dict]) -> None:
-    run("transbts", "fold1")
-    expected = build_network("transbts", SIZES["transbts"]["compact"]).state_dict()
-    assert {k: v.shape for k, v in fits[0]["weights"].items()} == {k: v.shape for k, v in expected.items()}
-
-
-def test_members_see_different_patches(fits: list[dict]) -> None:
-    run("unet", "fold0")
-    run("transbts", "fold0")
-    run("axial_unet", "fold0")
-    assert len({fit["settings"].seed for fit in fits}) == 3
-
-
-def test_another_seed_starts_from_other_weights(fits: list[dict]) -> None:
-    run("unet", "fold0", seed=1)
-    run("unet", "fold0", seed=2)
-    name = "encoder.stages.0.0.convs.0.conv.weight"
-    assert not torch.equal(fits[0]["weights"][name], fits[1]["weights"][name])
-
-
-@pytest.mark.usefixtures("fits")
-def test_the_random_numbers_of_others_are_left_alone() -> None:
-    before = torch.get_rng_state()
-    run("unet", "fold0")
-    torch.testing.assert_close(torch.get_rng_state(), before, rtol=0, atol=0)
+@pytest.mark.parametrize(
+    ("cards", "lines", "message"),
+    [
+        (FIVE, [("a", 0), ("b", 1)], "folds.json: does not list c, d, e; expected a fold for every case"),
+        (FIVE[:2], [("a", 0), ("a", 1), ("e", 1)], "folds.json: a is in folds 0 and 1"),
+        (
+            VISITS,
+            [("case0", 0), ("case1", 1), ("case2", 1), ("case3", 0)],
+            "folds.json: case0 and case2 are of one patient; found folds 0 and 1, expected one fold",
+        ),
+        (FIVE[:2], [("a", 0), ("e", 0)], "folds.json: its folds are 0; expected at least two, numbered from 0"),
+        (FIVE[:2], [("a", 0), ("e", 2)], "folds.json: its folds are 0 and 2; expected at least two"),
+    ],
+    ids=["missing", "twice", "patient", "one", "gap"],
+)
+def test_given_folds_that_cannot_be_used_are_refused(cards: list, lines: list[tuple[str, int]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        given(cards, [listed(*line) for line in lines], place="folds.json")

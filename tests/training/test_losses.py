@@ -1,18 +1,28 @@
 """The loss: worked by hand, empty regions, deep supervision."""
 
+import itertools
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from htcnns.training.losses import deep_supervision, dice_and_cross_entropy
+from htcnns.training.losses import deep_supervision, region_losses
 
 CERTAIN = 30.0  # a logit whose sigmoid is 1 in float32
 
 
 def logits_of(truth: torch.Tensor) -> torch.Tensor:
     return CERTAIN * (2 * truth - 1)
+
+
+def dice_and_cross_entropy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The mean over patches and regions."""
+    return region_losses(logits, truth).mean()
+
+
+def all_known(truth: torch.Tensor) -> torch.Tensor:
+    return torch.ones(truth.shape[:2], dtype=torch.bool)
 
 
 @pytest.fixture
@@ -77,7 +87,9 @@ def test_gradient_points_from_a_wrong_voxel_to_the_truth(truth: torch.Tensor) ->
 
 def test_one_output_is_not_left_out(truth: torch.Tensor, generator: torch.Generator) -> None:
     logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
-    torch.testing.assert_close(deep_supervision([logits], truth), dice_and_cross_entropy(logits, truth))
+    torch.testing.assert_close(
+        deep_supervision([logits], truth, all_known(truth)), dice_and_cross_entropy(logits, truth)
+    )
 
 
 def test_resolutions_weigh_1_and_a_half_and_the_lowest_nothing(generator: torch.Generator) -> None:
@@ -85,11 +97,78 @@ def test_resolutions_weigh_1_and_a_half_and_the_lowest_nothing(generator: torch.
     outputs = [torch.randn(1, 3, edge, edge, edge, generator=generator) for edge in (8, 4, 2)]
     full = dice_and_cross_entropy(outputs[0], truth)
     half = dice_and_cross_entropy(outputs[1], truth[..., ::2, ::2, ::2])
-    torch.testing.assert_close(deep_supervision(outputs, truth), (2 * full + half) / 3)
+    torch.testing.assert_close(deep_supervision(outputs, truth, all_known(truth)), (2 * full + half) / 3)
 
 
 def test_lower_truth_is_the_nearest_voxel(generator: torch.Generator) -> None:
     coarse = (torch.rand(1, 1, 4, 4, 4, generator=generator) > 0.5).float()
     truth = F.interpolate(coarse, scale_factor=2, mode="nearest")
     outputs = [logits_of(truth), logits_of(coarse), torch.zeros(1, 1, 2, 2, 2)]
-    assert deep_supervision(outputs, truth).item() == pytest.approx(0, abs=1e-6)
+    assert deep_supervision(outputs, truth, all_known(truth)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_each_patch_and_region_has_its_loss(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(3, 2, 4, 4, 4, generator=generator)
+    truths = truth.expand(3, -1, -1, -1, -1)
+    losses = region_losses(logits, truths)
+    for b, r in itertools.product(range(3), range(2)):
+        alone = region_losses(logits[b : b + 1, r : r + 1], truths[b : b + 1, r : r + 1])
+        torch.testing.assert_close(losses[b, r], alone[0, 0])
+
+
+def test_a_truth_of_bools_costs_the_same(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
+    torch.testing.assert_close(region_losses(logits, truth.bool()), region_losses(logits, truth))
+
+
+def test_unknown_regions_cost_nothing_and_learn_nothing(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 2, 4, 4, 4, generator=generator, requires_grad=True)
+    loss = deep_supervision([logits], truth, torch.tensor([[True, False]]))
+    torch.testing.assert_close(loss, region_losses(logits, truth)[0, 0])
+    loss.backward()
+    assert logits.grad[0, 0].any()
+    assert not logits.grad[0, 1].any()
+
+
+def test_a_batch_that_knows_nothing_costs_nothing(truth: torch.Tensor) -> None:
+    logits = torch.zeros(1, 2, 4, 4, 4, requires_grad=True)
+    loss = deep_supervision([logits], truth, torch.zeros(1, 2, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_known_regions_elsewhere_are_divided_by_too(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
+    alone = deep_supervision([logits], truth, all_known(truth))
+    torch.testing.assert_close(deep_supervision([logits], truth, all_known(truth), n_known=6), alone / 3)
+
+
+def test_voxels_outside_cost_nothing_and_learn_nothing(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 2, 4, 4, 4, generator=generator, requires_grad=True)
+    inside = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
+    inside[..., :2] = True
+    losses = region_losses(logits, truth, inside)
+    torch.testing.assert_close(losses, region_losses(logits[..., :2], truth[..., :2]))
+    losses.sum().backward()
+    assert logits.grad[..., :2].all()
+    assert not logits.grad[..., 2:].any()
+
+
+def test_where_nothing_is_inside_the_loss_is_finite_and_flat(truth: torch.Tensor) -> None:
+    logits = torch.zeros(1, 2, 4, 4, 4, requires_grad=True)
+    losses = region_losses(logits, truth, torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool))
+    losses.sum().backward()
+    assert not losses.any()
+    assert not logits.grad.any()
+
+
+def test_lower_resolutions_look_inside_too(generator: torch.Generator) -> None:
+    truth = (torch.rand(1, 1, 8, 8, 8, generator=generator) > 0.5).float()
+    outputs = [torch.randn(1, 1, edge, edge, edge, generator=generator, requires_grad=True) for edge in (8, 4, 2)]
+    inside = torch.zeros(1, 1, 8, 8, 8, dtype=torch.bool)
+    inside[:, :, :4] = True
+    deep_supervision(outputs, truth, all_known(truth), inside=inside).backward()
+    assert outputs[1].grad[:, :, :2].all()
+    assert not outputs[1].grad[:, :, 2:].any()
+    assert outputs[2].grad is None

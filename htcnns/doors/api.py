@@ -1,0 +1,85 @@
+"""The same from Python: one case by its four files, or a folder."""
+
+from pathlib import Path
+
+from htcnns.files.atomic import require_writable
+from htcnns.files.cases import Case
+from htcnns.files.manifest import choose_members, read_manifest, shipped_weights
+from htcnns.files.names.brats import Convention
+from htcnns.files.names.words import stem
+from htcnns.files.outputs import CaseOutputs, require_no_scan, write_mask
+from htcnns.labels import Sequence
+from htcnns.reports.outcome import Outcome
+from htcnns.runs.batch import Watcher
+from htcnns.runs.ensemble import start_ensemble
+from htcnns.runs.pipeline import Segmentation, prepare_case, segment_prepared
+from htcnns.runs.plan import plan_run, run
+from htcnns.runs.settings import RunSettings
+
+
+def segment(
+    *,
+    t1n: str | Path,
+    t1c: str | Path,
+    t2w: str | Path,
+    t2f: str | Path,
+    output: str | Path | None = None,
+    settings: RunSettings | None = None,
+) -> Segmentation:
+    """Segment one case.
+
+    Args:
+        t1n, t1c, t2w, t2f: NIfTI files on one grid.
+        output: file for the mask, on the grid of t1c and in the numbers of `settings.labels`, which are 1 2 3 unless
+            it names a set; None writes none.
+        settings: members, device, windows and fusion; what concerns a folder of cases has no effect.
+
+    Returns:
+        The label map, (I, J, K) uint8 of Label values on the grid of t1c, with volumes, members and notes.
+
+    Raises:
+        InputError, WeightsError, DeviceError, OutputError, SettingsError: as the command line's exit codes.
+    """
+    how = settings or RunSettings()
+    paths = (Path(t1n), Path(t1c), Path(t2w), Path(t2f))
+    name = stem(paths[1].name) or paths[1].name
+    case = Case(
+        name=name,
+        files=dict(zip(Sequence, paths, strict=True)),
+        naming=Convention.FREE,
+        folder=paths[1].parent,
+        flat=True,
+    )
+    members = choose_members(read_manifest(how.weights or shipped_weights()), how.members)
+    outputs = CaseOutputs(
+        case=case,
+        numbers=how.numbers_for(""),
+        regions=members[0].regions,
+        mask=Path(output or f"{name}.nii.gz"),
+        maps={},
+        picture=None,
+    )
+    if output is not None:
+        require_no_scan([outputs])
+        require_writable(outputs.mask.parent)
+    ensemble = start_ensemble(members, device=how.device, precision=how.precision)
+    answer = segment_prepared(
+        prepare_case(case, ensemble), ensemble, settings=how, numbers=outputs.numbers, on_window=lambda: None
+    )
+    if output is not None:
+        write_mask(outputs, answer.label_map)
+    return answer
+
+
+def segment_folder(input: str | Path, output: str | Path, *, settings: RunSettings | None = None) -> list[Outcome]:
+    """Segment every case of a folder into another; one outcome per case, failed ones among them.
+
+    Args:
+        input, output: folders.
+        settings: everything that the command line can set.
+
+    Raises:
+        HtcnnsError: whatever stops the run before any work, and a full disk.
+    """
+    plan = plan_run(Path(input), Path(output), settings or RunSettings())
+    return run(plan, watcher=Watcher(), on_outcome=lambda _: None)

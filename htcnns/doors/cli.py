@@ -1,0 +1,229 @@
+"""The command line: arguments in, one call, text and exit code out.
+
+torch takes a second to import, so what needs it is imported inside the commands, and `--help` stays quick.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from htcnns.doors.terminal import one_line, print_any_name, print_error
+from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
+from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+weights_app = typer.Typer(help="List or verify the weights.")
+app.add_typer(weights_app, name="weights")
+app.add_typer(recipes_app, name="recipes")
+
+InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.")]
+WeightsFolder = Annotated[
+    Path | None, typer.Option("--weights", help="Folder with manifest.json; default: the shipped one.")
+]
+Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; a user's mistake ends as one sentence on stderr."""
+    print_any_name()
+    try:
+        code = app(args=arguments, prog_name="htcnns", standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_DONE
+    except HtcnnsError as error:
+        return print_error(error)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors have it
+            raise
+        print(f"htcnns: {one_line(error.format_message()).rstrip('.')}. See htcnns --help.", file=sys.stderr)
+        return SettingsError.exit_code
+
+
+@app.command()
+def segment(
+    input: InputFolder,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the masks; made if absent.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    weights: WeightsFolder = None,
+    members: Annotated[str, typer.Option(help="Names from `htcnns weights list`, by commas; default: all.")] = "",
+    fusion: Annotated[str, typer.Option(help="staple, majority or mean.")] = "staple",
+    labels: Annotated[str | None, typer.Option(help="Label set of the masks; default: by each case's name.")] = None,
+    overlap: Annotated[float, typer.Option(help="Overlap between windows, 0 <= x < 1.")] = 0.6,
+    mirror: Annotated[str, typer.Option(help="Axes to mirror over: letters of ijk.")] = "",
+    batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
+    again: Annotated[bool, typer.Option("--again", help="Also segment cases that have a mask already.")] = False,
+    on_failure: Annotated[str, typer.Option(help="skip, or empty for an empty mask.")] = "skip",
+    report: Annotated[Path | None, typer.Option(help="File for a JSON report.")] = None,
+    probabilities: Annotated[Path | None, typer.Option(help="Folder for a probability map per region.")] = None,
+    previews: Annotated[Path | None, typer.Option(help="Folder for an overlay picture per case.")] = None,
+    short_names: Annotated[
+        bool, typer.Option("--short-names", help="00495.nii.gz for a flat BraTS2021_00495, as in the 2021 challenge.")
+    ] = False,
+    channels: Channels = "",
+) -> int:
+    """Segment every case in IN and write one mask per case to OUT."""
+    from htcnns.doors.run_printer import segment_and_print  # imports torch
+    from htcnns.runs.settings import RunSettings
+
+    settings = RunSettings(
+        weights=weights,
+        members=_names(members),
+        device=device,
+        precision=precision,
+        fusion=fusion,
+        labels=labels,
+        overlap=overlap,
+        mirror=mirror,
+        batch=batch,
+        again=again,
+        on_failure=on_failure,
+        report=report,
+        probabilities=probabilities,
+        previews=previews,
+        short_names=short_names,
+        channels=_channels(channels),
+    )
+    return segment_and_print(input, output, settings)
+
+
+@app.command()
+def cases(input: InputFolder, channels: Channels = "") -> int:
+    """List the cases in IN and what to rename; run nothing."""
+    from rich.console import Console  # only for the table
+    from rich.table import Table
+    from rich.text import Text
+
+    from htcnns.files.cases import search
+    from htcnns.files.renames import case_rows
+
+    found = search(input, channels=_channels(channels))
+    table = Table("case", "naming", "found", "missing", "what to rename")
+    for row in case_rows(found):
+        cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))  # a plain string would be read as markup
+    console = Console(soft_wrap=True, width=None if Console().is_terminal else 200)
+    console.print(table)
+    for leftover in found.leftovers:
+        console.print(one_line(f"not used: {leftover.path}: {leftover.reason}"), markup=False, highlight=False)
+    return 0
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of label maps, CASE.nii.gz.")],
+    truths: Annotated[Path, typer.Argument(metavar="TRUTHS", help="Folder of truths, flat or nested.")],
+    rules: Annotated[
+        str, typer.Option(help="Whose scores: brats2021, brats2023-gli, brats2024-met ...")
+    ] = "brats2023-gli",
+    as_meant: Annotated[bool, typer.Option("--as-meant", help="Without the known bugs of the official code.")] = False,
+    prediction_labels: Annotated[str | None, typer.Option(help="Label set; default: by each case's name.")] = None,
+    truth_labels: Annotated[str | None, typer.Option(help="Label set; default: by each case's name.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Another score, such as border-nsd-1mm; repeatable.")] = None,
+    missing: Annotated[str, typer.Option(help="A truth without prediction: skip, or worst to score it.")] = "skip",
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Compare two folders of predictions case by case.")
+    ] = None,
+    rank: Annotated[list[Path] | None, typer.Option(help="Another folder of predictions to rank; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table of cases to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+) -> int:
+    """Score PREDICTIONS against TRUTHS as the challenges do."""
+    from htcnns.doors.score_printer import ScoreFiles, evaluate_and_print
+    from htcnns.scores.evaluation import EvaluateSettings  # scipy takes half a second
+
+    settings = EvaluateSettings(
+        rules=rules,
+        as_meant=as_meant,
+        prediction_labels=prediction_labels,
+        truth_labels=truth_labels,
+        definitions=tuple(also or ()),
+        missing=missing,
+    )
+    files = ScoreFiles(json, csv, markdown)
+    return evaluate_and_print(predictions, truths, settings, others=tuple(rank or ()), paired=compare, files=files)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the case, its mask, a picture, a report.")],
+) -> int:
+    """Segment a synthetic head and compare with what is known."""
+    from htcnns.doors.demo import segment_demo  # imports torch
+
+    return segment_demo(output)
+
+
+@weights_app.command("list")
+def list_weights(weights: WeightsFolder = None) -> int:
+    """List the members with their networks, files and training."""
+    from htcnns.files.manifest import read_manifest, shipped_weights  # imports torch
+    from htcnns.volume import size_text
+
+    for member in read_manifest(weights or shipped_weights()):
+        print(f"{member.name}: {member.title}")
+        print(f"  network {member.network}, window {size_text(member.window)}")
+        print(f"  files {', '.join(file.path.name for file in member.files)}")
+        for key, value in member.trained_on.items():
+            print(f"  {key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return 0
+
+
+@weights_app.command("verify")
+def verify_weights(weights: WeightsFolder = None) -> int:
+    """Check every sha256 and load every file strictly."""
+    from htcnns.files.manifest import read_manifest, shipped_weights  # imports torch
+    from htcnns.files.weights import verify_file
+
+    code = EXIT_DONE
+    for member, file in ((m, f) for m in read_manifest(weights or shipped_weights()) for f in m.files):
+        try:
+            print(verify_file(member, file))
+        except WeightsError as error:  # the other files are checked as well
+            code = print_error(error)
+    return code
+
+
+@app.command()
+def doctor(weights: WeightsFolder = None) -> int:
+    """Show versions, devices and precision, and verify the weights."""
+    from htcnns.runs.devices import choose_device, choose_precision, environment, precision_name  # imports torch
+
+    for key, value in environment().items():
+        print(f"{key}: {value}")
+    device = choose_device("auto")
+    print(f"would run on {device} in {precision_name(choose_precision('auto', device))}")
+    return verify_weights(weights)
+
+
+for command in (pack, synthesise, contrasts, train):
+    app.command()(command)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _channels(text: str) -> tuple | None:
+    """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
+    from htcnns.labels import SPELLINGS
+
+    names = _names(text.lower())
+    for name in names:
+        require_known(name, SPELLINGS, what="sequence", setting="channels")
+    sequences = tuple(SPELLINGS[name] for name in names)
+    if len(set(sequences)) < len(sequences):
+        raise SettingsError(
+            "a sequence occurs twice",
+            setting="channels",
+            found=", ".join(sequences),
+            expected="each sequence once",
+            remedy="Correct it.",
+        )
+    return sequences or None

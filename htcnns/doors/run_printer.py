@@ -1,0 +1,171 @@
+"""How a run speaks to people: a progress bar on a terminal, one line per case elsewhere, and signals."""
+
+import shlex
+import signal
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from htcnns.doors.terminal import flag, one_line
+from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
+from htcnns.reports.outcome import Outcome, State
+from htcnns.runs.batch import Watcher
+from htcnns.runs.devices import precision_name
+from htcnns.runs.plan import RunPlan, count, plan_run, run
+from htcnns.runs.settings import RunSettings
+
+N_NAMED = 3  # files that are named of those that were not used
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a request that the run answers between two windows; a second one ends it at once.
+
+    Attributes:
+        number: number of the signal that came; 0 before.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def wanted(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.number:
+            raise SystemExit(128 + number)  # as process 1 of a container the default handler would do nothing
+        self.number = number
+
+
+def segment_and_print(input: Path, output: Path, settings: RunSettings, *, any_success_is_success: bool = False) -> int:
+    """Segment a folder, print what happens, and return the exit code.
+
+    Args:
+        any_success_is_success: whether the code is 0 as soon as one case succeeded, as challenge runners need; else it
+            is 7 when one failed.
+
+    Raises:
+        HtcnnsError: whatever stops the run before or in the middle of the work.
+    """
+    outcomes, signal_number = run_and_print(input, output, settings)
+    if signal_number:
+        return 128 + signal_number
+    if any_success_is_success and count(outcomes, State.DONE) + count(outcomes, State.KEPT):
+        return EXIT_DONE
+    return EXIT_CASE_FAILED if count(outcomes, State.FAILED) else EXIT_DONE
+
+
+def run_and_print(input: Path, output: Path, settings: RunSettings) -> tuple[list[Outcome], int]:
+    """Segment a folder and print what happens; the outcomes, and the number of the signal that came, or 0."""
+    with StopRequest() as stop:
+        plan = plan_run(input, output, settings)
+        printer = RunPrinter(plan)
+        printer.greet()
+        with printer.progress:
+            outcomes = run(plan, watcher=printer.watcher(stop), on_outcome=printer.print_outcome)
+        printer.sum_up(outcomes)
+    return outcomes, stop.number
+
+
+class RunPrinter:
+    """Prints the course of one run."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.console = Console(soft_wrap=True, highlight=False)
+        self.plan = plan
+        self.n_cases = len(plan.cases)
+        self.n_printed = 0
+        self.n_kept = 0
+        self.began = time.perf_counter()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.bar = self.progress.add_task("", total=None)
+
+    def watcher(self, stop: StopRequest) -> Watcher:
+        """The callbacks that move the progress bar."""
+        return Watcher(
+            on_start=lambda name: self.progress.reset(self.bar, description=escape(one_line(name)), total=None),
+            on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
+            should_stop=stop.wanted,
+        )
+
+    def greet(self) -> None:
+        """Print one line on what runs where, and one on the files that belong to no case."""
+        plan, ensemble = self.plan, self.plan.ensemble
+        names = ", ".join(member.name for member in ensemble.members)
+        self._print(
+            f"{self.n_cases} cases in {plan.input}; {names} on {ensemble.device} in "
+            f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
+        )
+        if ensemble.note:
+            self._print(ensemble.note)
+        others = [leftover.path.name for leftover in plan.not_used]
+        if others:
+            more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
+            self._print(
+                f"{len(others)} files were not used: {', '.join(others[:N_NAMED])}{more}; "
+                f"htcnns cases {shlex.quote(str(plan.input))} says why and what to rename"
+            )
+        if plan.swept:
+            self._print(f"removed {len(plan.swept)} temporary files that a killed run had left")
+
+    def print_outcome(self, outcome: Outcome) -> None:
+        """Print one line on a case, and one on each of its notes."""
+        self.n_printed += 1
+        position = f"[{self.n_printed}/{self.n_cases}]"
+        if outcome.state is State.KEPT:
+            self.n_kept += 1
+            self._print(f"{position} {outcome.case}: kept, finished before ({flag('again')} segments it again)")
+        elif outcome.state is State.FAILED:
+            self._print(f"{position} FAILED {outcome.error}")
+        else:
+            volumes = ", ".join(f"{name} {volume:.1f} ml" for name, volume in outcome.volumes_ml.items())
+            numbers = " ".join(f"{name}={number}" for name, number in outcome.labels.items())
+            self._print(
+                f"{position} {outcome.case}: {volumes}; labels {numbers}; {outcome.seconds:.1f} s{self._left()}"
+            )
+        for note in outcome.notes:
+            self._print(f"      {note}")
+
+    def sum_up(self, outcomes: list[Outcome]) -> None:
+        """Print one line on all cases, and the names of those that failed or were not started."""
+        names = {state: [o.case for o in outcomes if o.state is state] for state in State}
+        self._print(", ".join(f"{len(cases)} {state}" for state, cases in names.items() if cases))
+        for state in (State.FAILED, State.NOT_STARTED):
+            if names[state]:
+                self._print(f"{state}: {', '.join(names[state])}")
+
+    def _left(self) -> str:
+        remaining = self.n_cases - self.n_printed
+        n_worked = self.n_printed - self.n_kept
+        if not remaining:
+            return ""
+        minutes = (time.perf_counter() - self.began) / max(1, n_worked) * remaining / 60
+        return f", about {minutes:.0f} min left" if minutes >= 1 else ""
+
+    def _print(self, text: str) -> None:
+        if self.console.quiet:
+            return
+        try:
+            self.console.print(one_line(text), markup=False)
+        except (OSError, SystemExit):  # whoever read along has gone; the masks matter more
+            self.console.quiet = True

@@ -1,0 +1,35 @@
+"""What a terminal can show: errors in the reader's words, and any file name on one line."""
+
+import io
+import sys
+import unicodedata
+
+from htcnns.errors import HtcnnsError
+
+_ARGUMENTS = {"input": "IN", "output": "OUT", "definitions": "--also"}  # settings whose name here is another
+
+
+def flag(setting: str) -> str:
+    """What the command line calls a setting of that Python name."""
+    return _ARGUMENTS.get(setting, f"--{setting.replace('_', '-')}")
+
+
+def print_error(error: HtcnnsError, *, prefix: str = "htcnns") -> int:
+    """Print the error on stderr as one line in the command line's words, and return its exit code."""
+    print(f"{prefix}: {one_line(error.sentence(flag))}", file=sys.stderr)
+    return error.exit_code
+
+
+def print_any_name() -> None:
+    """Let a file name that the terminal cannot show be printed with escapes, instead of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """The text with control characters and line ends as escapes, such as \\n and \\x1b; a file name may hold them."""
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character
+        for character in text
+    )

@@ -1,0 +1,240 @@
+"""The commands that make weights: pack, synthesise, train, recipes.
+
+What needs torch or scipy is imported inside the commands, so that `--help` stays quick.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from htcnns.doors.terminal import flag
+from htcnns.errors import EXIT_DONE, SettingsError, require_known
+
+if TYPE_CHECKING:
+    from htcnns.labels import LabelSet
+    from htcnns.training.cases import TruthRule
+    from htcnns.training.recipes import Recipe
+
+recipes_app = typer.Typer(help="List or show the recipes.")
+
+Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")]
+WHOLE_TUMOUR = "whole-tumour"  # a truth of one number
+
+
+def pack(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of cases with truth, or an npz of cubes.")],
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder for one file per case; made if absent.")],
+    labels: Annotated[
+        list[str], typer.Option(help="Label set of the truths, or SET=PATTERN for cases of that name; repeatable.")
+    ],
+    unlabelled: Annotated[list[str] | None, typer.Option(help="Case that may lack a truth; repeatable.")] = None,
+    patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for names that do not say it.")] = None,
+) -> int:
+    """Prepare cases for training, one small file each."""
+    from htcnns.doors.training_printer import print_packed, say  # imports torch
+    from htcnns.files.fold_lists import read_patients
+    from htcnns.training.cases import pack as pack_cases
+    from htcnns.training.pieces import pack_pieces
+
+    rules = [_truth_rule(text) for text in labels]
+    known = read_patients(patients) if patients else {}
+    if data.suffix == ".npz":
+        cards = pack_pieces(data, cache, rules[0], patients=known)
+    else:
+        cards = pack_cases(data, cache, rules, unlabelled=unlabelled or (), patients=known, on_case=print_packed)
+    say(f"{len(cards)} in {cache}")
+    return EXIT_DONE
+
+
+def synthesise(
+    number: Annotated[int, typer.Argument(metavar="N", help="How many heads.", min=1)],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the cases; made if absent.")],
+    anatomy: Annotated[
+        Path | None,
+        typer.Option(help="Folder of label maps of whole heads, FreeSurfer numbering; default: plain phantoms."),
+    ] = None,
+    shapes: Annotated[
+        list[str] | None, typer.Option(help="SET=DIR: tumour label maps and their label set; repeatable.")
+    ] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="Packed cases to train on instead of NIfTI.")] = False,
+    labels: Annotated[str, typer.Option(help="Label set of the truths.")] = "brats2023",
+    first: Annotated[int, typer.Option(help="Number of the first head; processes may share a series.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the series.")] = 0,
+    cavities: Annotated[float, typer.Option(help="Share of heads with a resection cavity, 0 to 1.")] = 0.0,
+    patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for shapes under other names.")] = None,
+    gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.")] = None,
+    beside: Annotated[str | None, typer.Option(help="SET=DIR: real cases to show them beside.")] = None,
+) -> int:
+    """Make synthetic heads with tumours, to train on."""
+    from htcnns.doors.training_printer import say  # imports scipy
+    from htcnns.files.fold_lists import read_patients
+    from htcnns.labels import label_set
+    from htcnns.training.synthesis.series import prepare_series, read_material, write_phantoms, write_series
+    from htcnns.training.synthesis.settings import HeadSettings
+    from htcnns.training.synthesis.shown import write_gallery
+
+    settings = HeadSettings(cavity_share=cavities)
+    folders = [_labelled_folder(text, "shapes") for text in shapes or ()]
+    real = _labelled_folder(beside, "beside") if beside else None
+    numbers, numbering = range(first, first + number), label_set(labels)
+    if anatomy is None:
+        _require_no(packed=packed, shapes=shapes, gallery=gallery)
+        write_phantoms(output, numbers, seed=seed, labels=numbering, on_case=say)
+        return EXIT_DONE
+    known = read_patients(patients) if patients else {}
+    material = read_material(anatomy, folders)
+    if packed:
+        prepare_series(
+            material,
+            output,
+            numbers,
+            seed=seed,
+            settings=settings,
+            patients=known,
+            on_head=lambda card: say(f"{card.name}: {', '.join(card.patients) or 'grown'}"),
+        )
+    else:
+        write_series(
+            material,
+            output,
+            numbers,
+            seed=seed,
+            settings=settings,
+            labels=numbering,
+            on_head=lambda name, _: say(name),
+        )
+    if gallery:
+        write_gallery(gallery, material, numbers, seed=seed, settings=settings, beside=real)
+    return EXIT_DONE
+
+
+def train(
+    caches: Caches,
+    out: Annotated[Path, typer.Option(help="Folder for weights, manifest and recipe.")],
+    work: Annotated[Path, typer.Option(help="Checkpoints and curves; a fit that was cut off goes on from here.")],
+    source: Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifest.")],
+    recipe: Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")] = "compact",
+    origin: Annotated[
+        Path | None, typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.")
+    ] = None,
+    frozen_stages: Annotated[int, typer.Option(help="Resolutions of the encoder that stay as they are.")] = 0,
+    early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
+    steps: Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
+    workers: Annotated[int, typer.Option(help="Threads that draw patches ahead.")] = 1,
+) -> int:
+    """Train members on packed cases, or fine-tune weights."""
+    import torch  # takes a second
+
+    from htcnns.doors.training_printer import TrainingPrinter, say
+    from htcnns.runs.devices import choose_device
+    from htcnns.training.campaign import Campaign, Watcher, train_set
+    from htcnns.training.cases import open_store
+    from htcnns.training.recipes import shortened
+    from htcnns.training.team import join_team, local_device
+    from htcnns.training.transfer import TransferSettings
+
+    if threads:
+        torch.set_num_threads(threads)
+    plan = _recipe(recipe)
+    campaign = Campaign(
+        recipe=shortened(plan, steps) if steps else plan,
+        source=source,
+        work=work,
+        weights=out,
+        origin=origin,
+        transfer=TransferSettings(frozen_stages=frozen_stages, early_rate=early_rate),
+        n_workers=workers,
+    )
+    store = open_store(caches)
+    chosen = local_device(choose_device(device))
+    printer = TrainingPrinter()
+    with join_team(chosen) as team:
+        watcher = Watcher(on_step=printer.step, on_transfer=printer.transfer) if team.leads else Watcher()
+        train_set(campaign, store, store.cards, device=chosen, only=only or (), watcher=watcher, team=team)
+        if team.leads:
+            say(
+                f"weights in {out}"
+                if not only
+                else f"trained {', '.join(only)}; run without {flag('only')} for the manifest"
+            )
+    return EXIT_DONE
+
+
+def contrasts(caches: Caches) -> int:
+    """Measure the brightness of tissues and tumours."""
+    from htcnns.training.synthesis.survey import survey, survey_source  # imports scipy
+
+    print(survey_source(survey(caches)), end="")
+    return EXIT_DONE
+
+
+@recipes_app.command("list")
+def list_recipes() -> int:
+    """List the recipes."""
+    from htcnns.training.shipped_recipes import RECIPES  # imports torch
+
+    for recipe in RECIPES.values():
+        print(f"{recipe.name}: {recipe.title}")
+    return EXIT_DONE
+
+
+@recipes_app.command("show")
+def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a TOML file.")]) -> int:
+    """Show a recipe as TOML, which `train` reads."""
+    from htcnns.training.recipe_text import recipe_toml  # imports torch
+
+    print(recipe_toml(_recipe(name)), end="")
+    return EXIT_DONE
+
+
+def _recipe(name: str) -> "Recipe":
+    """The shipped recipe of that name, or the one in a TOML file."""
+    from htcnns.files.toml_file import read_toml
+    from htcnns.training.recipe_text import recipe_of
+    from htcnns.training.shipped_recipes import RECIPES
+
+    if name.endswith(".toml"):
+        return recipe_of(read_toml(Path(name)), place=name)
+    require_known(name, RECIPES, what="recipe", setting="recipe")
+    return RECIPES[name]
+
+
+def _truth_rule(text: str) -> "TruthRule":
+    """How truths are read, from "brats2023" or "brats2024-ped=BraTS-PED-*"."""
+    from htcnns.labels import label_set
+    from htcnns.training.cases import WHOLE_TUMOUR as ONE_NUMBER
+    from htcnns.training.cases import TruthRule
+
+    name, _, pattern = text.partition("=")
+    labels = ONE_NUMBER if name == WHOLE_TUMOUR else label_set(name)
+    return TruthRule(labels, pattern or "*")
+
+
+def _require_no(**settings: object) -> None:
+    """Raise SettingsError where a setting is given that phantoms do not have."""
+    for setting, value in settings.items():
+        if value:
+            raise SettingsError(
+                "phantoms do not have this", setting=setting, remedy="Name a folder of anatomy, or leave this out."
+            )
+
+
+def _labelled_folder(text: str, setting: str) -> "tuple[Path, LabelSet]":
+    """Folder and label set, from "brats2021=DIR"."""
+    from htcnns.labels import label_set
+
+    name, separator, folder = text.partition("=")
+    if not separator or not folder:
+        raise SettingsError(
+            "no folder and label set",
+            setting=setting,
+            found=repr(text),
+            expected="SET=DIR, such as brats2021=cases",
+            remedy="Correct it.",
+        )
+    return Path(folder), label_set(name, setting=setting)

@@ -1,0 +1,28 @@
+"""A fresh folder for everything that libraries cache, so that any user id will do and none needs a home."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from htcnns.errors import OutputError
+
+_VARIABLES = ("HOME", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+
+
+@contextmanager
+def private_caches() -> Iterator[None]:
+    """Point the caches of libraries to a temporary folder of this process, which is removed at the end.
+
+    Libraries read where their cache lies when they are imported, so they must be imported inside.
+
+    Raises:
+        OutputError: there is no place for temporary files.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="htcnns-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(f"no temporary folder; {error}", remedy="Mount a writable /tmp, or set TMPDIR.") from error
+    with folder as caches:
+        os.environ.update(dict.fromkeys(_VARIABLES, caches))
+        yield

@@ -1,0 +1,104 @@
+"""Lists of folds: read from JSON as the SwinUNETR scripts write it or from CSV, and written as CSV."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from htcnns.errors import InputError
+from htcnns.files.atomic import write_whole
+from htcnns.files.json_file import read_json
+from htcnns.files.names.words import stem
+
+_EXPECTED = 'CSV with the columns "case" and "fold", or JSON {"training": [{"fold": 0, "image": [...], "label": ...}]}'
+_REMEDY = "Correct the list."
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of a list.
+
+    Attributes:
+        names: what the case may be called: each file's stem and each folder it lies in.
+        fold: number of the fold that holds it out.
+    """
+
+    names: frozenset[str]
+    fold: int
+
+
+def read_fold_list(path: Path) -> tuple[Listed, ...]:
+    """The lines of a list, by its ending JSON or else CSV.
+
+    Raises:
+        InputError: the file cannot be read, is no such list, or has no line.
+    """
+    lines = _json_lines(path) if path.suffix.lower() == ".json" else _csv_lines(path)
+    listed = tuple(_listed(names, fold, path) for names, fold in lines)
+    if not listed:
+        raise InputError("lists no cases", place=path, expected=_EXPECTED, remedy=_REMEDY)
+    return listed
+
+
+def write_fold_list(path: Path, fold_of: Mapping[str, int]) -> None:
+    """Write cases and their folds as CSV, sorted by name; `read_fold_list` reads it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("case", "fold"), *sorted(fold_of.items())])
+    write_whole(path, text.getvalue().encode())
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """The patient of each case that a CSV with the columns "case" and "patient" lists.
+
+    Raises:
+        InputError: the file cannot be read or lacks a column.
+    """
+    return {row["case"]: row["patient"] for row in _rows(path, ("case", "patient"))}
+
+
+def _json_lines(path: Path) -> list[tuple[Any, Any]]:
+    content = read_json(path)
+    entries = content.get("training") if isinstance(content, dict) else content
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError("is not a list of folds", place=path, expected=_EXPECTED, remedy=_REMEDY)
+    return [(entry.get("label") or entry.get("image"), entry.get("fold")) for entry in entries]
+
+
+def _csv_lines(path: Path) -> list[tuple[str, str]]:
+    return [(row["case"], row["fold"]) for row in _rows(path, ("case", "fold"))]
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read ({error})", place=path, remedy=_REMEDY) from error
+    for number, row in enumerate(rows, start=2):
+        for column in columns:
+            if not row.get(column):
+                raise InputError(
+                    f"line {number} has no {column}",
+                    place=path,
+                    expected=f"columns {', '.join(columns)}",
+                    remedy=_REMEDY,
+                )
+    return rows
+
+
+def _listed(named: Any, fold: Any, path: Path) -> Listed:
+    """One line, from a file's path or a case's name, or the first of a list of those."""
+    first = named[0] if isinstance(named, list) and named else named
+    if not isinstance(first, str) or not str(fold).isdecimal():
+        raise InputError(
+            "has a line without a case or a fold",
+            place=path,
+            found=f"case {first!r}, fold {fold!r}",
+            expected=_EXPECTED,
+            remedy=_REMEDY,
+        )
+    parts = PurePosixPath(first.replace("\\", "/")).parts
+    return Listed(frozenset([*parts[:-1], stem(parts[-1]) or parts[-1]] if parts else []), int(str(fold)))

@@ -1,0 +1,91 @@
+"""The bytes of a file, gzip or plain: read no further than asked, and packed to the same bytes in every run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from isal import igzip, igzip_lib
+
+from htcnns.errors import InputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+PIECE = 2**20
+_LEVEL = 2  # of isal's 0 to 3; 3 is slower by far and gives larger label maps
+
+
+@contextmanager
+def open_packed(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes as a stream, unpacked where they are gzip.
+
+    Raises:
+        InputError: whatever the file system or the unpacking finds wrong, here or while the stream is read.
+    """
+    try:
+        if not path.is_file():  # in a folder without rights this raises, too
+            raise InputError(
+                "is no regular file" if path.exists() else "does not exist",
+                place=path,
+                expected="a NIfTI file",
+                remedy="Check the name and the link.",
+            )
+        with path.open("rb") as file:
+            is_gzip = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            _require_honest_name(path, is_gzip=is_gzip)
+            yield igzip.open(file) if is_gzip else file
+    except EOFError as error:
+        raise InputError(
+            "cut short; the gzip data end too early", place=path, remedy="Copy or download it again."
+        ) from error
+    except (igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub calls it an instance
+        raise InputError(
+            f"damaged ({error})", place=path, expected="whole gzip data", remedy="Copy or download it again."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot be read ({error.strerror or error})", place=path, remedy="Give reading rights or copy it again."
+        ) from error
+
+
+def pieces(stream: BinaryIO, n_bytes: int) -> Iterator[np.ndarray]:
+    """The next `n_bytes` of the stream as (n,) uint8 of one MiB, the last one shorter; fewer where it ends before.
+
+    All pieces share their memory, which so stays in the processor's cache: much cheaper than one large new array.
+    """
+    buffer = np.empty(min(n_bytes, PIECE), np.uint8)
+    while n_bytes > 0:
+        piece = buffer[:n_bytes]
+        n_read = _fill(piece, stream)
+        yield piece[:n_read]
+        n_bytes = n_bytes - n_read if n_read == piece.size else 0
+
+
+def pack(content: bytes) -> bytes:
+    """The content as gzip without time or file name, so that equal content gives equal bytes."""
+    return igzip.compress(content, _LEVEL, mtime=0)
+
+
+def _fill(piece: np.ndarray, stream: BinaryIO) -> int:
+    """Fill the piece from the stream and return how many bytes came."""
+    n_read = 0
+    while n := stream.readinto(piece.data[n_read:]):  # type: ignore[attr-defined]
+        n_read += n
+    return n_read
+
+
+def _require_honest_name(path: Path, *, is_gzip: bool) -> None:
+    """Raise InputError where the name says gzip of a plain file, or the reverse."""
+    name = path.name.lower()
+    if name.endswith(".gz") and not is_gzip:
+        raise InputError(
+            "named .gz but is not gzip",
+            place=path,
+            expected="packed data",
+            remedy="Take .gz out of its name or pack it.",
+        )
+    if name.endswith(".nii") and is_gzip:
+        raise InputError(
+            "named .nii but is gzip", place=path, expected="plain data", remedy=f"Rename it to {path.name}.gz."
+        )

@@ -1,0 +1,299 @@
+"""weights/manifest.json: what the members are, all but their tensors."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from htcnns.errors import HtcnnsError, SettingsError, WeightsError, require_known
+from htcnns.files.atomic import write_whole
+from htcnns.files.json_file import read_json
+from htcnns.files.places import is_file
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
+from htcnns.networks.contract import Head
+from htcnns.reports.strict_json import json_text
+from htcnns.volume import Shape
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_RESTORE = "Restore the manifest."
+_REGIONS = {region.name: region for region in Region}
+_LABELS = {label.name: label for label in Label}
+_SEQUENCES = {str(sequence): sequence for sequence in SEQUENCES}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of a member (one fold), and the checksum it must have."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One voice of the ensemble: everything about it except its tensors.
+
+    Attributes:
+        name: what it is chosen by; two members may share a network.
+        title: what people call it.
+        network: a name in networks.NETWORKS.
+        size: arguments of the network's class.
+        files: one per fold; their probabilities are averaged.
+        sequences: input channels, any of the four in the network's order.
+        regions: what the member gives, and how it is written.
+        head: what the network's output channels are.
+        outputs: output channels in the network's order: the regions of the set under a sigmoid; the background and the
+            labels of the set under a softmax.
+        window: edges in voxels.
+        box: fixed box to pad the brain to, or None.
+        rules: thresholds and clean-up of its probabilities.
+        trained_on, scores: for people; copied into reports.
+
+    Raises:
+        SettingsError: sequences or outputs that do not fit the regions and the head, or rules on other regions.
+    """
+
+    name: str
+    title: str
+    network: str
+    size: dict[str, Any]
+    files: tuple[WeightsFile, ...]
+    sequences: tuple[Sequence, ...] = SEQUENCES
+    regions: RegionSet = GLIOMA
+    head: Head = Head.SIGMOID
+    outputs: tuple[Region, ...] | tuple[Label, ...] = GLIOMA.regions
+    window: Shape = (128, 128, 128)
+    box: Shape | None = None
+    rules: PostprocessRules = field(default_factory=PostprocessRules)
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_sequences(self.sequences)
+        _require_outputs(self.outputs, self.regions, self.head)
+        self.rules.require_regions(self.regions)
+
+
+def shipped_weights() -> Path:
+    """The folder of the weights that come with htcnns: in the installed package, else in the checkout."""
+    installed = _PACKAGE / "shipped"
+    return installed if is_file(installed / MANIFEST) else _PACKAGE.parent / "weights"
+
+
+def read_manifest(folder: Path) -> tuple[Member, ...]:
+    """The members that a weights folder describes; their files are not opened.
+
+    Raises:
+        WeightsError: no manifest, not JSON, an unknown format, a missing or impossible entry; the entry is named.
+    """
+    path = folder / MANIFEST
+    if not is_file(path):
+        raise WeightsError(
+            f"no {MANIFEST} there",
+            place=folder,
+            setting="weights",
+            remedy=f"Give a folder that holds {MANIFEST} and its weights files.",
+        )
+    members = tuple(_member(entry, path) for entry in _entries(path))
+    names = [member.name for member in members]
+    if len(set(names)) < len(names):
+        raise WeightsError("two members share a name", place=path, found=", ".join(names), remedy="Rename one of them.")
+    return members
+
+
+def choose_members(members: tuple[Member, ...], names: tuple[str, ...]) -> tuple[Member, ...]:
+    """The members of those names in the manifest's order; all of them when no name is given.
+
+    Raises:
+        SettingsError: an unknown name; the message lists the known ones.
+    """
+    known = [member.name for member in members]
+    for name in names:
+        require_known(name, known, what="member", setting="members")
+    return tuple(member for member in members if not names or member.name in names)
+
+
+def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
+    """Write the manifest that `read_manifest` reads; file paths are stored as names inside the folder."""
+    content = {"format": FORMAT, "members": [_entry(member) for member in members]}
+    write_whole(folder / MANIFEST, json_text(content).encode())
+
+
+def as_weights_error(error: HtcnnsError, *, place: str, remedy: str) -> WeightsError:
+    """A mistake found in a manifest or a weights file; a setting there is no setting of the person who runs it."""
+    return WeightsError(
+        error.problem,
+        place=": ".join(part for part in (place, error.place, error.setting) if part),
+        found=error.found,
+        expected=error.expected,
+        remedy=remedy,
+    )
+
+
+def _entries(path: Path) -> list:
+    """The JSON objects of the members; WeightsError where the file has none."""
+    try:
+        content = read_json(path)
+    except HtcnnsError as error:
+        raise error.as_kind(WeightsError, remedy="Restore the file that belongs to the weights.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = repr(content.get("format")) if isinstance(content, dict) else f"a {type(content).__name__}"
+        raise WeightsError(
+            "another format", place=path, found=found, expected=FORMAT, remedy="Use the htcnns version it was made for."
+        )
+    entries = content.get("members")
+    if not isinstance(entries, list) or not entries:
+        raise WeightsError("lists no members", place=path, expected="at least one", remedy=_RESTORE)
+    return entries
+
+
+def _entry(member: Member) -> dict:
+    """The manifest's JSON object of a member."""
+    return {
+        "name": member.name,
+        "title": member.title,
+        "network": member.network,
+        "size": member.size,
+        "files": [{"name": file.path.name, "sha256": file.sha256} for file in member.files],
+        "sequences": [str(sequence) for sequence in member.sequences],
+        "region_set": member.regions.name,
+        "head": str(member.head),
+        _outputs_key(member.head): [output.name for output in member.outputs],
+        "window": list(member.window),
+        "box": list(member.box) if member.box else None,
+        "postprocess": asdict(member.rules),
+        "trained_on": member.trained_on,
+        "scores": member.scores,
+    }
+
+
+def _member(entry: object, path: Path) -> Member:
+    """A Member from its JSON object; WeightsError names the file and the member."""
+    name = entry.get("name", "a member without a name") if isinstance(entry, dict) else repr(entry)
+    try:
+        if not isinstance(entry, dict):
+            raise SettingsError("not a JSON object")
+        return _read_entry(entry, path.parent)
+    except HtcnnsError as error:
+        raise as_weights_error(error, place=f"{path}: {name}", remedy=_RESTORE) from error
+
+
+def _read_entry(entry: dict, folder: Path) -> Member:
+    head = Head.SIGMOID
+    if "head" in entry:
+        name = _typed(entry, "head", str)
+        require_known(name, Head, what="head")
+        head = Head(name)
+    known_outputs: Mapping[str, Any] = _REGIONS if head is Head.SIGMOID else _LABELS
+    return Member(
+        name=_typed(entry, "name", str),
+        title=_typed(entry, "title", str),
+        network=_typed(entry, "network", str),
+        size=_typed(entry, "size", dict),
+        files=_files(entry, folder),
+        sequences=_named(entry, "sequences", _SEQUENCES),
+        regions=_region_set(entry),
+        head=head,
+        outputs=_named(entry, _outputs_key(head), known_outputs),
+        window=_edges(entry, "window"),
+        box=_edges(entry, "box") if entry.get("box") else None,
+        rules=PostprocessRules.from_json(_typed(entry, "postprocess", dict), where="postprocess"),
+        trained_on=_typed({"trained_on": {}} | entry, "trained_on", dict),
+        scores=_typed({"scores": {}} | entry, "scores", dict),
+    )
+
+
+def _outputs_key(head: Head) -> str:
+    return "regions" if head is Head.SIGMOID else "labels"
+
+
+def _region_set(entry: dict) -> RegionSet:
+    """The set of that name; where none is named, the one that has the regions listed."""
+    if "region_set" in entry:
+        name = _typed(entry, "region_set", str)
+        require_known(name, REGION_SETS, what="region set")
+        return REGION_SETS[name]
+    regions = set(_named(entry, "regions", _REGIONS))
+    for each in REGION_SETS.values():
+        if set(each.regions) == regions:
+            return each
+    known = "; ".join(", ".join(region.name for region in each.regions) for each in REGION_SETS.values())
+    raise SettingsError("no set has these regions", found=", ".join(entry["regions"]), expected=f"one of {known}")
+
+
+def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
+    """The files of a member; their names must be plain, so that none leads out of the folder."""
+    entries = _typed(entry, "files", list)
+    if not entries:
+        raise SettingsError("no files", expected="at least one")
+    files = []
+    for each in entries:
+        if not isinstance(each, dict):
+            raise SettingsError("files are no JSON objects", found=repr(each))
+        name, sha256 = _typed(each, "name", str), _typed(each, "sha256", str)
+        if not re.fullmatch(r"[\w.+-]+\.safetensors", name):
+            raise SettingsError(f"file name {name!r} is not a plain name that ends in .safetensors")
+        files.append(WeightsFile(folder / name, sha256))
+    return tuple(files)
+
+
+def _named(entry: dict, key: str, known: Mapping[str, _T]) -> tuple[_T, ...]:
+    """The values that the entry's list names."""
+    names = [_of_kind(name, key, str) for name in _typed(entry, key, list)]
+    for name in names:
+        require_known(name, known, what=f"name among the {key}")
+    return tuple(known[name] for name in names)
+
+
+def _typed(entry: dict, key: str, kind: type[_T]) -> _T:
+    """The entry's value of that key, if it is of that kind."""
+    if key not in entry:
+        raise SettingsError(f"{key!r} is missing")
+    return _of_kind(entry[key], key, kind)
+
+
+def _of_kind(value: object, key: str, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise SettingsError(f"{key} is {value!r}", expected=f"a {kind.__name__}")
+    return value
+
+
+def _edges(entry: dict, key: str) -> Shape:
+    values = _typed(entry, key, list)
+    if len(values) != 3 or not all(type(value) is int and value > 0 for value in values):
+        raise SettingsError(f"{key} is {values}", expected="three positive whole numbers")
+    return values[0], values[1], values[2]
+
+
+def _require_sequences(sequences: tuple[Sequence, ...]) -> None:
+    if not sequences or len(set(sequences)) < len(sequences):
+        raise SettingsError(
+            "the sequences do not fit",
+            found=", ".join(sequences) or "none",
+            expected=f"some of {', '.join(SEQUENCES)}, each once",
+        )
+
+
+def _require_outputs(outputs: tuple[Region, ...] | tuple[Label, ...], regions: RegionSet, head: Head) -> None:
+    """Raise SettingsError unless the channels are those of the head for the set."""
+    names = [output.name for output in outputs]
+    if head is Head.SIGMOID:
+        expected = [region.name for region in regions.regions]
+        fits = set(outputs) == set(regions.regions)
+    else:
+        expected = [Label.BACKGROUND.name, *(label.name for label in regions.labels)]
+        fits = names[:1] == expected[:1] and set(outputs) == {Label.BACKGROUND, *regions.labels}
+    if not fits or len(set(names)) < len(names):
+        first = "" if head is Head.SIGMOID else f", {Label.BACKGROUND.name} first"
+        raise SettingsError(
+            f"the outputs of the {head} do not fit {regions.name}",
+            found=", ".join(names) or "none",
+            expected=f"{', '.join(expected)} in some order{first}",
+        )

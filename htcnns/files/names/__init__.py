@@ -1,0 +1,1 @@
+"""What file and folder names say, convention by convention."""

@@ -1,0 +1,73 @@
+"""Small image cubes with truth, many in one npz file, on a grid that need not be 1 mm."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from htcnns.errors import InputError
+from htcnns.labels import SEQUENCES
+from htcnns.volume import Spacing, size_text
+
+_KEYS = ("names", "images", "label_maps", "valid", "spacing_mm", "low", "step")
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """One cube.
+
+    Attributes:
+        name: name of the cube, which begins with its patient's case.
+        z_scores: (4, i, j, k) float32 in the order of SEQUENCES, z-scored over the brain that it is cut from; 0
+            outside the brain.
+        label_map: (i, j, k) uint8 truth in the file's numbers.
+        inside: (i, j, k) bool where both are known.
+        spacing_mm: voxel size along I, J, K, which run to the left, posterior and superior.
+    """
+
+    name: str
+    z_scores: np.ndarray
+    label_map: np.ndarray
+    inside: np.ndarray
+    spacing_mm: Spacing
+
+
+def read_pieces(path: Path) -> Iterator[Piece]:
+    """The cubes of a file: arrays `images` (n, 4, i, j, k) uint8 whose number q is the z-score low + step * q,
+    `label_maps` and `valid` (n, i, j, k), `names`, `spacing_mm`, `low` and `step`.
+
+    Raises:
+        InputError: the file cannot be read, lacks an array, or holds arrays that do not fit each other.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names, images, label_maps, valid, spacing, low, step = (arrays[key] for key in _KEYS)
+    except _UNREADABLE as error:
+        raise InputError(
+            f"is no file of cubes ({error})",
+            place=path,
+            expected=f"npz with {', '.join(_KEYS)}",
+            remedy="Make it again.",
+        ) from error
+    wanted = (len(names), len(SEQUENCES), *label_maps.shape[1:])
+    if images.shape != wanted or valid.shape != label_maps.shape or len(label_maps) != len(names):
+        raise InputError(
+            "holds arrays that do not fit each other",
+            place=path,
+            found=f"images of {size_text(images.shape)}, label maps of {size_text(label_maps.shape)}",
+            expected=f"images of {size_text(wanted)}",
+            remedy="Make it again.",
+        )
+    i, j, k = (float(mm) for mm in spacing)
+    for name, image, label_map, inside in zip(names, images, label_maps, valid, strict=True):
+        z_scores = (float(low) + float(step) * image.astype(np.float32)) * inside
+        yield Piece(
+            name=str(name),
+            z_scores=z_scores.astype(np.float32),
+            label_map=label_map.astype(np.uint8) * inside,
+            inside=inside.astype(bool),
+            spacing_mm=(i, j, k),
+        )

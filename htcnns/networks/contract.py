@@ -1,0 +1,83 @@
+"""What every network keeps to: the windows that it takes, the logits that it returns, and what its channels mean."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+
+from htcnns.errors import SettingsError
+from htcnns.labels import Label, Region, RegionSet
+from htcnns.volume import Shape, size_text
+
+
+class Head(StrEnum):
+    """What the channels of the logits are."""
+
+    SIGMOID = "sigmoid"  # regions that may overlap
+    SOFTMAX = "softmax"  # labels that exclude each other, the background first
+
+
+class Network(nn.Module, ABC):
+    """A network from (B, n_in, I, J, K) intensities to (B, n_out, I, J, K) logits.
+
+    Attributes:
+        multiple: every edge of a window must be a multiple of it, see `require_window`.
+    """
+
+    multiple: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits at full resolution: (B, n_out, I, J, K) from (B, n_in, I, J, K)."""
+        return self.deep(x)[0]
+
+    @abstractmethod
+    def deep(self, x: Tensor) -> list[Tensor]:
+        """Logits at every resolution that has a head, full first, for deep supervision."""
+
+
+def require_window(size: Sequence[int], multiple: int, *, network: str) -> None:
+    """Raise SettingsError unless the edges of a window are multiples of `multiple` and not all equal to it.
+
+    A cube of edge `multiple` would leave one voxel at the bottom, which cannot be normalised.
+
+    Args:
+        size: edges of the window; of a tensor, its last three axes.
+        multiple: of the network.
+        network: its name, for the message.
+    """
+    if all(edge % multiple == 0 for edge in size) and min(size) > 0 and max(size) > multiple:
+        return
+    raise SettingsError(
+        "the window cannot be halved down to the deepest features",
+        place=network,
+        setting="window",
+        found=f"{size_text(size)} voxels",
+        expected=f"multiples of {multiple}, the largest edge at least {2 * multiple}",
+        remedy=f"Use for instance {size_text(_nearest_window(size, multiple))}.",
+    )
+
+
+def region_probabilities(
+    logits: Tensor, regions: RegionSet, head: Head, outputs: tuple[Region, ...] | tuple[Label, ...]
+) -> Tensor:
+    """(B, R, …) float32 probabilities of the regions, in the order of the set, from (B, n_out, …) logits.
+
+    Args:
+        head: a sigmoid for each region, or one softmax over the labels, summed over the labels of each region.
+        outputs: what each channel is: the regions of the set in any order, or its labels with the background first.
+    """
+    if head is Head.SIGMOID:
+        probabilities = logits.float().sigmoid()
+        return probabilities[:, [outputs.index(region) for region in regions.regions]]
+    of_labels = logits.float().softmax(dim=1)
+    channels = [[c for c, label in enumerate(outputs) if label in region.value] for region in regions.regions]
+    # rounding may carry a sum of parts a little over 1
+    return torch.stack([of_labels[:, chosen].sum(dim=1) for chosen in channels], dim=1).clamp(max=1)
+
+
+def _nearest_window(size: Sequence[int], multiple: int) -> Shape:
+    """A window that is taken, near the one that is not."""
+    i, j, k = (max(multiple, round(edge / multiple) * multiple) for edge in size)
+    return (i, j, k) if max(i, j, k) > multiple else (2 * multiple, 2 * multiple, 2 * multiple)

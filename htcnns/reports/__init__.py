@@ -1,0 +1,1 @@
+"""Values in; text, pages and pictures out. Nothing here touches the disk."""

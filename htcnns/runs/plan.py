@@ -1,0 +1,197 @@
+"""A folder of cases in, a folder of masks and a report out: every check before the first network runs."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.atomic import require_no_folder, require_writable, sweep, write_whole
+from htcnns.files.cases import Case, Leftover, search
+from htcnns.files.manifest import Member, choose_members, read_manifest, shipped_weights
+from htcnns.files.outputs import CaseOutputs, mask_name, require_no_scan
+from htcnns.files.places import is_folder, is_inside, is_same, resolved
+from htcnns.labels import RegionSet
+from htcnns.reports.outcome import Outcome, State
+from htcnns.reports.strict_json import json_text
+from htcnns.runs.batch import Watcher, segment_batch
+from htcnns.runs.devices import environment, precision_name
+from htcnns.runs.ensemble import Ensemble, start_ensemble
+from htcnns.runs.settings import RunSettings
+
+REPORT_FORMAT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What stands fixed when a run begins.
+
+    Attributes:
+        input, output: folders.
+        settings: how the cases are run.
+        cases: cases of the input and their files to be written.
+        not_used: NIfTI files of the input that belong to no case.
+        ensemble: loaded members.
+        swept: temporaries of killed runs, removed.
+    """
+
+    input: Path
+    output: Path
+    settings: RunSettings
+    cases: tuple[CaseOutputs, ...]
+    not_used: tuple[Leftover, ...]
+    ensemble: Ensemble
+    swept: tuple[Path, ...]
+
+
+def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
+    """Find the cases, try the folders, load the members.
+
+    Raises:
+        InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
+    """
+    _require_masks_alone(output, settings)
+    members = choose_members(read_manifest(settings.weights or shipped_weights()), settings.members)
+    cases, not_used = _find(input, output, settings, members[0].regions)
+    ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
+    folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
+    for folder in folders:
+        require_writable(folder)
+    return RunPlan(
+        input=input,
+        output=output,
+        settings=settings,
+        cases=cases,
+        not_used=not_used,
+        ensemble=ensemble,
+        swept=tuple(path for folder in folders for path in sweep(folder)),
+    )
+
+
+def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionSet) -> CaseOutputs:
+    """Every file that a case's run is to write."""
+    maps, pictures = settings.probabilities, settings.previews
+    return CaseOutputs(
+        case=case,
+        numbers=settings.numbers_for(case.name),
+        regions=regions,
+        mask=output / mask_name(case, short=settings.short_names),
+        maps={region: maps / f"{case.name}-{region.name}.nii.gz" for region in regions.regions} if maps else {},
+        picture=pictures / f"{case.name}.png" if pictures else None,
+    )
+
+
+def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
+    """Segment the cases of the plan and write the report, also when the batch ends early.
+
+    Args:
+        on_outcome: called with each outcome as it comes.
+
+    Returns:
+        One outcome per case, in the order of the cases; those that were not reached are among them.
+
+    Raises:
+        OutputError: the disk is full or a folder cannot be written any more.
+    """
+    seen: dict[str, Outcome] = {}
+    began = time.perf_counter()
+    try:
+        for outcome in segment_batch(plan.cases, plan.ensemble, plan.settings, watcher=watcher):
+            seen[outcome.case] = outcome
+            on_outcome(outcome)
+    finally:
+        names = [outputs.case.name for outputs in plan.cases]
+        outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
+        if plan.settings.report:
+            content = _report(plan, outcomes, time.perf_counter() - began)
+            write_whole(plan.settings.report, json_text(content).encode())
+    return outcomes
+
+
+def count(outcomes: Iterable[Outcome], state: State) -> int:
+    """The number of cases in that state."""
+    return sum(outcome.state is state for outcome in outcomes)
+
+
+def _require_masks_alone(output: Path, settings: RunSettings) -> None:
+    """Raise SettingsError where anything but masks would go into the output folder or below it."""
+    others = {"probabilities": settings.probabilities, "previews": settings.previews, "report": settings.report}
+    for setting, path in others.items():
+        if path and is_inside(path, output):
+            raise SettingsError(
+                f"{path} lies in the output folder {output}, where only masks may lie, as challenges take every file "
+                "there for one",
+                setting=setting,
+                remedy="Give a place beside it.",
+            )
+
+
+def _find(
+    input: Path, output: Path, settings: RunSettings, regions: RegionSet
+) -> tuple[tuple[CaseOutputs, ...], tuple[Leftover, ...]]:
+    """The cases of the input, and its files that belong to none; what the run itself writes is neither.
+
+    Raises:
+        InputError: as `files.cases.search`.
+        SettingsError: a file to be written is a scan or truth of one of the cases.
+    """
+    folders = (output, settings.probabilities, settings.previews)
+    own = [folder for folder in folders if folder and is_folder(folder) and not _holds_a_case(folder, input, settings)]
+    found = search(input, channels=settings.channels, skip=own)
+    cases = tuple(outputs_of(case, output, settings, regions) for case in found.cases)
+    require_no_scan(cases, report=settings.report)
+    written = {resolved(path) for each in cases for path in each.paths}
+    return cases, tuple(other for other in found.leftovers if resolved(other.path) not in written)
+
+
+def _holds_a_case(folder: Path, input: Path, settings: RunSettings) -> bool:
+    """Whether a folder inside the input also holds a patient's scans, so that it must be searched."""
+    if is_same(folder, input) or not is_inside(folder, input):
+        return False
+    try:
+        return any(not case.missing for case in search(folder, channels=settings.channels).cases)
+    except InputError:  # there is none
+        return False
+
+
+def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
+    """Every folder that the run writes to, each once."""
+    if settings.report:
+        require_no_folder(settings.report, setting="report")
+    report = settings.report.parent if settings.report else None
+    folders = (output, settings.probabilities, settings.previews, report)
+    return tuple(dict.fromkeys(folder for folder in folders if folder))
+
+
+def _report(plan: RunPlan, outcomes: list[Outcome], seconds: float) -> dict:
+    """The report's content; plain data and dataclasses."""
+    ensemble = plan.ensemble
+    return {
+        "format": REPORT_FORMAT,
+        "environment": environment(),
+        "device": str(ensemble.device),
+        "device_note": ensemble.note,
+        "precision": precision_name(ensemble.precision),
+        "input": plan.input,
+        "output": plan.output,
+        "settings": asdict(plan.settings),
+        "members": [_described(member) for member in ensemble.members],
+        "seconds": round(seconds, 3),
+        "n_done": count(outcomes, State.DONE),
+        "n_failed": count(outcomes, State.FAILED),
+        "cases": outcomes,
+        "not_used": plan.not_used,
+    }
+
+
+def _described(member: Member) -> dict:
+    return {
+        "name": member.name,
+        "title": member.title,
+        "files": {file.path.name: file.sha256 for file in member.files},
+        "sequences": list(member.sequences),
+        "regions": member.regions.name,
+        "rules": member.rules,
+        "trained_on": member.trained_on,
+        "scores": member.scores,
+    }

@@ -1,0 +1,102 @@
+"""Everything that one run can be told, checked once."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from htcnns.errors import SettingsError, require_known
+from htcnns.image.fusion import FUSIONS
+from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
+
+MIRROR_AXES = "ijk"  # left-right, front-back, up-down
+
+
+class OnFailure(StrEnum):
+    """What is written for a case that fails."""
+
+    SKIP = "skip"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How cases are segmented and what is written; the command line's flags have the same names.
+
+    Attributes:
+        weights: folder with a manifest; None for the shipped one.
+        members: names from the manifest; empty for all.
+        device: auto, cpu, cuda or cuda:n.
+        precision: auto, fp32, bf16 or fp16.
+        fusion: staple, majority or mean.
+        labels: name of a label set; None for each case's own, by its name.
+        overlap: overlap between windows as a share of their edge, 0 <= x < 1; 0.6 in HT-CNNs.
+        mirror: axes to mirror over, letters of "ijk" (left-right, front-back, up-down); "" for none.
+        batch: number of windows that go through a network together.
+        again: whether cases are segmented again whose mask is there already.
+        on_failure: skip to write nothing for a case that fails, empty to write an empty mask.
+        report: file for a JSON report; None for none.
+        probabilities: folder for the fused probability map of each region; None for none.
+        previews: folder for overlay pictures; None for none.
+        short_names: whether a BraTS2021_00495 that lies flat in the input gives 00495.nii.gz, as in the 2021 challenge.
+        channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
+
+    Raises:
+        SettingsError: an unknown name or a value out of range; the setting is named.
+    """
+
+    weights: Path | None = None
+    members: tuple[str, ...] = ()
+    device: str = "auto"
+    precision: str = "auto"
+    fusion: str = "staple"
+    labels: str | None = None
+    overlap: float = 0.6
+    mirror: str = ""
+    batch: int = 1
+    again: bool = False
+    on_failure: str = OnFailure.SKIP
+    report: Path | None = None
+    probabilities: Path | None = None
+    previews: Path | None = None
+    short_names: bool = False
+    channels: tuple[Sequence, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")
+        require_known(self.on_failure, OnFailure, what="choice", setting="on_failure")
+        if self.labels is not None:
+            label_set(self.labels)
+        if not 0 <= self.overlap < 1:
+            raise SettingsError(
+                "out of range", setting="overlap", found=self.overlap, expected="0 <= x < 1", remedy="Correct it."
+            )
+        if set(self.mirror) - set(MIRROR_AXES) or len(set(self.mirror)) < len(self.mirror):
+            raise SettingsError(
+                "not a choice of axes",
+                setting="mirror",
+                found=repr(self.mirror),
+                expected=f"letters of {MIRROR_AXES}, each once",
+                remedy="Correct it.",
+            )
+        if self.batch < 1:
+            raise SettingsError(
+                "too few windows at a time",
+                setting="batch",
+                found=self.batch,
+                expected="at least 1",
+                remedy="Give another number.",
+            )
+
+    @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Axes of (I, J, K) to mirror over."""
+        return tuple(MIRROR_AXES.index(letter) for letter in self.mirror)
+
+    @property
+    def keeps_probabilities(self) -> bool:
+        """Whether probability maps are written."""
+        return self.probabilities is not None
+
+    def numbers_for(self, case_name: str) -> LabelSet:
+        """The label set that a case's mask is written in."""
+        return label_set(self.labels) if self.labels else default_label_set(case_name)

@@ -1,0 +1,165 @@
+"""Distances from the points of one surface to another: shells of lattice offsets first, a KD-tree for the rest.
+
+Most points of two similar surfaces coincide or lie a voxel or two apart, so looking at the lattice sites around each
+point, nearest first, settles nearly all of them; only the few that lie far away are worth a tree.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from htcnns.volume import Spacing
+
+_REACH = 4
+FRAME = _REACH + 1
+"""Zeros around every mask, so that its corners and the farthest offsets from them lie on the lattice."""
+
+_TIE = 1e-9  # share of the weight within which a sum in another order could cross the wanted share
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Surface:
+    """Points on a lattice, each with a weight and the label of the lesion it belongs to.
+
+    Two surfaces can be compared when they were built on the same lattice.
+
+    Attributes:
+        lattice: (A, B, C) labels at the points, 0 elsewhere; at least four sites on every side are 0.
+        index: (N,) positions of the points in the flattened lattice.
+        weight: (N,) float64, area of each point in mm2, or 1 per voxel.
+        wanted: (max label + 1,) bool, the labels that count; wanted[0] is False.
+    """
+
+    lattice: np.ndarray
+    index: np.ndarray
+    weight: np.ndarray
+    wanted: np.ndarray
+
+    @classmethod
+    def on(cls, lattice: np.ndarray, index: np.ndarray, weight: np.ndarray) -> "Surface":
+        """A surface of which all labels count."""
+        wanted = np.arange(int(lattice.reshape(-1)[index].max(initial=0)) + 1) > 0
+        return cls(lattice=lattice, index=index, weight=weight, wanted=wanted)
+
+    def only(self, labels: np.ndarray) -> "Surface":
+        """The part of the surface that belongs to these labels; the lattice is shared."""
+        wanted = np.zeros_like(self.wanted)
+        wanted[labels] = True
+        keep = wanted[self.lattice.reshape(-1)[self.index]]
+        return replace(self, index=self.index[keep], weight=self.weight[keep], wanted=wanted)
+
+
+def quantile_distance_mm(start: Surface, target: Surface, spacing_mm: Spacing, *, share: float) -> float:
+    """The smallest distance within which `share` of the weight of `start` has a point of `target`.
+
+    inf when either surface is empty. Nothing is interpolated: the result is the distance of one of the points.
+    """
+    if start.index.size == 0 or target.index.size == 0:
+        return float("inf")
+    total = float(start.weight.sum())
+    for reached, distance_mm in _shares(start, target, spacing_mm, total):
+        if abs(reached - share) < _TIE:
+            return _sorted_quantile(start.weight, distances_mm(start, target, spacing_mm), share)
+        if reached > share:
+            return distance_mm
+    raise AssertionError("the last share is 1")
+
+
+def distances_mm(start: Surface, target: Surface, spacing_mm: Spacing) -> np.ndarray:
+    """(N,) float64 distance from every point of `start` to the nearest point of `target`; inf when that is empty."""
+    distances = np.full(start.index.size, np.inf)
+    if target.index.size == 0:
+        return distances
+    left = np.arange(start.index.size)
+    for distance_mm, offsets in _shells(spacing_mm):
+        hit = _hits(start.index[left], offsets, target)
+        distances[left[hit]] = distance_mm
+        left = left[~hit]
+        if left.size == 0:
+            return distances
+    distances[left] = _tree_distances_mm(start.index[left], target, spacing_mm)
+    return distances
+
+
+def share_within(start: Surface, target: Surface, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
+    """The share of the weight of `start` that has a point of `target` at most as far away as the tolerance.
+
+    NaN when `start` is empty, 0 when only `target` is.
+    """
+    if start.index.size == 0:
+        return float("nan")
+    if tolerance_mm > _REACH * min(spacing_mm):
+        within = distances_mm(start, target, spacing_mm) <= tolerance_mm
+    else:
+        near = [offsets for distance_mm, offsets in _shells(spacing_mm) if distance_mm <= tolerance_mm]
+        within = _hits(start.index, np.concatenate(near), target)
+    return float(start.weight[within].sum() / start.weight.sum())
+
+
+def _shares(start: Surface, target: Surface, spacing_mm: Spacing, total: float) -> Iterator[tuple[float, float]]:
+    """Growing distances, each with the share of the weight that lies within it; the last share is 1."""
+    index, weight, reached = start.index, start.weight, 0.0
+    for distance_mm, offsets in _shells(spacing_mm):
+        hit = _hits(index, offsets, target)
+        reached += float(weight[hit].sum())
+        index, weight = index[~hit], weight[~hit]
+        yield (reached / total if index.size else 1.0), distance_mm
+        if index.size == 0:
+            return
+    distances = _tree_distances_mm(index, target, spacing_mm)
+    order = np.argsort(distances, kind="stable")
+    shares = (reached + np.cumsum(weight[order])) / total
+    last_of_equals = np.append(np.diff(distances[order]) > 0, True)
+    shares[-1] = 1.0
+    yield from zip(shares[last_of_equals].tolist(), distances[order][last_of_equals].tolist(), strict=True)
+
+
+def _sorted_quantile(weight: np.ndarray, distances: np.ndarray, share: float) -> float:
+    """The quantile in the order of sums that DeepMind's code uses, for shares that only rounding decides."""
+    order = np.lexsort((weight, distances))
+    reached = np.cumsum(weight[order]) / np.sum(weight[order])
+    return float(distances[order][min(int(np.searchsorted(reached, share)), weight.size - 1)])
+
+
+def _hits(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarray:
+    """(N,) bool: whether any of the (M, 3) offsets leads from a site to a wanted point of the target."""
+    _, b, c = target.lattice.shape
+    steps = offsets @ np.array([b * c, c, 1])
+    flat = target.lattice.reshape(-1)
+    if steps.size == 1:
+        return target.wanted[flat[index + steps[0]]]
+    return target.wanted[flat[index[:, None] + steps]].any(axis=1)
+
+
+def _tree_distances_mm(index: np.ndarray, target: Surface, spacing_mm: Spacing) -> np.ndarray:
+    """(N,) float64 distances by a KD-tree of the target, computed from the integer steps to the nearest point."""
+    shape = target.lattice.shape
+    sites = np.stack(np.unravel_index(target.index, shape), axis=1)
+    queries = np.stack(np.unravel_index(index, shape), axis=1)
+    tree = KDTree(sites * np.asarray(spacing_mm), balanced_tree=False, compact_nodes=False)
+    _, nearest = tree.query(queries * np.asarray(spacing_mm))
+    return _lengths_mm(queries - sites[nearest], spacing_mm)
+
+
+def _lengths_mm(steps: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """(N,) lengths of (N, 3) integer steps, summed axis by axis as scipy's distance transform does."""
+    i, j, k = (steps * np.asarray(spacing_mm)).T
+    return np.sqrt(i * i + j * j + k * k)
+
+
+@lru_cache(maxsize=64)
+def _shells(spacing_mm: Spacing) -> tuple[tuple[float, np.ndarray], ...]:
+    """Offsets of up to _REACH of the shortest voxel side, grouped by their length, shortest first."""
+    reach = np.arange(-_REACH, _REACH + 1)
+    offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), axis=-1).reshape(-1, 3)
+    lengths = _lengths_mm(offsets, spacing_mm)
+    keys = np.round(lengths / min(spacing_mm), 9)
+    shells = []
+    for key in np.unique(keys[keys <= _REACH]).tolist():
+        shell = offsets[keys == key]
+        shell.setflags(write=False)  # the cache hands out the same array every time
+        shells.append((float(lengths[keys == key][0]), shell))
+    return tuple(shells)

@@ -1,0 +1,76 @@
+"""What a fit is made of: its steps, one after the other, and the rates at which its parameters learn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import MappingProxyType
+
+from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.volume import Shape
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a step lies in its fit: its round, and its number of how many there."""
+
+    round: Round
+    number: int
+    of: int
+
+    @property
+    def shape(self) -> Shape:
+        """Edges of its patches."""
+        return self.round.patch_at(self.number, self.of)
+
+    @property
+    def learning_rate(self) -> float:
+        """The recipe's rate at this step."""
+        return self.round.learning_rate_at(self.number, self.of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """How one member is trained on so many cases.
+
+    Attributes:
+        recipe, member: what is to be done.
+        n_cases: number of cases, which epochs are counted by.
+        rates: factor on the learning rate of each parameter that has another one than the recipe's; 0 freezes it.
+    """
+
+    recipe: Recipe
+    member: MemberRecipe
+    n_cases: int
+    rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of all rounds together."""
+        return sum(self._lengths)
+
+    def at(self, step: int) -> Step:
+        """Where that step of the fit lies.
+
+        Raises:
+            IndexError: the fit has fewer steps.
+        """
+        number = step
+        for each, length in zip(self.member.rounds, self._lengths, strict=True):
+            if number < length:
+                return Step(each, number, length)
+            number -= length
+        raise IndexError(f"step {step} of a fit of {self.n_steps}")
+
+    def n_voxels(self, start: int) -> int:
+        """Voxels of the patches of all steps from `start` on, one patch a step; what time is estimated by."""
+        total = 0
+        for each, length in zip(self.member.rounds, self._lengths, strict=True):
+            changes = [min(length, -int(-share * length // 1)) for share, _ in each.patches]
+            for (_, shape), begin, end in zip(each.patches, changes, [*changes[1:], length], strict=True):
+                total += max(0, end - max(begin, start)) * prod(shape)
+            start -= length
+        return total
+
+    @property
+    def _lengths(self) -> list[int]:
+        return [each.n_steps(self.n_cases, self.recipe.batch) for each in self.member.rounds]

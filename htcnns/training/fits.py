@@ -1,0 +1,171 @@
+"""One member's fit on some cases: the same weights to start from for all folds, the same patches whoever draws them."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from htcnns.errors import WeightsError
+from htcnns.files.manifest import Member, choose_members, read_manifest
+from htcnns.files.prepared_cases import Card
+from htcnns.files.weights import load_networks
+from htcnns.labels import Region
+from htcnns.networks.contract import Head, Network
+from htcnns.training.batches import batch_source
+from htcnns.training.cases import CaseStore
+from htcnns.training.fit_plan import FitPlan
+from htcnns.training.loop import fit
+from htcnns.training.progress import Progress
+from htcnns.training.recipe_text import recipe_data
+from htcnns.training.recipes import MemberRecipe, Recipe
+from htcnns.training.team import Team
+from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest:
+    """One fit.
+
+    Attributes:
+        recipe: the set that the member belongs to.
+        member: name of the member.
+        cards: the cases that it may see.
+        folder: that gets its checkpoints and curves; a fit that was cut off goes on from there.
+        origin: weights to start from; None starts from random ones.
+        transfer: how much of these may change.
+    """
+
+    recipe: Recipe
+    member: str
+    cards: tuple[Card, ...]
+    folder: Path
+    origin: Origin | None = None
+    transfer: TransferSettings = TransferSettings()  # noqa: RUF009 - frozen
+
+
+def run_fit(
+    request: FitRequest,
+    store: CaseStore,
+    *,
+    device: torch.device,
+    on_step: Callable[[Progress], None] = lambda _: None,
+    on_transfer: Callable[[TransferReport], None] = lambda _: None,
+    team: Team = Team(),  # noqa: B008 - frozen
+    n_workers: int = 1,
+) -> Network:
+    """Train a member, or go on with it; the trained network, on `device`.
+
+    Args:
+        store: holds the cases.
+        on_step, on_transfer: get every step, and what became of the weights that the fit starts from.
+        n_workers: threads that draw patches ahead.
+
+    Raises:
+        InputError: no case that the recipe can train on.
+        SettingsError, WeightsError, OutputError: as `fit`, `transfer` and `learning_rates`.
+    """
+    member = request.recipe.member(request.member)
+    recipe = replace(request.recipe, members=(member,), seed=member_seed(request.recipe, member))
+    source = batch_source(
+        store,
+        request.cards,
+        mix=recipe.mix,
+        regions=recipe.regions,
+        sequences=recipe.sequences,
+        piece_patch=recipe.piece_patch,
+        seed=recipe.seed,
+    )
+    shapes = member_shapes(recipe, member)
+    network = _untrained(shapes, recipe.seed)
+    rates = {}
+    if request.origin:
+        on_transfer(transfer(network, shapes, request.origin))
+        rates = learning_rates(network, request.transfer)
+    fit(
+        network.to(device),
+        source,
+        FitPlan(recipe=recipe, member=member, n_cases=source.n_cases, rates=rates),
+        folder=request.folder,
+        made_with=_made_with(request, recipe),
+        on_step=on_step,
+        team=team,
+        n_workers=n_workers,
+    )
+    return network
+
+
+def member_seed(recipe: Recipe, member: MemberRecipe) -> int:
+    """The recipe's seed moved by a stable number of the member's name, so that members see different patches."""
+    return recipe.seed + int.from_bytes(hashlib.sha256(member.name.encode()).digest()[:2], "big")
+
+
+def member_shapes(recipe: Recipe, member: MemberRecipe) -> Shapes:
+    """The member's network with the recipe's sequences and regions."""
+    return Shapes(
+        network=member.network,
+        size=member.arguments,
+        sequences=recipe.sequences,
+        regions=recipe.regions.regions,
+    )
+
+
+def read_origins(weights: Path) -> dict[str, Origin]:
+    """The weights of a folder that fits can start from, by the name of their member.
+
+    Raises:
+        WeightsError: no such weights, a damaged file, or a member whose head is a softmax or of several files.
+    """
+    return {member.name: _origin(member, weights) for member in read_manifest(weights)}
+
+
+def origin_of(weights: Path, name: str) -> Origin:
+    """The weights of that member.
+
+    Raises:
+        SettingsError: no member of that name.
+        WeightsError: as `read_origins`.
+    """
+    (member,) = choose_members(read_manifest(weights), (name,))
+    return _origin(member, weights)
+
+
+def _origin(member: Member, weights: Path) -> Origin:
+    regions = tuple(output for output in member.outputs if isinstance(output, Region))
+    if len(member.files) != 1 or member.head is not Head.SIGMOID:
+        raise WeightsError(
+            f"{member.name} cannot be fine-tuned",
+            place=weights,
+            found=f"{len(member.files)} files, head {member.head}",
+            expected=f"one file, head {Head.SIGMOID}",
+            remedy="Start from other weights.",
+        )
+    return Origin(
+        name=f"{weights}: {member.name}",
+        shapes=Shapes(network=member.network, size=member.size, sequences=member.sequences, regions=regions),
+        tensors={name: tensor.float() for name, tensor in load_networks(member)[0].state_dict().items()},
+        digest=member.files[0].sha256,
+    )
+
+
+def _untrained(shapes: Shapes, seed: int) -> Network:
+    """The network with the random weights of that seed; the caller's random numbers stay."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return shapes.build()
+
+
+def _made_with(request: FitRequest, recipe: Recipe) -> dict:
+    """What a resumed fit must share with the one that was cut off."""
+    return {
+        "recipe": recipe_data(recipe),
+        "cases": _keys(request.cards),
+        "start": request.origin.digest if request.origin else "random weights",
+        "transfer": [request.transfer.frozen_stages, request.transfer.early_rate],
+    }
+
+
+def _keys(cards: Iterable[Card]) -> dict[str, str]:
+    """What each case was made from, by name."""
+    return {card.name: card.key for card in sorted(cards, key=lambda card: card.name)}

@@ -1,0 +1,75 @@
+"""The same head lying otherwise: turned, zoomed and bent elastically, in one resampling."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from htcnns.training.augment import Augmentation
+from htcnns.training.stretch import stretched
+from htcnns.volume import Shape
+
+MARGIN = 0.2  # of the edge, on every side of a patch that is turned and zoomed, so that hardly a voxel of it is empty
+KNOT_DISTANCE = 24  # voxels between the random displacements of an elastic deformation
+LARGEST_BEND = 4.0  # voxels, deviation of those displacements at most; below a fifth of the distance nothing folds
+
+
+def wanted_margin(shape: Shape, variety: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Tensor | None]:
+    """How much more of the case a patch needs on every side, and where its voxels come from.
+
+    Returns:
+        (3,) int margin, and the sampling grid that `change_pose` takes; zeros and None if the head stays as it is.
+    """
+    is_posed = rng.random() < variety.pose_share
+    is_bent = rng.random() < variety.elastic_share
+    if not (is_posed or is_bent):
+        return np.zeros(3, int), None
+    edges = np.array(shape)
+    margin = np.rint(MARGIN * edges).astype(int)
+    matrix = _turn_and_zoom(variety, rng) if is_posed else np.eye(3)
+    return margin, _grid(edges, edges + 2 * margin, matrix, _bend(shape, rng) if is_bent else None)
+
+
+def change_pose(array: np.ndarray, masks: np.ndarray, grid: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What lies at the places of a grid.
+
+    Args:
+        array: (C, i, j, k) float32 intensities; 0 outside the brain of all sequences, which stays 0.
+        masks: (M, i, j, k) uint8 label maps; each new voxel takes the number of the nearest old one.
+        grid: from `wanted_margin`.
+
+    Returns:
+        (C, *shape) float32, linearly interpolated, and (M, *shape) uint8.
+    """
+    brain = array.any(axis=0, keepdims=True)
+    numbers = torch.from_numpy(np.concatenate([masks, brain]).astype(np.float32))
+    *moved, inside = F.grid_sample(numbers[None], grid, mode="nearest", align_corners=False)[0]
+    posed = F.grid_sample(torch.from_numpy(array)[None], grid, mode="bilinear", align_corners=False)[0] * inside
+    return posed.numpy(), torch.stack(moved).numpy().astype(np.uint8)
+
+
+def _turn_and_zoom(variety: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """(3, 3): offset of a new voxel from the middle, in voxels, to that of the old one. After nnU-Net."""
+    degrees = rng.uniform(-variety.largest_turn, variety.largest_turn, 3)
+    zoom = variety.largest_zoom ** rng.uniform(-1, 1)
+    return Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() / zoom
+
+
+def _bend(shape: Shape, rng: np.random.Generator) -> Tensor:
+    """(*shape, 3) smooth random displacements in voxels, along I, J, K."""
+    knots = [max(3, round(edge / KNOT_DISTANCE) + 1) for edge in shape]
+    strength = rng.uniform(0, LARGEST_BEND)
+    coarse = rng.normal(0, strength, (3, *knots)).astype(np.float32)
+    return torch.from_numpy(stretched(coarse, shape)).movedim(0, -1)
+
+
+def _grid(edges: np.ndarray, wide: np.ndarray, matrix: np.ndarray, bend: Tensor | None) -> Tensor:
+    """(1, *edges, 3): for every new voxel its place in an array of edges `wide`, as `grid_sample` counts (K, J, I)."""
+    to_unit = 2 / wide
+    affine = np.zeros((1, 3, 4))
+    affine[0, :, :3] = (to_unit[:, None] * matrix * (edges / 2))[::-1, ::-1]  # from units of the patch
+    grid = F.affine_grid(torch.from_numpy(affine).float(), [1, 1, *edges.tolist()], align_corners=False)
+    if bend is not None:
+        grid = grid + (bend * torch.from_numpy(to_unit).float()).flip(-1)[None]
+    return grid

@@ -1,0 +1,197 @@
+"""Recipes: everything that decides how members are trained, and the ones that come with htcnns."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from htcnns.errors import SettingsError, require_known
+from htcnns.files.prepared_cases import CaseKind
+from htcnns.labels import GLIOMA, SEQUENCES, RegionSet, Sequence
+from htcnns.networks import NETWORKS, build_network
+from htcnns.networks.contract import require_window
+from htcnns.training.augment import Augmentation
+from htcnns.volume import Shape
+
+OPTIMIZERS = ("adam", "adamw")
+PRECISIONS = ("bf16", "fp16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """A stretch of a fit: the learning rate warms up, then falls to nothing.
+
+    Attributes:
+        steps: number of updates of the weights; 0 counts in epochs.
+        epochs: number of times that every case is seen once; 0 counts in steps.
+        learning_rate: the highest; reached after the warm-up, then half a cosine down to zero.
+        warmup: steps of linear warm-up.
+        patches: (share of the round's steps done, edges in voxels): small patches first, for more steps.
+        variety: how patches are drawn and varied.
+    """
+
+    steps: int = 0
+    epochs: int = 0
+    learning_rate: float = 1.5e-3
+    warmup: int = 40
+    patches: tuple[tuple[float, Shape], ...] = ((0.0, (64, 64, 64)), (0.6, (96, 96, 96)))
+    variety: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if (self.steps > 0) == (self.epochs > 0) or min(self.steps, self.epochs) < 0:
+            raise _impossible("steps", f"{self.steps} steps and {self.epochs} epochs", "either of them, above 0")
+        if not self.patches or self.patches[0][0] != 0:
+            raise _impossible("patches", self.patches, "shares of the round that begin with 0")
+        if not self.learning_rate > 0:
+            raise _impossible("learning_rate", self.learning_rate, "a number above 0")
+
+    def n_steps(self, n_cases: int, batch: int) -> int:
+        """Number of updates on so many cases, of `batch` patches each."""
+        return self.steps or math.ceil(self.epochs * n_cases / batch)
+
+    def patch_at(self, step: int, n_steps: int) -> Shape:
+        """Edges of the patches at that step of so many."""
+        return [shape for share, shape in self.patches if step >= share * n_steps][-1]
+
+    def learning_rate_at(self, step: int, n_steps: int) -> float:
+        """Linear warm-up, then half a cosine; rounds shorter than their warm-up only warm up."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, n_steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRecipe:
+    """One member: a network, its size, and how it is trained.
+
+    Attributes:
+        name: name of the member, which need not be its network's.
+        title: what a person calls it.
+        network: a key of NETWORKS.
+        size: a key of the network's sizes, or the arguments of its class.
+        rounds: one after the other, with the same optimizer.
+    """
+
+    name: str
+    title: str
+    network: str
+    size: str | Mapping[str, Any]
+    rounds: tuple[Round, ...]
+
+    def __post_init__(self) -> None:
+        require_known(self.network, NETWORKS, what="network", setting="network", place=self.name)
+        if isinstance(self.size, str):
+            require_known(self.size, NETWORKS[self.network].sizes, what="size", setting="size", place=self.name)
+        if not self.rounds:
+            raise _impossible("rounds", "none", "at least one round").at(self.name)
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The arguments of the network's class."""
+        return NETWORKS[self.network].sizes[self.size] if isinstance(self.size, str) else self.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a set of members is trained; folds and shipped weights share it.
+
+    Attributes:
+        name: name of the recipe.
+        title: what it is for.
+        members: their fits; all see the same cases.
+        regions: what the members give.
+        sequences: what they are shown, in the order of their channels.
+        batch: patches a step, over all processes together.
+        optimizer: "adam" or "adamw".
+        weight_decay: of the optimizer.
+        clip_norm: gradients are scaled down to this norm; 0 leaves them.
+        average: decay a step of the moving average of the weights, which is what a fit gives; 0 for the last weights.
+        precision: of forward and backward passes.
+        mix: weight of each kind of case when a step is drawn; kinds that are not there are left out.
+        piece_patch: edges of patches of pieces, which are smaller than heads.
+        window: edges of the windows that the members segment with.
+        seed: of weights and patches; a step's patches depend on it and the step alone.
+        checkpoint_steps: steps between checkpoints.
+    """
+
+    name: str
+    title: str
+    members: tuple[MemberRecipe, ...]
+    regions: RegionSet = GLIOMA
+    sequences: tuple[Sequence, ...] = SEQUENCES
+    batch: int = 1
+    optimizer: str = "adamw"
+    weight_decay: float = 1e-2
+    clip_norm: float = 5.0
+    average: float = 0.99
+    precision: str = "bf16"
+    mix: Mapping[CaseKind, float] = field(default_factory=lambda: MappingProxyType({CaseKind.HEAD: 1.0}))
+    piece_patch: Shape = (64, 64, 64)
+    window: Shape = (128, 128, 128)
+    seed: int = 2412
+    checkpoint_steps: int = 50
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) < len(names):
+            raise _impossible("members", ", ".join(names) or "none", "members of different names")
+        require_known(self.optimizer, OPTIMIZERS, what="optimizer", setting="optimizer")
+        require_known(self.precision, PRECISIONS, what="precision", setting="precision")
+        for setting in ("batch", "checkpoint_steps"):
+            if getattr(self, setting) < 1:
+                raise _impossible(setting, getattr(self, setting), "at least 1")
+        if not 0 <= self.average < 1:
+            raise _impossible("average", self.average, "0 <= average < 1")
+        if not self.sequences or len(set(self.sequences)) < len(self.sequences):
+            raise _impossible("sequences", ", ".join(self.sequences), "each sequence once at most")
+        if min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
+            raise _impossible("mix", dict(self.mix), "weights of at least 0, one of them above")
+        for member in self.members:
+            self._require_patches(member)
+
+    def member(self, name: str) -> MemberRecipe:
+        """The member of that name.
+
+        Raises:
+            SettingsError: an unknown name; the message lists the known ones.
+        """
+        by_name = {member.name: member for member in self.members}
+        require_known(name, by_name, what="member", setting="members")
+        return by_name[name]
+
+    def _require_patches(self, member: MemberRecipe) -> None:
+        """Raise SettingsError unless the member's network takes every patch and window."""
+        with torch.device("meta"):  # its shapes alone
+            network = build_network(member.network, member.arguments)
+        shapes = [shape for each in member.rounds for _, shape in each.patches]
+        for shape in (*shapes, self.window, *([self.piece_patch] if CaseKind.PIECE in self.mix else [])):
+            require_window(shape, network.multiple, network=member.name)
+
+
+def shortened(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with fits of so many steps, in the proportions of its rounds, rounded up; for a first look.
+
+    Raises:
+        SettingsError: a round that counts in epochs.
+    """
+    return replace(recipe, members=tuple(_shortened(member, steps) for member in recipe.members))
+
+
+def _shortened(member: MemberRecipe, steps: int) -> MemberRecipe:
+    if any(each.epochs for each in member.rounds):
+        raise _impossible("steps", f"rounds of {member.name} in epochs", "rounds in steps")
+    ends = [0, *accumulate(each.steps for each in member.rounds)]
+    cut = [-(-end * steps // ends[-1]) for end in ends]  # rounded up
+    rounds = [replace(each, steps=b - a) for each, (a, b) in zip(member.rounds, pairwise(cut), strict=True) if b > a]
+    return replace(member, rounds=tuple(rounds))
+
+
+def _impossible(setting: str, found: object, expected: str) -> SettingsError:
+    return SettingsError(
+        "impossible value", setting=setting, found=found, expected=expected, remedy="Correct the recipe."
+    )

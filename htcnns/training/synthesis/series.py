@@ -1,0 +1,202 @@
+"""Many synthetic heads: written as prepared cases to train on, or as whole cases with truth in the layout of BraTS."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from htcnns.files.anatomy import read_anatomies
+from htcnns.files.atomic import require_writable, sweep
+from htcnns.files.nifti import write_case_file
+from htcnns.files.prepared_cases import (
+    Card,
+    CaseKind,
+    has_key,
+    key_of,
+    prepared_case,
+    prepared_path,
+    read_card,
+    write_prepared,
+)
+from htcnns.files.shapes import TumourShape, read_shapes
+from htcnns.image.phantom import make_phantom
+from htcnns.labels import SEQUENCES, LabelSet, Region, encode
+from htcnns.training.folds import patient_of
+from htcnns.training.synthesis.contrasts import Contrasts
+from htcnns.training.synthesis.heads import Anatomy, anatomy_of
+from htcnns.training.synthesis.make import AFFINE, SyntheticHead, make_head
+from htcnns.training.synthesis.settings import HeadSettings
+
+VERSION = 1  # of how heads are made; another number where the same seed would give other heads
+NO_OTHER_NAMES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What heads are made of.
+
+    Attributes:
+        anatomies: healthy heads by name.
+        shapes: real tumours; may be empty, then all are grown.
+        contrasts: what was measured on real cases.
+    """
+
+    anatomies: Mapping[str, Anatomy]
+    shapes: tuple[TumourShape, ...]
+    contrasts: Contrasts
+
+
+def read_material(anatomy: Path, shapes: Iterable[tuple[Path, LabelSet]] = ()) -> Material:
+    """Everything that heads are made of.
+
+    Args:
+        anatomy: folder of label maps of whole heads in FreeSurfer's numbers.
+        shapes: folders of tumour label maps, each with how they are numbered.
+
+    Raises:
+        InputError: a folder without what it should hold, or a file that is refused.
+    """
+    return Material(
+        anatomies={name: anatomy_of(label_map) for name, label_map in read_anatomies(anatomy).items()},
+        shapes=tuple(shape for folder, numbers in shapes for shape in read_shapes(folder, numbers)),
+        contrasts=Contrasts(),
+    )
+
+
+def head_of_series(material: Material, number: int, *, seed: int, settings: HeadSettings) -> SyntheticHead:
+    """The head of that number: the same whichever others are made, and in whichever order."""
+    rng = np.random.default_rng([seed, number])
+    names = sorted(material.anatomies)
+    anatomy = material.anatomies[names[int(rng.integers(len(names)))]]
+    return make_head(rng, anatomy, material.shapes, material.contrasts, settings=settings)
+
+
+def prepare_series(
+    material: Material,
+    cache: Path,
+    numbers: Iterable[int],
+    *,
+    seed: int,
+    settings: HeadSettings,
+    patients: Mapping[str, str] = NO_OTHER_NAMES,
+    on_head: Callable[[Card], None] = lambda _: None,
+) -> tuple[Card, ...]:
+    """Prepared cases of these heads, as `pack` makes them of real ones; what is there already is not made again.
+
+    Args:
+        cache: folder that gets one file per head.
+        numbers: which heads of the series, such as range(150); processes may share a series.
+        patients: patient of each shape that is known under another name.
+        on_head: gets the card of each head when its file is there.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    require_writable(cache)
+    sweep(cache)
+    cards = []
+    for number in numbers:
+        cards.append(_prepared(material, cache, number, seed=seed, settings=settings, patients=patients))
+        on_head(cards[-1])
+    return tuple(cards)
+
+
+def write_series(
+    material: Material,
+    folder: Path,
+    numbers: Iterable[int],
+    *,
+    seed: int,
+    settings: HeadSettings,
+    labels: LabelSet,
+    on_head: Callable[[str, SyntheticHead], None] = lambda _name, _head: None,
+) -> tuple[str, ...]:
+    """Whole cases of these heads in the layout of BraTS 2023, 240 x 240 x 155 voxels of 1 mm; returns their names.
+
+    Args:
+        folder: gets one folder per head.
+        numbers: which heads of the series.
+        labels: how the truth is numbered.
+        on_head: gets each head when its files are there.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    names = []
+    for number in numbers:
+        name = head_name(seed, number)
+        head = head_of_series(material, number, seed=seed, settings=settings)
+        scans, truth = head.as_case()
+        require_writable(folder / name)
+        for sequence, scan in zip(SEQUENCES, scans, strict=True):
+            write_case_file(folder / name / f"{name}-{sequence}.nii.gz", scan, AFFINE)
+        write_case_file(folder / name / f"{name}-seg.nii.gz", encode(truth, labels), AFFINE)
+        names.append(name)
+        on_head(name, head)
+    return tuple(names)
+
+
+def write_phantoms(
+    folder: Path,
+    numbers: Iterable[int],
+    *,
+    seed: int,
+    labels: LabelSet,
+    on_case: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
+    """Phantoms as cases in the layout of BraTS 2023, for those who have no label maps; returns their names.
+
+    They are far simpler than synthetic heads: something to try a training on, nothing to train for.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    names = []
+    for number in numbers:
+        name, phantom = f"phantom-{seed:03d}-{number:05d}", make_phantom(seed=1000 * seed + number)
+        require_writable(folder / name)
+        for sequence, scan in zip(SEQUENCES, phantom.sequences, strict=True):
+            write_case_file(folder / name / f"{name}-{sequence}.nii.gz", scan.astype(np.int16), phantom.affine)
+        write_case_file(folder / name / f"{name}-seg.nii.gz", encode(phantom.truth, labels), phantom.affine)
+        names.append(name)
+        on_case(name)
+    return tuple(names)
+
+
+def head_name(seed: int, number: int) -> str:
+    """What a head of a series is called."""
+    return f"synthetic-{seed:03d}-{number:05d}"
+
+
+def _prepared(
+    material: Material, cache: Path, number: int, *, seed: int, settings: HeadSettings, patients: Mapping[str, str]
+) -> Card:
+    name = head_name(seed, number)
+    of_what = sorted(material.anatomies), sorted(shape.name for shape in material.shapes), sorted(patients.items())
+    contrasts = [
+        (spread.names, spread.means.tolist(), spread.deviations.tolist()) for spread in material.contrasts.spreads
+    ]
+    key = key_of(name, f"{VERSION} {seed} {number} {asdict(settings)} {of_what} {contrasts}", [])
+    path = prepared_path(cache, name)
+    if has_key(path, key):
+        return read_card(path)
+    head = head_of_series(material, number, seed=seed, settings=settings)
+    shown = {patients.get(shape) or patients.get(patient_of(shape)) or patient_of(shape) for shape in head.shapes}
+    card = Card(
+        name=name,
+        kind=CaseKind.SYNTHETIC,
+        patients=tuple(sorted(shown)),
+        sequences=SEQUENCES,
+        known=_known(settings),
+        shape=head.truth.shape,
+        key=key,
+    )
+    write_prepared(cache, prepared_case(card, head.sequences, head.truth))
+    return card
+
+
+def _known(settings: HeadSettings) -> tuple[Region, ...]:
+    """The regions that the truth tells: a cavity where there may be one."""
+    regions = (Region.WT, Region.TC, Region.ET, Region.NET, Region.ED)
+    return (*regions, Region.RC) if settings.cavity_share else regions

@@ -1,0 +1,240 @@
+"""From one set of weights to another population: what is taken over, what is put elsewhere, what starts anew."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from htcnns.errors import SettingsError, WeightsError
+from htcnns.labels import Region, Sequence
+from htcnns.networks import build_network
+from htcnns.networks.contract import Network
+
+_ENCODER = re.compile(r"encoder\.stages\.(\d+)\.")
+_STEM = re.compile(r"stem\.")
+_DOWNS = re.compile(r"downs\.(\d+)\.")
+_STAGES = re.compile(r"stages\.(\d+)\.")
+
+_Places = tuple[int | None, ...]  # where each new channel was among the old; None for one that was not there
+_AS_THEY_ARE: _Places = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes:
+    """What decides on the names and shapes of a network's tensors.
+
+    Attributes:
+        network, size: a key of NETWORKS and the arguments of its class.
+        sequences, regions: its channels in and out, in their order.
+    """
+
+    network: str
+    size: Mapping[str, Any]
+    sequences: tuple[Sequence, ...]
+    regions: tuple[Region, ...]
+
+    def build(self) -> Network:
+        """Such a network with random weights."""
+        return build_network(self.network, self.size, n_in=len(self.sequences), n_out=len(self.regions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The weights that a fit starts from.
+
+    Attributes:
+        name: what people call them, such as the file.
+        shapes: of their network.
+        tensors: by name.
+        digest: of their file.
+    """
+
+    name: str
+    shapes: Shapes
+    tensors: Mapping[str, Tensor]
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferSettings:
+    """How much of what was learnt before may change.
+
+    Attributes:
+        frozen_stages: resolutions of the encoder, full first, that stay as they are.
+        early_rate: factor on the learning rate of the encoder's first stage; it rises to 1 at the deepest.
+    """
+
+    frozen_stages: int = 0
+    early_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.frozen_stages < 0:
+            raise _impossible("frozen_stages", self.frozen_stages, "at least 0")
+        if not 0 < self.early_rate <= 1:
+            raise _impossible("early_rate", self.early_rate, "0 < early_rate <= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferReport:
+    """What became of the tensors of the new network, by name.
+
+    Attributes:
+        kept: taken over as they were.
+        remapped: taken over with channels in another order, or without some.
+        reset: with channels, or all of it, that the old weights do not have.
+    """
+
+    kept: tuple[str, ...]
+    remapped: tuple[str, ...]
+    reset: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report for people, a line for each kind of tensor that there is."""
+        named = {"put in another order": self.remapped, "started anew, wholly or in part": self.reset}
+        lines = [f"{len(self.kept)} tensors kept"]
+        lines += [f"{len(names)} {what}: {', '.join(names)}" for what, names in named.items() if names]
+        return lines
+
+
+def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport:
+    """Put weights into a network: heads by the names of their regions, first convolutions by those of sequences.
+
+    What the old weights do not know keeps the network's own values.
+
+    Args:
+        network: of these shapes, changed in place.
+        shapes: of the network.
+        origin: weights of the same network in the same size.
+
+    Raises:
+        WeightsError: weights of another network or size, or without a region or sequence in common.
+    """
+    _require_same_network(shapes, origin)
+    places = {
+        "in": _places(shapes.sequences, origin.shapes.sequences, "sequence", origin),
+        "out": _places(shapes.regions, origin.shapes.regions, "region", origin),
+    }
+    fates: dict[str, list[str]] = {"kept": [], "remapped": [], "reset": []}
+    axes = _channel_axes(shapes)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            axis, what = axes.get(name, (0, ""))
+            chosen = places.get(what, _AS_THEY_ARE)
+            tensor.copy_(_mapped(origin.tensors[name], tensor, axis, chosen))
+            fates[_fate(chosen)].append(name)
+    return TransferReport(**{fate: tuple(names) for fate, names in fates.items()})
+
+
+def learning_rates(network: nn.Module, settings: TransferSettings) -> dict[str, float]:
+    """Factor on the learning rate of every parameter that does not learn at the full one; 0 for frozen ones.
+
+    Raises:
+        SettingsError: more frozen stages than the encoder has.
+    """
+    stages = {name: _stage(name, network) for name, _ in network.named_parameters()}
+    n_stages = 1 + max(stage for stage in stages.values() if stage is not None)
+    if settings.frozen_stages > n_stages:
+        raise _impossible("frozen_stages", settings.frozen_stages, f"at most {n_stages}, the encoder's stages")
+    rates = {}
+    for name, stage in stages.items():
+        if stage is not None:
+            depth = stage / max(1, n_stages - 1)
+            rates[name] = 0.0 if stage < settings.frozen_stages else settings.early_rate ** (1 - depth)
+    return {name: rate for name, rate in rates.items() if rate != 1}
+
+
+def _require_same_network(shapes: Shapes, origin: Origin) -> None:
+    for what, found, expected in (
+        ("network", origin.shapes.network, shapes.network),
+        ("size", _plain(origin.shapes.size), _plain(shapes.size)),
+    ):
+        if found != expected:
+            raise WeightsError(
+                f"the weights are of another {what}",
+                setting="start",
+                place=origin.name,
+                found=found,
+                expected=expected,
+                remedy="Start from weights of the same network and size, or change the recipe.",
+            )
+
+
+def _plain(size: Mapping[str, Any]) -> dict[str, Any]:
+    """The size as a manifest stores it."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in size.items()}
+
+
+def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
+    """Where each new channel was among the old."""
+    places = tuple(old.index(channel) if channel in old else None for channel in new)
+    if all(place is None for place in places):
+        before, now = (", ".join(map(_channel_name, channels)) for channels in (old, new))
+        raise WeightsError(
+            f"the weights have no {what} in common with what is to be trained",
+            setting="start",
+            place=origin.name,
+            found=before,
+            expected=f"at least one of {now}",
+            remedy="Start from other weights.",
+        )
+    return _AS_THEY_ARE if new == old else places
+
+
+def _channel_name(channel: Sequence | Region) -> str:
+    return str(channel) if isinstance(channel, Sequence) else channel.name
+
+
+def _channel_axes(shapes: Shapes) -> dict[str, tuple[int, str]]:
+    """The axis of a tensor that counts sequences ("in") or regions ("out"); found by building larger networks."""
+    n_in, n_out = len(shapes.sequences), len(shapes.regions)
+    plain = _tensor_shapes(shapes, n_in, n_out)
+    larger = {"in": _tensor_shapes(shapes, n_in + 1, n_out), "out": _tensor_shapes(shapes, n_in, n_out + 1)}
+    return {
+        name: (axis, what)
+        for what, found in larger.items()
+        for name, shape in plain.items()
+        for axis, (here, there) in enumerate(zip(shape, found[name], strict=True))
+        if here != there
+    }
+
+
+def _tensor_shapes(shapes: Shapes, n_in: int, n_out: int) -> dict[str, torch.Size]:
+    with torch.device("meta"):  # no numbers, shapes alone
+        network = build_network(shapes.network, shapes.size, n_in=n_in, n_out=n_out)
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
+
+
+def _mapped(old: Tensor, new: Tensor, axis: int, places: _Places) -> Tensor:
+    """The old tensor with the channels of the new one; those that it lacks are the new one's."""
+    if places is _AS_THEY_ARE:
+        return old
+    picked = old.to(new.dtype).index_select(axis, torch.tensor([place or 0 for place in places]))
+    is_known = torch.tensor([place is not None for place in places])
+    return torch.where(is_known.view(-1, *[1] * (new.dim() - axis - 1)), picked, new)
+
+
+def _fate(places: _Places) -> str:
+    if places is _AS_THEY_ARE:
+        return "kept"
+    return "reset" if None in places else "remapped"
+
+
+def _stage(name: str, network: nn.Module) -> int | None:
+    """The encoder's resolution that a parameter belongs to, 0 for the full one; None outside the encoder."""
+    has_encoder = hasattr(network, "encoder")
+    patterns = ((_ENCODER, 0),) if has_encoder else ((_DOWNS, 1), (_STAGES, 0))
+    if not has_encoder and _STEM.match(name):
+        return 0
+    for pattern, offset in patterns:
+        if match := pattern.match(name):
+            return int(match[1]) + offset
+    return None
+
+
+def _impossible(setting: str, found: object, expected: str) -> SettingsError:
+    return SettingsError(
+        "impossible value", setting=setting, found=found, expected=expected, remedy="Give another value."
+    )

@@ -1,0 +1,76 @@
+"""Tumours that a case did not have: another case's tumour carried in, or its own without enhancement."""
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, uniform_filter
+
+from htcnns.image.resample import resample
+from htcnns.labels import SEQUENCES, Label, Sequence
+
+SHELL = 6.0  # voxels around the cut in which the tissue of both heads is compared
+FEWEST = 200  # voxels of tissue without which nothing is matched
+STRETCH = (0.5, 2.0)  # least and most that a donor's intensities are stretched to match
+T1C = SEQUENCES.index(Sequence.T1C)
+
+
+def quench_enhancement(
+    array: np.ndarray, label_map: np.ndarray, t1n_as_t1c: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same tumour as if nothing took up contrast agent: t1c becomes t1n inside it and ET becomes NCR.
+
+    The change fades over five voxels, so that no edge betrays it. Teaches what a case without enhancing tumour looks
+    like where training cases have none.
+
+    Args:
+        array: (4, i, j, k) float32.
+        label_map: (i, j, k) uint8.
+        t1n_as_t1c: (i, j, k) float32, the t1n in the contrast of the t1c.
+    """
+    inside = uniform_filter((label_map > 0).astype(np.float32), size=5)
+    fade = np.minimum(1, 2 * inside)
+    quenched = array.copy()
+    quenched[T1C] = fade * t1n_as_t1c + (1 - fade) * array[T1C]
+    return quenched, np.where(label_map == Label.ET, np.uint8(Label.NCR), label_map)
+
+
+def carve(label_map: np.ndarray, brain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(i, j, k) bool: what is cut out of a donor, its tumour with some tissue around it or the inner part of it.
+
+    The cut follows a random level of the signed distance to the tumour: from half its depth inside to its whole depth
+    outside, either side with the same probability. Distances are taken at half resolution.
+
+    Args:
+        label_map: (i, j, k) uint8 of the donor; holds a tumour.
+        brain: (i, j, k) bool, where both heads have brain; nothing else is cut.
+
+    Source: CarveMix (Zhang 2021, arXiv 2108.06883).
+    """
+    coarse = (label_map > 0)[::2, ::2, ::2]
+    if not coarse.any():
+        return (label_map > 0) & brain
+    distance = distance_transform_edt(~coarse) - distance_transform_edt(coarse)
+    depth = float(-distance.min())
+    level = rng.uniform(-depth / 2, 0) if rng.random() < 0.5 else rng.uniform(0, depth)
+    return (resample(distance[None].astype(np.float32), label_map.shape)[0] <= level) & brain
+
+
+def matched(donor: np.ndarray, host: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift for each sequence that give the donor's tissue the host's mean and deviation.
+
+    Args:
+        donor, host: (C, n) z-scores of the same n voxels of tissue, or of as many.
+        tissue: (n,) bool, those that count; of fewer than FEWEST nothing is learnt.
+
+    Returns:
+        (C,) scales and (C,) shifts, float32.
+    """
+    scales, shifts = np.ones(len(donor), np.float32), np.zeros(len(donor), np.float32)
+    if tissue.sum() >= FEWEST:
+        one, other = donor[:, tissue], host[:, tissue]
+        scales = np.clip(other.std(axis=1) / np.maximum(one.std(axis=1), 1e-3), *STRETCH)
+        shifts = other.mean(axis=1) - scales * one.mean(axis=1)
+    return scales.astype(np.float32), shifts.astype(np.float32)
+
+
+def blend(cut: np.ndarray) -> np.ndarray:
+    """(i, j, k) float32 from 0 to 1: the weight of the donor, which fades over three voxels at the edge of the cut."""
+    return uniform_filter(cut.astype(np.float32), size=3)

@@ -1,0 +1,87 @@
+"""The Python interface says and does what the command line does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import htcnns
+from htcnns.errors import OutputError, SettingsError
+from htcnns.files.nifti import read_label_map
+from htcnns.labels import Sequence
+from htcnns.runs.plan import plan_run
+
+SCANS = ("t1n", "t1c", "t2w", "t2f")
+
+
+@pytest.fixture
+def scans(tmp_path: Path, make_case: Callable[..., Path]) -> dict[str, Path]:
+    folder = make_case(tmp_path / "in", "BraTS-GLI-00001-000")
+    return {name: next(folder.rglob(f"*-{name}.nii.gz")) for name in SCANS}
+
+
+def test_one_case_gives_what_its_mask_holds(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+    settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32")
+    answer = htcnns.segment(**scans, output=tmp_path / "mask.nii.gz", settings=settings)
+    written = read_label_map(tmp_path / "mask.nii.gz").array
+    np.testing.assert_array_equal(written, answer.label_map)
+    assert answer.volumes_ml["WT"] == pytest.approx((written > 0).sum() / 1000, abs=1e-3)
+
+
+def test_a_folder_gives_the_same_mask_as_its_case(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+    settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", labels="brats2021")
+    answer = htcnns.segment(**scans, settings=settings)
+    outcomes = htcnns.segment_folder(
+        tmp_path / "in", tmp_path / "out", settings=replace(settings, report=tmp_path / "r.json")
+    )
+    written = read_label_map(tmp_path / "out" / "BraTS-GLI-00001-000.nii.gz").array
+    np.testing.assert_array_equal(written == 4, answer.label_map == 3)
+    assert [outcome.state for outcome in outcomes] == ["done"]
+    assert (tmp_path / "r.json").is_file()
+
+
+def test_channels_without_a_dataset_json_are_given_in_their_order(
+    tmp_path: Path, scans: dict[str, Path], tiny_weights: Path
+) -> None:
+    (tmp_path / "nnunet").mkdir()
+    order = (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
+    links = [(tmp_path / "nnunet" / f"P7_{n:04}.nii.gz").symlink_to(scans[name]) for n, name in enumerate(order)]
+    settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", channels=order)
+    (outcome,) = htcnns.segment_folder(tmp_path / "nnunet", tmp_path / "out", settings=settings)
+    expected = htcnns.segment(**scans, settings=settings).volumes_ml
+    assert (len(links), outcome.case, outcome.volumes_ml) == (4, "P7", expected)
+
+
+@pytest.mark.parametrize("wrong", [{"fusion": "stapel"}, {"labels": "brats1999"}], ids=str)
+def test_a_wrong_setting_is_refused_before_any_work(wrong: dict) -> None:
+    with pytest.raises(SettingsError, match=rf"^{next(iter(wrong))}: unknown .*; expected one of"):
+        htcnns.RunSettings(**wrong)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path, scans: dict[str, Path]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file: cannot be written"):
+        htcnns.segment(**scans, output=tmp_path / "file" / "mask.nii.gz")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'segmnet'"):
+        htcnns.segmnet  # noqa: B018
+
+
+@pytest.mark.parametrize("below", [".", "pictures"])
+@pytest.mark.parametrize("setting", ["probabilities", "previews"])
+def test_nothing_but_masks_may_go_to_the_output_folder(tmp_path: Path, setting: str, below: str) -> None:
+    settings = htcnns.RunSettings(**{setting: tmp_path / "out" / below})
+    with pytest.raises(
+        SettingsError, match=f"^{setting}: .* lies in the output folder .*out, where only masks may lie"
+    ):
+        plan_run(tmp_path, tmp_path / "out", settings)
+
+
+def test_a_report_in_the_output_folder_is_refused(tmp_path: Path) -> None:
+    settings = htcnns.RunSettings(report=tmp_path / "out" / "report.json")
+    with pytest.raises(SettingsError, match=r"^report: .*report\.json lies in the output folder"):
+        plan_run(tmp_path, tmp_path / "out", settings)

@@ -1,0 +1,250 @@
+"""The command line as a person meets it: help, exit codes, one sentence for a mistake."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from htcnns.doors.cli import app, main, weights_app
+
+CASE = "BraTS-GLI-00001-000"
+Command = Callable[..., object]
+COMMANDS = [
+    (),
+    ("weights",),
+    *((command.name or command.callback.__name__,) for command in app.registered_commands),
+    *(("weights", command.name) for command in weights_app.registered_commands),
+]
+
+
+@pytest.fixture
+def segment(htcnns: Command, tmp_path: Path, tiny_weights: Path, make_case: Callable[..., Path]) -> Command:
+    """A function that segments a folder of one case with a tiny member, and these further arguments."""
+    make_case(tmp_path / "in", CASE)
+    flags = ("--weights", tiny_weights, "--members", "unet", "--device", "cpu", "--precision", "fp32")
+    return lambda *more: htcnns("segment", tmp_path / "in", tmp_path / "out", *flags, *more)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "htcnns")
+def test_every_command_has_help(htcnns: Command, command: tuple[str, ...]) -> None:
+    said = htcnns(*command, "--help")
+    assert (said.code, said.err) == (0, "")
+    usage, first, *_ = [line.strip() for line in said.out.splitlines() if line.strip()]
+    assert usage.startswith(f"Usage: {' '.join(('htcnns', *command))}")
+    assert first
+
+
+@pytest.mark.parametrize("command", [(), ("weights",)], ids=["htcnns", "weights"])
+def test_the_help_shows_each_command_on_one_whole_line(htcnns: Command, command: tuple[str, ...]) -> None:
+    lines = htcnns(*command, "--help").out.partition("Commands:")[2].strip().splitlines()
+    assert len(lines) >= 2
+    assert [line for line in lines if not re.fullmatch(r" *[a-z]+ +[A-Z].*[^.]\.", line)] == []
+
+
+@pytest.mark.parametrize("command", [(), ("segment",), ("weights", "list")], ids=["htcnns", "segment", "weights list"])
+def test_help_does_not_wait_for_torch(command: tuple[str, ...]) -> None:
+    code = f"import sys; from htcnns.doors.cli import main; main({[*command, '--help']}); print('torch' in sys.modules)"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert time.perf_counter() - began < 30  # 0.3 s on a machine with nothing else to do
+
+
+def test_done_is_zero(tmp_path: Path, segment: Command) -> None:
+    said = segment()
+    assert (said.code, said.err) == (0, "")
+    first, case, last = (line for line in said.out.splitlines() if not line.startswith(" "))
+    assert first == f"1 cases in {tmp_path}/in; unet on cpu in fp32, fused by staple"
+    volumes = r"WT [\d.]+ ml, TC [\d.]+ ml, ET [\d.]+ ml"
+    assert re.fullmatch(rf"\[1/1\] {CASE}: {volumes}; labels NCR=1 ED=2 ET=3; [\d.]+ s", case)
+    assert last == "1 done"
+
+
+def test_a_second_run_lists_what_it_kept_and_again_segments_it_again(segment: Command) -> None:
+    segment()
+    assert f"[1/1] {CASE}: kept, finished before (--again segments it again)" in segment().out.splitlines()
+    assert segment("--again").out.splitlines()[-1] == "1 done"
+
+
+def test_a_run_that_sweeps_says_so(tmp_path: Path, segment: Command) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".htcnns-1-x.nii.gz.part").touch()
+    assert "removed 1 temporary files that a killed run had left" in segment().out.splitlines()
+
+
+def test_an_empty_mask_is_said(tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.Tensor.sigmoid", lambda logits: torch.full_like(logits, 0.25))
+    said = segment()
+    assert said.code == 0
+    assert "no tumour was found: the mask is empty; the highest WT probability was unet 0.25" in said.out
+    assert (tmp_path / "out" / f"{CASE}.nii.gz").is_file()
+
+
+def test_a_failed_case_is_seven_and_named_at_the_end(
+    tmp_path: Path, segment: Command, make_case: Callable[..., Path]
+) -> None:
+    (make_case(tmp_path / "in", "P7", naming="free") / "P7_t1c.nii.gz").unlink()
+    said = segment()
+    assert said.code == 7
+    assert said.out.splitlines()[-2:] == ["1 done, 1 failed", "failed: P7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, r"Missing command\. See htcnns --help\."),
+        (("weights",), 2, r"Missing command\. See htcnns --help\."),
+        (("segmnt",), 2, r"No such command 'segmnt'.*"),
+        (("segment", "in"), 2, r"Missing argument 'OUT'\. See htcnns --help\."),
+        (("segment", "in", "out", "--fusion"), 2, r"Option '--fusion' requires an argument\. See htcnns --help\."),
+        (("cases", "nowhere"), 3, r"nowhere: does not exist; expected a folder of cases\..*"),
+        (("segment", "nowhere", "out"), 3, r"nowhere: does not exist; expected a folder of cases\..*"),
+        (("weights", "list", "--weights", "nowhere"), 4, r"--weights: nowhere: no manifest\.json there\..*"),
+        (("weights", "verify", "--weights", "nowhere"), 4, r"--weights: nowhere: no manifest\.json there\..*"),
+    ],
+    ids=lambda value: " ".join(value) or "htcnns" if isinstance(value, tuple) else None,
+)
+def test_a_mistake_is_one_line_on_stderr(htcnns: Command, arguments: tuple[str, ...], code: int, says: str) -> None:
+    said = htcnns(*arguments)
+    assert (said.code, said.out) == (code, "")
+    assert re.fullmatch(rf"htcnns: {says}\n", said.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--members", "nobody"), 2), (("--device", "cuda"), 5), (("--report", "{}"), 6)],
+    ids=["settings", "device", "output"],
+)
+def test_each_kind_of_mistake_has_its_code(
+    tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str], code: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    said = segment(*(argument.format(tmp_path) for argument in arguments))
+    assert said.code == code
+    assert re.fullmatch(r"htcnns: .*\.\n", said.err)
+
+
+def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch, segment: Command) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("htcnns.runs.plan.search", fail)
+    monkeypatch.setattr("htcnns.doors.run_printer.plan_run", fail)
+    with pytest.raises(RuntimeError, match="ours"):
+        segment()
+
+
+def test_cases_are_listed_with_what_to_rename_and_nothing_is_run(
+    tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
+) -> None:
+    make_case(tmp_path, "BraTS2021_00495", naming="BraTS 2021-22")
+    folder = make_case(tmp_path, CASE)
+    (folder / f"{CASE}-t1c.nii.gz").rename(folder / f"{CASE}_t1c.nii.gz")
+    said = htcnns("cases", tmp_path)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.out.splitlines() if "│" in line]
+    assert (said.code, said.err) == (0, "")
+    assert rows == [
+        [CASE, "BraTS 2023+", "t1n t2w t2f", "t1c", f"{CASE}_t1c.nii.gz to {CASE}-t1c.nii.gz"],
+        ["BraTS2021_00495", "BraTS 2021-22", "t1n t1c t2w t2f", "-", ""],
+    ]
+    assert f"not used: {folder}/{CASE}_t1c.nii.gz: named in another way than the cases beside it" in said.out
+
+
+def test_brackets_in_a_case_s_name_are_no_markup(
+    tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
+) -> None:
+    make_case(tmp_path, "[red]P7", naming="free")
+    assert "[red]P7" in htcnns("cases", tmp_path).out
+
+
+def test_a_folder_s_name_gives_the_terminal_no_commands(
+    tmp_path: Path, htcnns: Command, segment: Command, make_case: Callable[..., Path]
+) -> None:
+    folder = make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "two\n\x1b[2Jlines")
+    (folder / "P7_t1c.nii.gz").unlink()
+    listed, said = htcnns("cases", tmp_path / "in"), segment()
+    assert "two\\n\\x1b[2Jlines" in listed.out
+    assert "failed: two\\n\\x1b[2Jlines" in said.out.splitlines()
+    assert "\x1b" not in listed.out + said.out
+
+
+def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segment: Command) -> None:
+    _touch(tmp_path / "in" / "other", "a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz")
+    lines = segment().out.splitlines()
+    assert lines[1] == (
+        f"4 files were not used: a.nii.gz, b.nii.gz, c.nii.gz and 1 more; htcnns cases {tmp_path}/in says why and "
+        "what to rename"
+    )
+
+
+def test_members_are_listed_and_verified(htcnns: Command, tiny_weights: Path) -> None:
+    listed = htcnns("weights", "list", "--weights", tiny_weights)
+    verified = htcnns("weights", "verify", "--weights", tiny_weights)
+    assert (listed.code, verified.code) == (0, 0)
+    assert (
+        "transbts: tiny transbts\n  network transbts, window 32 x 32 x 32\n  files transbts.safetensors" in listed.out
+    )
+    assert [line.split()[0] for line in verified.out.splitlines()] == ["unet:", "transbts:", "axial_unet:"]
+    assert all(line.endswith(" good") for line in verified.out.splitlines())
+
+
+def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
+    tmp_path: Path, htcnns: Command, tiny_weights: Path
+) -> None:
+    shutil.copytree(tiny_weights, tmp_path / "weights")
+    manifest = json.loads((tmp_path / "weights" / "manifest.json").read_text())
+    of_transbts = manifest["members"][1]["files"]
+    of_transbts.insert(0, {"name": "other.safetensors", "sha256": of_transbts[0]["sha256"]})
+    (tmp_path / "weights" / "manifest.json").write_text(json.dumps(manifest))
+    for name in ("unet", "other", "axial_unet"):
+        (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"half a file")
+    said = htcnns("weights", "verify", "--weights", tmp_path / "weights")
+    assert said.code == 4
+    assert re.fullmatch(r"transbts: transbts\.safetensors [0-9a-f]{12} good\n", said.out)
+    sentence = r"htcnns: .*{}\.safetensors: {}: the file is damaged or another one; .* Restore it\.\n"
+    bad = (("unet", "unet"), ("other", "transbts"), ("axial_unet", "axial_unet"))
+    assert re.fullmatch("".join(sentence.format(*names) for names in bad), said.err)
+
+
+def test_the_doctor_tells_versions_and_where_it_would_run(htcnns: Command, tiny_weights: Path) -> None:
+    said = htcnns("doctor", "--weights", tiny_weights)
+    assert said.code == 0
+    assert re.search(r"^torch: \d", said.out, re.MULTILINE)
+    assert re.search(r"^would run on (cpu|cuda:0) in (fp32|bf16|fp16)$", said.out, re.MULTILINE)
+
+
+def test_all_flags_together(tmp_path: Path, segment: Command) -> None:
+    said = segment(
+        *("--fusion", "mean", "--labels", "brats2024-ped", "--overlap", "0.5", "--mirror", "ik", "--batch", "2"),
+        *("--on-failure", "empty", "--short-names", "--again", "--channels", "t1,t1ce,t2,flair"),
+        *("--report", tmp_path / "r.json", "--probabilities", tmp_path / "p", "--previews", tmp_path / "v"),
+    )
+    assert (said.code, said.err) == (0, "")
+    assert "labels ET=1 NCR=2 ED=4" in said.out
+    assert "brats2024-ped also has CC (3), which no member can give" in said.out
+    assert sorted(path.name for path in tmp_path.glob("[rpv]*/*")) == [
+        *(f"{CASE}-{region}.nii.gz" for region in ("ET", "TC", "WT")),
+        f"{CASE}.png",
+    ]
+
+
+def test_without_arguments_the_process_s_own_are_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["htcnns", "cases", "nowhere"])
+    assert main() == 3
+    assert capsys.readouterr().err.startswith("htcnns: nowhere: does not exist")
+
+
+def _touch(folder: Path, *names: str) -> None:
+    """Makes a folder with empty files."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()

@@ -1,0 +1,62 @@
+"""What an evaluation prints, and what it refuses before it scores."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from htcnns.files.nifti import write_case_file
+
+Command = Callable[..., object]
+
+
+@pytest.fixture
+def evaluate(htcnns: Command, tmp_path: Path) -> Command:
+    """A function that evaluates a perfect prediction of one case, whose name looks like markup."""
+    label_map = np.zeros((20, 20, 20), np.uint8)
+    label_map[4:10, 4:10, 4:10] = 3
+    for side in ("predictions", "truths"):
+        (tmp_path / side).mkdir()
+        write_case_file(tmp_path / side / "x[red].nii.gz", label_map, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    return lambda *more: htcnns("evaluate", tmp_path / "predictions", tmp_path / "truths", *more)
+
+
+def test_brackets_in_a_case_s_name_are_no_markup(evaluate: Command) -> None:
+    said = evaluate()
+    assert (said.code, said.err) == (0, "")
+    assert "x[red]" in said.out
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("file/scores", "cannot be written by user"), ("truths", "is a folder; expected the name of a file")],
+    ids=["below a file", "a folder"],
+)
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_scored(
+    tmp_path: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch, flag: str, place: str, says: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("htcnns.doors.score_printer.evaluate_folders", lambda *_: pytest.fail("scored"))
+    said = evaluate(flag, tmp_path / place)
+    assert (said.code, said.out) == (6, "")
+    assert says in said.err
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
+def test_a_table_never_takes_the_place_of_a_mask(tmp_path: Path, evaluate: Command, flag: str) -> None:
+    truth = tmp_path / "truths" / "x[red].nii.gz"
+    before = truth.read_bytes()
+    said = evaluate(flag, truth)
+    assert (said.code, said.out) == (2, "")
+    assert "is the name of a mask; expected that of a table" in said.err
+    assert truth.read_bytes() == before
+
+
+def test_two_tables_in_one_file_are_refused(tmp_path: Path, evaluate: Command) -> None:
+    said = evaluate("--json", tmp_path / "new" / "scores", "--csv", tmp_path / "new" / ".." / "new" / "scores")
+    assert (said.code, said.out) == (2, "")
+    assert not (tmp_path / "new").exists()
+    assert said.err.startswith("htcnns: --csv: ")
+    assert said.err.endswith("scores: is also the file for --json; expected one file for each. Give another name.\n")

@@ -1,0 +1,36 @@
+"""JSON files: plain data back, everything else refused with the file's name."""
+
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError
+from htcnns.files.json_file import read_json
+
+
+def test_json_is_read_as_plain_data(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": [1, 2.5, "\u00e9", null, true]}', encoding="utf-8")
+    assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, "\u00e9", None, True]}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "Expecting value"),
+        (b"{", "Expecting property name"),
+        (b"\xff\xfe", "codec can't decode"),
+        (b"[NaN]", "NaN is not a JSON number"),
+        (b"[-Infinity]", "-Infinity is not a JSON number"),
+        (b"[" * 100_000, "recursion"),
+    ],
+    ids=["empty", "cut", "no text", "nan", "infinity", "deep"],
+)
+def test_what_is_no_json_is_refused_by_its_file(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"{tmp_path}/x\.json: cannot be read as JSON \(.*{says}.*Restore the file"):
+        read_json(tmp_path / "x.json")
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"x\.json: cannot be read as JSON \(.*No such file"):
+        read_json(tmp_path / "x.json")

@@ -1,0 +1,72 @@
+"""The files that a run writes: none of an impossible name, none over a scan."""
+
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.cases import Case
+from htcnns.files.names.brats import Convention
+from htcnns.files.outputs import CaseOutputs, require_no_scan, require_possible_names
+from htcnns.labels import GLIOMA, LABEL_SETS, Region, Sequence
+
+
+def _case(folder: Path, name: str = "P7") -> Case:
+    files = {Sequence.T1C: folder / "t1c.nii.gz", Sequence.T2F: folder / "flair.nii.gz"}
+    truth = folder / "seg.nii.gz"
+    return Case(name=name, files=files, naming=Convention.FREE, folder=folder, flat=False, truth=truth)
+
+
+def _outputs(
+    case: Case, mask: Path, maps: dict[Region, Path] | None = None, picture: Path | None = None
+) -> CaseOutputs:
+    numbers = LABEL_SETS["brats2023"]
+    return CaseOutputs(case=case, numbers=numbers, regions=GLIOMA, mask=mask, maps=maps or {}, picture=picture)
+
+
+@pytest.mark.parametrize("name", ["flair.nii.gz", "seg.nii.gz"])
+@pytest.mark.parametrize("what", ["mask", "map", "picture", "report"])
+def test_nothing_is_written_over_a_scan_or_a_truth(tmp_path: Path, name: str, what: str) -> None:
+    paths = dict.fromkeys(("mask", "map", "picture", "report"), tmp_path / "other") | {what: tmp_path / name}
+    outputs = _outputs(_case(tmp_path), paths["mask"], {Region.WT: paths["map"]}, paths["picture"])
+    with pytest.raises(SettingsError, match=rf"{name}: is a scan or truth of P7, and .* Give another folder or name\."):
+        require_no_scan([outputs], report=paths["report"])
+
+
+def test_a_scan_of_another_case_is_safe_as_well(tmp_path: Path) -> None:
+    other = _outputs(_case(tmp_path / "other", "flair"), tmp_path / "P7" / "flair.nii.gz")
+    mine = _outputs(_case(tmp_path / "P7"), tmp_path / "P7.nii.gz")
+    with pytest.raises(SettingsError, match=r"scan or truth of P7, and what flair gives would be written over it"):
+        require_no_scan([mine, other])
+
+
+def test_a_link_hides_no_scan(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    mine = _outputs(_case(tmp_path / "in"), tmp_path / "link" / "flair.nii.gz")
+    with pytest.raises(SettingsError, match=r"link/flair\.nii\.gz: is a scan"):
+        require_no_scan([mine])
+
+
+def test_a_scan_that_is_a_link_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "flair.nii.gz").symlink_to("store.nii.gz")
+    with pytest.raises(SettingsError, match=r"flair\.nii\.gz: is a scan"):
+        require_no_scan([_outputs(_case(tmp_path), tmp_path / "flair.nii.gz")])
+
+
+def test_new_files_beside_the_scans_are_allowed(tmp_path: Path) -> None:
+    outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz", picture=tmp_path / "P7.png")
+    require_no_scan([outputs], report=tmp_path / "report.json")
+
+
+def test_a_name_has_255_bytes_at_most(tmp_path: Path) -> None:
+    require_possible_names(_outputs(_case(tmp_path), tmp_path / ("x" * 255)))
+    with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 256 bytes to be written"):
+        require_possible_names(_outputs(_case(tmp_path), tmp_path / ("x" * 256)))
+
+
+def test_a_map_whose_name_is_too_long_is_said(tmp_path: Path) -> None:
+    outputs = _outputs(_case(tmp_path), tmp_path / "mask", {Region.WT: tmp_path / ("\u811a" * 86)})
+    require_possible_names(_outputs(outputs.case, outputs.mask))
+    with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 258 bytes"):
+        require_possible_names(outputs)

@@ -1,0 +1,70 @@
+"""Which prediction belongs to which truth: by the names of empty files in two folders."""
+
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError
+from htcnns.files.pairing import pair_files
+
+
+def _touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "truth",
+    ["a.nii", "a-seg.nii.gz", "a_seg.nii.gz", "a_mask.nii.gz", "a/a-seg.nii.gz", "a/a.nii.gz"],
+)
+def test_a_truth_may_be_named_and_placed_in_several_ways(tmp_path: Path, truth: str) -> None:
+    predictions, truths = _touch(tmp_path / "p", "a.nii.gz"), _touch(tmp_path / "t", truth)
+    (pair,) = pair_files(predictions, truths).pairs
+    assert (pair.case, pair.prediction, pair.truth) == ("a", predictions / "a.nii.gz", truths / truth)
+
+
+def test_scans_hidden_files_and_other_files_in_a_cases_folder_are_ignored(tmp_path: Path) -> None:
+    predictions = _touch(tmp_path / "p", "a.nii.gz", "._a.nii.gz", "notes.txt")
+    truths = _touch(tmp_path / "t", "a/a-seg.nii.gz", "a/a-t1c.nii.gz", "a/brain.nii.gz", "a_flair.nii.gz")
+    assert [pair.case for pair in pair_files(predictions, truths).pairs] == ["a"]
+
+
+def test_cases_that_lack_a_side_are_listed(tmp_path: Path) -> None:
+    predictions, truths = _touch(tmp_path / "p", "a.nii", "b.nii"), _touch(tmp_path / "t", "a.nii", "c.nii")
+    pairing = pair_files(predictions, truths)
+    assert pairing.without_truth == {"b": predictions / "b.nii"}
+    assert pairing.without_prediction == {"c": truths / "c.nii"}
+
+
+def test_five_digits_stand_for_the_only_case_that_ends_with_them(tmp_path: Path) -> None:
+    predictions = _touch(tmp_path / "p", "00495.nii.gz", "00621.nii.gz")
+    truths = _touch(tmp_path / "t", "BraTS2021_00495_seg.nii.gz", "BraTS2021_00621_seg.nii.gz", "X_00621.nii.gz")
+    pairing = pair_files(predictions, truths)
+    assert [pair.case for pair in pairing.pairs] == ["BraTS2021_00495"]
+    assert list(pairing.without_truth) == ["00621"]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "says"),
+    [
+        (
+            ("b.nii", "c.nii", "d.nii", "e.nii"),
+            r"p: no prediction .* truth in .*/t; found b, c, d and 1 more against a\.",
+        ),
+        (("a.nii", "a-seg.nii.gz"), r"p: two label maps of a: a-seg\.nii\.gz and a\.nii; expected one\. Move"),
+        (("x.txt",), r"p: no label maps; expected files like CASE\.nii\.gz"),
+    ],
+    ids=["nothing in common", "two files", "no label maps"],
+)
+def test_what_cannot_be_paired_is_refused(tmp_path: Path, predictions: tuple[str, ...], says: str) -> None:
+    truths = _touch(tmp_path / "t", "a.nii")
+    with pytest.raises(InputError, match=says):
+        pair_files(_touch(tmp_path / "p", *predictions), truths)
+
+
+def test_a_folder_that_is_absent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"p: no such folder; expected one with label maps"):
+        pair_files(tmp_path / "p", _touch(tmp_path / "t", "a.nii"))

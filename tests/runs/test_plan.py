@@ -1,0 +1,262 @@
+"""A folder in, masks and a report out, with tiny members from a weights folder."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from htcnns.errors import InputError, OutputError, SettingsError, WeightsError
+from htcnns.files.nifti import read_label_map
+from htcnns.reports.outcome import Outcome, State
+from htcnns.runs.batch import Watcher
+from htcnns.runs.devices import environment
+from htcnns.runs.plan import RunPlan, count, plan_run, run
+from htcnns.runs.settings import RunSettings
+
+FIRST, SECOND = "BraTS-GLI-00001-000", "BraTS2021_00002"
+
+
+@pytest.fixture
+def two(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
+    """A folder of two cases of different years."""
+    make_case(tmp_path / "in", FIRST, seed=1)
+    make_case(tmp_path / "in", SECOND, naming="BraTS 2021-22", seed=2)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path, tiny_weights: Path) -> Callable[..., RunPlan]:
+    """Plans a run from `in` to `out` with the tiny members in full precision, unless told otherwise."""
+
+    def make(*, input: Path = tmp_path / "in", output: Path = tmp_path / "out", **settings: object) -> RunPlan:
+        defaults = {"weights": tiny_weights, "device": "cpu", "precision": "fp32"}
+        return plan_run(input, output, RunSettings(**(defaults | settings)))
+
+    return make
+
+
+def _run(plan: RunPlan) -> list[Outcome]:
+    return run(plan, watcher=Watcher(), on_outcome=bool)
+
+
+def _report(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_holds_what_a_person_needs_to_repeat_the_run(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], tiny_weights: Path
+) -> None:
+    report = tmp_path / "elsewhere" / "report.json"
+    _run(plan_of(report=report))
+    content = _report(report)
+    manifest = json.loads((tiny_weights / "manifest.json").read_text())
+    assert (content["device"], content["precision"], content["n_done"], content["n_failed"]) == ("cpu", "fp32", 2, 0)
+    assert content["environment"] == environment()
+    assert (content["settings"]["fusion"], content["input"]) == ("staple", str(tmp_path / "in"))
+    assert [member["files"] for member in content["members"]] == [
+        {file["name"]: file["sha256"] for file in member["files"]} for member in manifest["members"]
+    ]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_has_each_cases_label_numbers_volumes_and_members(
+    tmp_path: Path, plan_of: Callable[..., RunPlan]
+) -> None:
+    outcomes = _run(plan_of(report=tmp_path / "report.json"))
+    cases = _report(tmp_path / "report.json")["cases"]
+    assert [case["case"] for case in cases] == [FIRST, SECOND]
+    assert [case["labels"] for case in cases] == [{"NCR": 1, "ED": 2, "ET": 3}, {"NCR": 1, "ED": 2, "ET": 4}]
+    assert [case["mask"] for case in cases] == [str(outcome.mask) for outcome in outcomes]
+    assert [member["name"] for member in cases[0]["members"]] == ["unet", "transbts", "axial_unet"]
+    assert cases[0]["volumes_ml"].keys() == cases[0]["members"][0]["largest"].keys() == {"WT", "TC", "ET"}
+
+
+def test_the_report_of_a_bad_case_has_its_traceback(tmp_path: Path, two: Path, plan_of: Callable[..., RunPlan]) -> None:
+    (two / FIRST / f"{FIRST}-t1n.nii.gz").unlink()
+    outcomes = _run(plan_of(report=tmp_path / "report.json"))
+    content = _report(tmp_path / "report.json")
+    assert [case["state"] for case in content["cases"]] == [State.FAILED, State.DONE]
+    assert content["n_failed"] == count(outcomes, State.FAILED) == 1
+    assert content["cases"][0]["error"].startswith(f"{FIRST}: t1n missing")
+    assert "Traceback" in content["cases"][0]["trace"]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_is_written_too_when_the_disk_is_full(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if SECOND in target.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("htcnns.files.atomic.os.replace", full)
+    with pytest.raises(OutputError, match=rf"cannot write {SECOND}\.nii\.gz \(No space left on device\); expected"):
+        _run(plan_of(report=tmp_path / "report.json"))
+    cases = _report(tmp_path / "report.json")["cases"]
+    assert [(case["case"], case["state"]) for case in cases] == [(FIRST, State.DONE), (SECOND, State.NOT_STARTED)]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_report_lists_kept_cases(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    _run(plan_of(report=tmp_path / "report.json"))
+    assert [outcome.state for outcome in _run(plan_of(report=tmp_path / "report.json"))] == [State.KEPT, State.KEPT]
+    content = _report(tmp_path / "report.json")
+    assert [case["state"] for case in content["cases"]] == [State.KEPT, State.KEPT]
+    assert content["n_done"] == 0
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("fusion", ["staple", "majority", "mean"])
+def test_two_runs_give_byte_identical_masks(tmp_path: Path, plan_of: Callable[..., RunPlan], fusion: str) -> None:
+    first = _run(plan_of(output=tmp_path / "a", fusion=fusion))
+    second = _run(plan_of(output=tmp_path / "b", fusion=fusion))
+    assert [outcome.mask.read_bytes() for outcome in first] == [outcome.mask.read_bytes() for outcome in second]
+    assert all(read_label_map(outcome.mask).array.any() for outcome in first)
+
+
+@pytest.mark.usefixtures("two")
+def test_one_member_alone_gives_another_mask_than_all(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    together = _run(plan_of(output=tmp_path / "all"))
+    alone = _run(plan_of(output=tmp_path / "one", members=("axial_unet",)))
+    assert [finding.name for finding in alone[0].members] == ["axial_unet"]
+    assert not np.array_equal(read_label_map(alone[0].mask).array, read_label_map(together[0].mask).array)
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("folder", ["out", "probabilities", "previews", "reports"])
+def test_what_a_killed_run_left_is_swept_from_every_folder(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], folder: str
+) -> None:
+    folders = {"probabilities": tmp_path / "probabilities", "previews": tmp_path / "previews"}
+    (tmp_path / folder).mkdir()
+    left, mine = tmp_path / folder / ".htcnns-99-x.nii.gz.part", tmp_path / folder / ".hidden.part"
+    left.touch()
+    mine.touch()
+    assert plan_of(**folders, report=tmp_path / "reports" / "x.json").swept == (left,)
+    assert list(tmp_path.glob("*/.*")) == [mine]
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"input": Path("nowhere")}, InputError, "nowhere: does not exist"),
+        (
+            {"members": ("nobody",)},
+            SettingsError,
+            "unknown member 'nobody'; expected one of unet, transbts, axial_unet",
+        ),
+        ({"weights": Path("nowhere")}, WeightsError, "nowhere: no manifest.json there"),
+        ({"device": "tpu"}, SettingsError, "unknown device 'tpu'"),
+    ],
+    ids=["input", "members", "weights", "device"],
+)
+def test_a_mistake_in_the_request_leaves_no_folder_behind(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], changes: dict, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        plan_of(**changes)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("what", ["output", "report", "probabilities", "previews"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], what: str
+) -> None:
+    (tmp_path / "file").touch()
+    blocked = tmp_path / "file" / "below"
+    place = blocked / "report.json" if what == "report" else blocked
+    with pytest.raises(OutputError, match=r"file/below: cannot be written by user \d+ .*expected a writable folder"):
+        plan_of(**{what: place})
+
+
+@pytest.mark.usefixtures("two")
+def test_a_report_that_is_a_folder_is_refused_before_any_work(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    with pytest.raises(OutputError, match=r"is a folder; expected the name of a file"):
+        plan_of(report=tmp_path)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_report_where_nobody_may_look_is_refused_before_any_work(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by hand, as root may look everywhere."""
+    real, report = Path.is_dir, tmp_path / "locked" / "report.json"
+
+    def refuse(path: Path) -> bool:
+        if path == report:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(OutputError, match=r"^report: .*: cannot be written by user \d+ \(Permission denied\)"):
+        plan_of(report=report)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_scan_is_neither_taken_for_a_mask_nor_replaced_by_one(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], again: bool
+) -> None:
+    """A folder called flair that holds one case, segmented into itself."""
+    folder = make_case(tmp_path, "P7", naming="free").rename(tmp_path / "flair")
+    scan = (folder / "P7_t2f.nii.gz").rename(folder / "flair.nii.gz")
+    content = scan.read_bytes()
+    with pytest.raises(SettingsError, match=r"flair\.nii\.gz: is a scan or truth of flair"):
+        plan_of(input=folder, output=folder, again=again)
+    assert scan.read_bytes() == content
+
+
+def test_a_report_never_replaces_a_scan(two: Path, plan_of: Callable[..., RunPlan]) -> None:
+    scan = two / FIRST / f"{FIRST}-t1n.nii.gz"
+    with pytest.raises(SettingsError, match=r"^report: .*t1n\.nii\.gz: is a scan or truth of .*, and the report"):
+        plan_of(report=scan)
+
+
+def test_files_of_no_case_are_in_the_report(tmp_path: Path, two: Path, plan_of: Callable[..., RunPlan]) -> None:
+    other = two / FIRST / "localizer.nii.gz"
+    other.touch()
+    _run(plan_of(report=tmp_path / "report.json"))
+    (told,) = _report(tmp_path / "report.json")["not_used"]
+    assert (told["path"], bool(told["reason"])) == (str(other), True)
+
+
+@pytest.mark.parametrize(("output", "maps"), [("in", "maps"), ("in/masks", "in/maps")])
+@pytest.mark.usefixtures("two")
+def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], output: str, maps: str
+) -> None:
+    places = {"output": tmp_path / output, "probabilities": tmp_path / maps, "previews": tmp_path / maps}
+    assert [outcome.state for outcome in _run(plan_of(**places))] == [State.DONE, State.DONE]
+    plan = plan_of(**places)
+    assert ([each.case.name for each in plan.cases], plan.not_used) == ([FIRST, SECOND], ())
+
+
+def test_an_input_that_is_a_link_to_itself_is_a_mistake_like_others(
+    tmp_path: Path, plan_of: Callable[..., RunPlan]
+) -> None:
+    (tmp_path / "in").symlink_to("in")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"in: .*expected a folder of cases"):
+        plan_of()
+
+
+@pytest.mark.usefixtures("two")
+def test_a_case_in_the_output_folder_is_not_lost(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    plan = plan_of(output=tmp_path / "in" / FIRST)
+    assert [each.case.name for each in plan.cases] == [FIRST, SECOND]
+
+
+@pytest.mark.usefixtures("two")
+def test_overlap_and_mirroring_cost_windows(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    mirrored = _run(plan_of(overlap=0.0, mirror="i"))
+    plain = _run(plan_of(output=tmp_path / "plain"))
+    assert [outcome.n_windows for outcome in mirrored] == [2 * outcome.n_windows for outcome in plain]

@@ -1,0 +1,42 @@
+"""Settings are checked once, and each mistake names its setting."""
+
+import math
+
+import pytest
+
+from htcnns.errors import SettingsError
+from htcnns.runs.settings import RunSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"fusion": "vote"}, r"^fusion: unknown fusion 'vote'; expected one of staple, majority, mean"),
+        ({"fusion": "stapel"}, r"Did you mean 'staple'\?$"),
+        ({"on_failure": "stop"}, r"^on_failure: unknown choice 'stop'; expected one of skip, empty"),
+        ({"labels": "brats"}, r"^labels: unknown label set 'brats'; expected one of brats2021, brats2023"),
+        ({"overlap": 1.0}, r"^overlap: out of range; found 1.0, expected 0 <= x < 1"),
+        ({"overlap": -0.1}, r"^overlap: out of range; found -0.1"),
+        ({"overlap": math.nan}, r"^overlap: out of range; found nan"),
+        ({"mirror": "x"}, r"^mirror: not a choice of axes; found 'x', expected letters of ijk, each once"),
+        ({"mirror": "ii"}, r"^mirror: .*found 'ii'"),
+        ({"batch": 0}, r"^batch: too few windows at a time; found 0, expected at least 1"),
+    ],
+    ids=str,
+)
+def test_impossible_settings_are_refused(settings: dict, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        RunSettings(**settings)
+
+
+@pytest.mark.parametrize(("mirror", "axes"), [("", ()), ("i", (0,)), ("ki", (2, 0)), ("ijk", (0, 1, 2))])
+def test_mirrored_axes_are_numbers(mirror: str, axes: tuple[int, ...]) -> None:
+    assert RunSettings(mirror=mirror).mirror_axes == axes
+
+
+@pytest.mark.parametrize(
+    ("labels", "case", "name"),
+    [(None, "BraTS2021_00495", "brats2021"), (None, "P7", "brats2023"), ("brats2024-ped", "P7", "brats2024-ped")],
+)
+def test_a_case_has_the_numbers_that_are_named_or_those_of_its_name(labels: str | None, case: str, name: str) -> None:
+    assert RunSettings(labels=labels).numbers_for(case).name == name

@@ -1,0 +1,63 @@
+"""An installed package works alone: code, command and shipped weights come out of the wheel."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CASE = "BraTS-GLI-00001-000"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a fresh environment with the wheel; dependencies are those of the tests' environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("htcnns", "weights"):  # a copy, as building leaves files beside the code
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source" / name)
+    pip_wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip_wheel, "-w", ".", "./source"], check=True, cwd=folder)
+    venv.create(folder / "venv", with_pip=True)
+    (wheel,) = folder.glob("htcnns-*.whl")
+    pip = folder / "venv" / "bin" / "pip"
+    subprocess.run([str(pip), "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True, cwd=folder)
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])  # without that folder's own .pth files
+    return folder / "venv" / "bin"
+
+
+def test_an_installed_wheel_segments_with_its_own_weights(
+    installed: Path, tmp_path: Path, make_case: Callable[..., Path]
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    flags = ("--members", "unet", "--overlap", "0", "--device", "cpu")
+    done = subprocess.run(
+        [installed / "htcnns", "segment", tmp_path / "in", tmp_path / "out", *flags],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / f"{CASE}.nii.gz").is_file()
+
+
+def test_an_installed_wheel_does_not_need_the_checkout(installed: Path, tmp_path: Path) -> None:
+    code = "from htcnns.files.manifest import shipped_weights as s; print(s())"
+    done = subprocess.run([installed / "python", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert Path(done.stdout.strip()).is_relative_to(installed.parent)
+
+
+def test_every_package_is_in_the_wheel(installed: Path) -> None:
+    (packages,) = (installed.parent / "lib").glob("python*/site-packages")
+    ours = {path.relative_to(ROOT) for path in (ROOT / "htcnns").rglob("*.py")}
+    assert ours <= {path.relative_to(packages) for path in (packages / "htcnns").rglob("*.py")}

@@ -1,0 +1,57 @@
+"""Work done ahead: in order, not too far, and errors in their turn."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from htcnns.training.ahead import made_ahead
+
+
+@pytest.mark.parametrize("n_workers", [0, 1, 3])
+def test_results_come_in_order(n_workers: int) -> None:
+    def make(step: int) -> int:
+        time.sleep(0.01 * (step % 3))
+        return step * step
+
+    assert list(made_ahead(make, range(12), n_workers=n_workers, n_ahead=5)) == [n * n for n in range(12)]
+
+
+def test_no_more_is_made_than_asked_for() -> None:
+    made: list[int] = []
+    results = made_ahead(lambda step: made.append(step) or step, range(100), n_workers=2, n_ahead=3)
+    assert next(results) == 0
+    time.sleep(0.1)
+    assert len(made) <= 4
+    results.close()
+    assert len(made) <= 4
+
+
+def test_it_is_made_while_the_caller_works() -> None:
+    began = time.perf_counter()
+    for _ in made_ahead(lambda _: time.sleep(0.05), range(6), n_workers=2, n_ahead=4):
+        time.sleep(0.05)
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_an_error_is_raised_in_its_turn(n_workers: int) -> None:
+    results = made_ahead(lambda step: 1 // (2 - step), range(9), n_workers=n_workers, n_ahead=4)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_workers_use_one_thread_each_and_leave_the_callers_alone() -> None:
+    before = torch.get_num_threads()
+    seen = list(
+        made_ahead(lambda _: (torch.get_num_threads(), threading.get_ident()), range(4), n_workers=2, n_ahead=4)
+    )
+    assert {threads for threads, _ in seen} == {1}
+    assert threading.get_ident() not in {ident for _, ident in seen}
+    assert torch.get_num_threads() == before
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    assert list(made_ahead(str, [], n_workers=2, n_ahead=4)) == []

@@ -1,0 +1,240 @@
+"""Recipes: rounds and rates, what is refused, TOML out and in, and the ones that come with htcnns."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.prepared_cases import CaseKind
+from htcnns.files.toml_file import read_toml
+from htcnns.labels import REGION_SETS, Sequence
+from htcnns.training.augment import Augmentation
+from htcnns.training.recipe_text import recipe_data, recipe_of, recipe_toml
+from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.shipped_recipes import RECIPES
+
+TINY = {"channels": [4, 8], "n_convs": [1, 1]}
+COMPACT = RECIPES["compact"]
+UNET = COMPACT.members[0]
+
+
+def test_a_member_is_named_apart_from_its_network() -> None:
+    twin = replace(UNET, name="unet-two")
+    assert replace(COMPACT, members=(UNET, twin)).member("unet-two") is twin
+
+
+def test_an_unknown_member_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"members: unknown member 'unnet'; expected one of unet, .*'unet'"):
+        COMPACT.member("unnet")
+
+
+def test_patches_grow_when_their_share_of_the_steps_is_done() -> None:
+    each = Round(steps=10, patches=((0.0, (64, 64, 64)), (0.6, (96, 96, 64))))
+    assert [each.patch_at(step, 10) for step in (0, 5, 6, 9)] == [(64, 64, 64)] * 2 + [(96, 96, 64)] * 2
+
+
+def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    each = Round(steps=110, learning_rate=1.0, warmup=10)
+    rates = [each.learning_rate_at(step, 110) for step in range(110)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 1e-3
+    assert Round(steps=1).learning_rate_at(0, 1) > 0
+
+
+@pytest.mark.parametrize(("n_cases", "batch", "expected"), [(10, 1, 5000), (10, 4, 1250), (7, 2, 1750), (3, 8, 188)])
+def test_an_epoch_shows_every_case_once(n_cases: int, batch: int, expected: int) -> None:
+    assert Round(epochs=500).n_steps(n_cases, batch) == expected
+    assert Round(steps=7).n_steps(n_cases, batch) == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps: impossible value; found 0 steps and 0 epochs, expected either of them, above 0"),
+        ({"epochs": 3}, "found 5 steps and 3 epochs"),
+        ({"steps": -1}, "found -1 steps"),
+        ({"learning_rate": 0}, "learning_rate: impossible value"),
+        ({"learning_rate": float("nan")}, "learning_rate: impossible value"),
+        ({"patches": ((0.5, (8, 8, 8)),)}, "patches: impossible value.*expected shares of the round that begin with 0"),
+    ],
+    ids=str,
+)
+def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Round(**{"steps": 5, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"members": (UNET, UNET)}, "members: impossible value; found unet, unet, expected members of different names"),
+        ({"members": ()}, "members: impossible value; found none"),
+        ({"batch": 0}, "batch: impossible value; found 0, expected at least 1"),
+        ({"checkpoint_steps": 0}, "checkpoint_steps: impossible value"),
+        ({"average": 1.0}, "average: impossible value; found 1.0, expected 0 <= average < 1"),
+        ({"optimizer": "sgd"}, "optimizer: unknown optimizer 'sgd'; expected one of adam, adamw"),
+        ({"precision": "fp8"}, "precision: unknown precision 'fp8'"),
+        ({"sequences": ()}, "sequences: impossible value"),
+        ({"mix": {CaseKind.HEAD: 0.0}}, "mix: impossible value"),
+        ({"window": (100, 96, 96)}, "window: unet: the window cannot be halved.*found 100 x 96 x 96"),
+        ({"piece_patch": (40, 64, 64)}, "window: unet: the window cannot be halved.*found 40 x 64 x 64"),
+    ],
+    ids=str,
+)
+def test_impossible_recipes_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(COMPACT, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": "vgg"}, "network: unet: unknown network 'vgg'"),
+        ({"size": "huge"}, "size: unet: unknown size 'huge'; expected one of published, compact"),
+        ({"size": {"channels": [4]}}, "size: unet cannot be built in that size"),
+        ({"rounds": ()}, "rounds: unet: impossible value; found none"),
+    ],
+)
+def test_impossible_members_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(COMPACT, members=(replace(UNET, **change),))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_toml_as_it_was(name: str) -> None:
+    assert recipe_of(tomllib.loads(recipe_toml(RECIPES[name])), place="x") == RECIPES[name]
+
+
+def test_every_setting_comes_back_from_toml() -> None:
+    variety = Augmentation(tumour_share=0.25, slopes=(0.3, 3.0), largest_turn=20.0, flip_share=0.0)
+    each = Round(epochs=2, learning_rate=1e-7, warmup=3, patches=((0.0, (32, 64, 96)),), variety=variety)
+    odd = Recipe(
+        name='a "name"',
+        title="back\\slash, Ä and\ttab",
+        members=(
+            MemberRecipe(name="m", title="", network="unet", size="published", rounds=(each, each)),
+            MemberRecipe(
+                name="n", title="", network="unet", size={"channels": [4, 8], "n_convs": [1, 1]}, rounds=(each,)
+            ),
+        ),
+        regions=REGION_SETS["wt-tc-et-rc"],
+        sequences=(Sequence.T2F, Sequence.T1C),
+        batch=3,
+        optimizer="adam",
+        weight_decay=1e-30,
+        clip_norm=0.0,
+        average=0.5,
+        precision="fp32",
+        mix={CaseKind.PIECE: 0.25, CaseKind.SYNTHETIC: 1.0},
+        piece_patch=(32, 32, 64),
+        window=(64, 96, 128),
+        seed=7,
+        checkpoint_steps=9,
+    )
+    assert recipe_of(tomllib.loads(recipe_toml(odd)), place="x") == odd
+
+
+def test_settings_that_are_not_given_have_their_defaults() -> None:
+    text = """
+        name = "short"
+        title = ""
+        [[members]]
+        name = "unet"
+        title = ""
+        network = "unet"
+        size = "compact"
+        [[members.rounds]]
+        steps = 3
+        learning_rate = 1
+    """
+    recipe = recipe_of(tomllib.loads(text), place="x")
+    assert recipe.members[0].rounds == (Round(steps=3, learning_rate=1.0),)
+    assert recipe.batch == 1
+
+
+def changed(path: str, value: object) -> dict:
+    """The compact recipe's data with one value changed, by its path."""
+    data = recipe_data(COMPACT)
+    *way, last = path.split(".")
+    there = data
+    for step in way:
+        there = there[int(step)] if step.isdigit() else there[step]
+    there[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("batches", 2, "recipe: mine.toml: unknown setting 'batches'; expected one of name, .* Did you mean 'batch'"),
+        ("members.0.rounds.0.variety.poseshare", 0.5, "unknown setting 'poseshare'.*Did you mean 'pose_share'"),
+        ("batch", "2", "batch: mine.toml: impossible value; found '2', expected a whole number"),
+        ("batch", True, "batch: mine.toml: impossible value; found True"),
+        ("average", "x", "average: mine.toml: impossible value; found 'x', expected a number"),
+        ("title", 3, "title: mine.toml: impossible value; found 3, expected text"),
+        ("window", [64, 64], r"window: mine.toml: impossible value; found \[64, 64\], expected 3 numbers"),
+        ("window", [64, 64, 64.5], "window: mine.toml: impossible value"),
+        ("regions", "wt", "regions: mine.toml: unknown region set 'wt'; expected one of wt-tc-et"),
+        ("sequences", ["t1n", "adc"], "sequences: mine.toml: unknown sequence 'adc'"),
+        ("mix", {"heads": 1}, "mix: mine.toml: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
+        ("mix", [1], "mix: mine.toml: impossible value"),
+        ("members", 3, "members: mine.toml: impossible value; found 3, expected a list"),
+        ("members", ["unet"], "MemberRecipe: mine.toml: impossible value; found 'unet', expected a table"),
+        ("members.0.rounds.0.patches", [[0, 64]], "patches: mine.toml: impossible value; found 64, expected 3 numbers"),
+        ("members.0.rounds.0.patches", [7], "patches: mine.toml: impossible value; found .7., expected pairs"),
+        (
+            "members.0.rounds.0.variety.slopes",
+            1.5,
+            "slopes: mine.toml: impossible value; found 1.5, expected 2 numbers",
+        ),
+        ("members.0.size", 3, "size: mine.toml: impossible value; found 3, expected the name of a size, or a table"),
+        ("members.0.size", "tiny", "size: mine.toml: unet: unknown size 'tiny'"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(path: str, value: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        recipe_of(changed(path, value), place="mine.toml")
+
+
+def test_a_setting_that_must_be_given_is_named() -> None:
+    data = recipe_data(COMPACT)
+    del data["members"][0]["network"]
+    with pytest.raises(SettingsError, match=r"network: mine\.toml: missing; expected a value for every MemberRecipe"):
+        recipe_of(data, place="mine.toml")
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("name = ")
+    with pytest.raises(InputError, match=r"bad\.toml: cannot be read as TOML"):
+        read_toml(tmp_path / "bad.toml")
+    with pytest.raises(InputError, match=r"gone\.toml: cannot be read as TOML"):
+        read_toml(tmp_path / "gone.toml")
+
+
+def test_the_compact_recipe_sees_more_variety_in_every_round() -> None:
+    for member in COMPACT.members:
+        first, second, third = (each.variety for each in member.rounds)
+        assert first.thick_share == first.contrast_share == 0 < min(second.thick_share, second.contrast_share)
+        assert second.tumour_share < first.tumour_share
+        assert second.pose_share == 0 < third.pose_share
+        assert second.quench_share < third.quench_share
+        assert third.slopes[0] < second.slopes[0] < second.slopes[1] < third.slopes[1]
+
+
+@pytest.mark.parametrize("name", ["paper-gli", "paper-ssa", "paper-ped"])
+def test_the_papers_recipes_are_the_papers(name: str) -> None:
+    recipe = RECIPES[name]
+    assert {member.network for member in recipe.members} == {"unet", "transbts", "axial_unet"}
+    assert {member.size for member in recipe.members} == {"published"}
+    assert recipe.optimizer == "adam"
+    for member in recipe.members:
+        (only,) = member.rounds
+        assert (only.epochs, only.patches) == (500, ((0.0, (192, 224, 160)),))
+        variety = only.variety
+        shares = {n: getattr(variety, n) for n in Augmentation.__dataclass_fields__ if n.endswith("_share")}
+        assert {n for n, share in shares.items() if share} == {"tumour_share", "flip_share"}
+        assert (variety.scale, variety.shift) == (0.1, 0.1)
