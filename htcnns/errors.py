@@ -21,7 +21,7 @@ class HtcnnsError(Exception):
 
     Args:
         problem: what is wrong, without a full stop.
-        place: file, folder, case or part of one that it concerns; "" for none.
+        place: file, folder, case or part of one that it concerns, or several from the outside in; "" for none.
         setting: Python name of the setting that is wrong or missing; "" where none is.
         found, expected: what stands there against what should; "" where the problem says it already.
         remedy: what to do, one or two whole sentences; settings by their plain names, never a flag.
@@ -41,7 +41,8 @@ class HtcnnsError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.place, self.setting = str(place), setting
+        self.places = tuple(map(str, filter(None, place if isinstance(place, tuple) else (place,))))
+        self.setting = setting
         self.found, self.expected = str(found), str(expected)
         self.remedy = remedy
 
@@ -49,7 +50,12 @@ class HtcnnsError(Exception):
         return self.sentence()
 
     def __reduce__(self) -> tuple:
-        return _rebuilt, (type(self), dict(vars(self)))
+        return _rebuilt, (type(self), self.problem, self.places, self.setting, self.found, self.expected, self.remedy)
+
+    @property
+    def place(self) -> str:
+        """The places as people read them, from the outside in."""
+        return ": ".join(self.places)
 
     def sentence(self, name_of: Callable[[str], str] = str) -> str:
         """The error as people read it: "setting: place: problem; found …, expected …. Remedy."
@@ -64,16 +70,27 @@ class HtcnnsError(Exception):
 
     def at(self, place: object) -> Self:
         """The same error with a place before its own; the error itself where it says that place first already."""
-        if self.place.split(": ")[0] == str(place):
+        if self.places[:1] == (str(place),):
             return self
-        return self.as_kind(type(self), place=f"{place}: {self.place}" if self.place else place)
+        return type(self)(
+            self.problem,
+            place=(place, *self.places),
+            setting=self.setting,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
+        )
 
-    def as_kind(self, kind: type[_Kind], *, place: object = None, remedy: str | None = None) -> _Kind:
-        """The same mistake as another kind of error, with another place or remedy where one is given."""
+    def inside(self, *places: object, kind: type[_Kind], remedy: str | None = None) -> _Kind:
+        """The same mistake as one inside these places, such as a file: a setting there is none of the reader's.
+
+        Args:
+            kind: what kind of mistake it is there.
+            remedy: another remedy; None keeps this one.
+        """
         return kind(
             self.problem,
-            place=self.place if place is None else place,
-            setting=self.setting,
+            place=(*places, *self.places, self.setting),
             found=self.found,
             expected=self.expected,
             remedy=self.remedy if remedy is None else remedy,
@@ -134,6 +151,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {by_lower[nearest[0]]!r}?" if nearest else "Choose one of them."
 
 
-def _rebuilt(kind: type[HtcnnsError], fields: dict) -> HtcnnsError:
+def _rebuilt(kind: type[HtcnnsError], problem: str, places: tuple[str, ...], *rest: str) -> HtcnnsError:
     """The error of those fields; what unpickling calls."""
-    return kind(**fields)
+    return kind(problem, place=places, **dict(zip(("setting", "found", "expected", "remedy"), rest, strict=True)))

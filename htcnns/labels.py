@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from htcnns.errors import InputError, require_known
+from htcnns.errors import InputError, SettingsError, require_known
 
 
 class Sequence(StrEnum):
@@ -26,18 +26,20 @@ class Sequence(StrEnum):
 
 SEQUENCES = tuple(Sequence)
 
-SPELLINGS: dict[str, Sequence] = {
-    "t1n": Sequence.T1N,
-    "t1": Sequence.T1N,
-    "t1c": Sequence.T1C,
-    "t1ce": Sequence.T1C,
-    "t1gd": Sequence.T1C,
-    "t1post": Sequence.T1C,
-    "t2w": Sequence.T2W,
-    "t2": Sequence.T2W,
-    "t2f": Sequence.T2F,
-    "flair": Sequence.T2F,
-}
+SPELLINGS: Mapping[str, Sequence] = MappingProxyType(
+    {
+        "t1n": Sequence.T1N,
+        "t1": Sequence.T1N,
+        "t1c": Sequence.T1C,
+        "t1ce": Sequence.T1C,
+        "t1gd": Sequence.T1C,
+        "t1post": Sequence.T1C,
+        "t2w": Sequence.T2W,
+        "t2": Sequence.T2W,
+        "t2f": Sequence.T2F,
+        "flair": Sequence.T2F,
+    }
+)
 
 
 class Label(IntEnum):
@@ -121,25 +123,27 @@ _WT = Stroke(Region.WT, Label.ED, Label.BACKGROUND)
 _TC = Stroke(Region.TC, Label.NCR, Label.ED)
 _ET = Stroke(Region.ET, Label.ET, Label.NCR)
 
-REGION_SETS = {
-    row.name: row
-    for row in (
-        # adult glioma before treatment, and the other tasks that score WT, TC and ET
-        RegionSet("wt-tc-et", (_WT, _TC, _ET)),
-        # post-treatment glioma, 2024 on: the resection cavity lies outside the whole tumour
-        RegionSet("wt-tc-et-rc", (_WT, _TC, _ET, Stroke(Region.RC, Label.RC, Label.BACKGROUND))),
-        # paediatric, 2024 on: four tissues that exclude each other
-        RegionSet(
-            "et-net-cc-ed",
-            (
-                Stroke(Region.ED, Label.ED, Label.BACKGROUND),
-                Stroke(Region.NET, Label.NCR, Label.ED),
-                Stroke(Region.CC, Label.CC, Label.NCR),
-                _ET,
+REGION_SETS = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            # adult glioma before treatment, and the other tasks that score WT, TC and ET
+            RegionSet("wt-tc-et", (_WT, _TC, _ET)),
+            # post-treatment glioma, 2024 on: the resection cavity lies outside the whole tumour
+            RegionSet("wt-tc-et-rc", (_WT, _TC, _ET, Stroke(Region.RC, Label.RC, Label.BACKGROUND))),
+            # paediatric, 2024 on: four tissues that exclude each other
+            RegionSet(
+                "et-net-cc-ed",
+                (
+                    Stroke(Region.ED, Label.ED, Label.BACKGROUND),
+                    Stroke(Region.NET, Label.NCR, Label.ED),
+                    Stroke(Region.CC, Label.CC, Label.NCR),
+                    _ET,
+                ),
             ),
-        ),
-    )
-}
+        )
+    }
+)
 GLIOMA = REGION_SETS["wt-tc-et"]
 
 
@@ -151,7 +155,7 @@ class LabelSet:
     numbers: Mapping[Label, int]
 
     def __reduce__(self) -> tuple:
-        return label_set, (self.name,)  # its numbers are read-only, and such mappings do not pickle
+        return _rebuilt, (self.name, dict(self.numbers))  # its numbers are read-only, and such mappings do not pickle
 
     def not_given_by(self, regions: RegionSet) -> tuple[Label, ...]:
         """Labels of this set that members with these regions cannot give, such as a resection cavity."""
@@ -163,26 +167,45 @@ class LabelSet:
 
 
 def _label_set(name: str, **numbers: int) -> LabelSet:
-    return LabelSet(name, MappingProxyType({Label[label]: number for label, number in numbers.items()}))
+    return _rebuilt(name, {Label[label]: number for label, number in numbers.items()})
 
 
-LABEL_SETS = {
-    row.name: row
-    for row in (
-        # BraTS 2017 to 2022
-        _label_set("brats2021", NCR=1, ED=2, ET=4),
-        # BraTS 2023 on: GLI, SSA, MEN, MET, GoAT; PED 2023
-        _label_set("brats2023", NCR=1, ED=2, ET=3),
-        # post-treatment glioma, 2024 on
-        _label_set("brats2024-gli", NCR=1, ED=2, ET=3, RC=4),
-        # metastases, 2024 on
-        _label_set("brats2024-met", NCR=1, ED=2, ET=3, RC=4),
-        # paediatric, 2024 on
-        _label_set("brats2024-ped", ET=1, NCR=2, CC=3, ED=4),
-    )
-}
+def _rebuilt(name: str, numbers: dict[Label, int]) -> LabelSet:
+    return LabelSet(name, MappingProxyType(numbers))
+
+
+LABEL_SETS = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            # BraTS 2017 to 2022
+            _label_set("brats2021", NCR=1, ED=2, ET=4),
+            # BraTS 2023 on: GLI, SSA, MEN, MET, GoAT; PED 2023
+            _label_set("brats2023", NCR=1, ED=2, ET=3),
+            # post-treatment glioma, 2024 on
+            _label_set("brats2024-gli", NCR=1, ED=2, ET=3, RC=4),
+            # metastases, 2024 on
+            _label_set("brats2024-met", NCR=1, ED=2, ET=3, RC=4),
+            # paediatric, 2024 on
+            _label_set("brats2024-ped", ET=1, NCR=2, CC=3, ED=4),
+        )
+    }
+)
 
 _OLD_NAMES = re.compile(r"brats(1[789]|20(?!\d)|2021)", re.IGNORECASE)
+
+
+def require_numbers(regions: RegionSet, numbers: LabelSet) -> None:
+    """Raise SettingsError unless the set has a number for every label that members with these regions can give."""
+    missing = [label.name for label in regions.labels if label not in numbers.numbers]
+    if missing:
+        fitting = [each.name for each in LABEL_SETS.values() if set(regions.labels) <= set(each.numbers)]
+        raise SettingsError(
+            f"{numbers.name} has no number for {', '.join(missing)}, which these members give",
+            setting="labels",
+            expected=f"one of {', '.join(fitting)}",
+            remedy="Name one of them.",
+        )
 
 
 def label_set(name: str, *, setting: str = "labels") -> LabelSet:

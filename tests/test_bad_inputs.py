@@ -343,7 +343,7 @@ FLAG_FAULTS = {
     "no GPU": (
         5,
         ("--device", "cuda"),
-        r"--device: no cuda here; found 0 CUDA devices that .*, expected 1 or more. Use device cpu",
+        r"--device: no cuda here; found CUDA devices that .* sees: 0, expected 1 or more. Use device cpu",
     ),
     "half on a CPU": (
         5,
@@ -490,7 +490,7 @@ def test_a_disk_that_takes_no_more_ends_the_run_with_a_sentence(tmp_path: Path, 
     """A real failure of a real write: the process may make no file above 200 bytes."""
     done = _process(tmp_path, tiny_weights, limit=200)
     assert done.returncode == 6
-    assert re.fullmatch(rf"htcnns: .*out: cannot write {GOOD}\.nii\.gz; File too large.*\.\n", done.stderr)
+    assert re.fullmatch(rf"htcnns: .*out: cannot write {GOOD}\.nii\.gz \(File too large\).*\.\n", done.stderr)
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -29,7 +29,8 @@ FULL: dict[str, Any] = {
 
 
 def _fields(error: HtcnnsError) -> dict[str, object]:
-    return dict(vars(error))
+    names = ("problem", "place", "setting", "found", "expected", "remedy")
+    return {name: getattr(error, name) for name in names}
 
 
 def test_an_error_keeps_its_parts_as_text() -> None:
@@ -95,13 +96,20 @@ def test_a_place_is_said_once() -> None:
     assert InputError("no voxels", place="case 10").at("case 1").place == "case 1: case 10"
 
 
-def test_the_same_mistake_as_another_kind_keeps_what_is_not_changed() -> None:
-    error = SettingsError("out of range", **FULL)
-    other = error.as_kind(WeightsError, remedy="Correct the manifest.")
+def test_a_mistake_inside_a_file_has_no_setting_of_the_reader() -> None:
+    error = SettingsError("out of range", place="unet", setting="window", found="3")
+    other = error.inside("manifest.json", kind=WeightsError, remedy="Correct the manifest.")
     assert type(other) is WeightsError
-    assert _fields(other) == {**_fields(error), "remedy": "Correct the manifest."}
-    assert error.as_kind(WeightsError, place="", remedy="").place == ""
-    assert error.as_kind(WeightsError, place="manifest.json").place == "manifest.json"
+    assert str(other) == "manifest.json: unet: window: out of range; found 3. Correct the manifest."
+    assert other.setting == ""
+    assert error.inside(kind=WeightsError).places == ("unet", "window")
+
+
+def test_a_note_on_an_error_does_not_keep_it_from_being_pickled() -> None:
+    error = InputError("no voxels", place=("case 1", "a.nii"), remedy="Give another.")
+    error.add_note("seen while testing")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.places) == ("case 1: a.nii: no voxels. Give another.", ("case 1", "a.nii"))
 
 
 def test_every_kind_has_its_own_exit_code() -> None:

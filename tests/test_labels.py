@@ -72,7 +72,7 @@ def test_an_unknown_label_set_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", LABEL_SETS)
 def test_a_label_set_pickles(name: str) -> None:
-    assert pickle.loads(pickle.dumps(label_set(name))) is label_set(name)
+    assert pickle.loads(pickle.dumps(label_set(name))) == label_set(name)
 
 
 def test_the_numbers_of_a_label_set_are_read_only() -> None:

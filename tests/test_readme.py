@@ -71,6 +71,7 @@ def test_the_pages_have_commands() -> None:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_each_command_line_exists_with_its_flags(line: str) -> None:
     words = shlex.split(line)
+    assert not hasattr(command_at(words), "commands")
     assert command_at(words).name in words
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= flags_of(words)
 

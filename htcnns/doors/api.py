@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from htcnns.errors import SettingsError
 from htcnns.files.atomic import require_writable
 from htcnns.files.cases import Case
 from htcnns.files.manifest import choose_members, read_manifest, shipped_weights
 from htcnns.files.names.brats import Convention
 from htcnns.files.names.words import stem
 from htcnns.files.outputs import CaseOutputs, require_no_scan, write_mask
-from htcnns.labels import Sequence
+from htcnns.labels import Sequence, require_numbers
 from htcnns.reports.outcome import Outcome
 from htcnns.runs.batch import Watcher
 from htcnns.runs.ensemble import start_ensemble
@@ -32,7 +33,7 @@ def segment(
         t1n, t1c, t2w, t2f: NIfTI files on one grid.
         output: file for the mask, on the grid of t1c and in the numbers of `settings.labels`, which are 1 2 3 unless
             it names a set; None writes none.
-        settings: members, device, windows and fusion; what concerns a folder of cases has no effect.
+        settings: members, device, windows, fusion and labels; what concerns a folder of cases is refused.
 
     Returns:
         The label map, (I, J, K) uint8 of Label values on the grid of t1c, with volumes, members and notes.
@@ -41,6 +42,7 @@ def segment(
         InputError, WeightsError, DeviceError, OutputError, SettingsError: as the command line's exit codes.
     """
     how = settings or RunSettings()
+    _require_one_case(how)
     paths = (Path(t1n), Path(t1c), Path(t2w), Path(t2f))
     name = stem(paths[1].name) or paths[1].name
     case = Case(
@@ -59,6 +61,7 @@ def segment(
         maps={},
         picture=None,
     )
+    require_numbers(outputs.regions, outputs.numbers)
     if output is not None:
         require_no_scan([outputs])
         require_writable(outputs.mask.parent)
@@ -83,3 +86,13 @@ def segment_folder(input: str | Path, output: str | Path, *, settings: RunSettin
     """
     plan = plan_run(Path(input), Path(output), settings or RunSettings())
     return run(plan, watcher=Watcher(), on_outcome=lambda _: None)
+
+
+def _require_one_case(settings: RunSettings) -> None:
+    """Raise SettingsError where a setting is given that concerns a folder of cases alone."""
+    defaults = RunSettings()
+    for name in ("again", "on_failure", "report", "probabilities", "previews", "short_names", "channels"):
+        if getattr(settings, name) != getattr(defaults, name):
+            raise SettingsError(
+                "has no effect on one case", setting=name, remedy="Leave it out, or call segment_folder."
+            )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from htcnns.doors.held_out_cli import cv, tune
 from htcnns.doors.terminal import one_line, print_any_name, print_error
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
@@ -202,7 +203,7 @@ def doctor(weights: WeightsFolder = None) -> int:
     return verify_weights(weights)
 
 
-for command in (pack, synthesise, contrasts, train):
+for command in (pack, synthesise, contrasts, train, cv, tune):
     app.command()(command)
 
 
@@ -224,6 +225,6 @@ def _channels(text: str) -> tuple | None:
             setting="channels",
             found=", ".join(sequences),
             expected="each sequence once",
-            remedy="Correct it.",
+            remedy="Name each once, such as t1n,t1c,t2w,t2f.",
         )
     return sequences or None

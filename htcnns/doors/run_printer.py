@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from htcnns.doors.terminal import flag, one_line
+from htcnns.doors.terminal import counted, flag, one_line
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.batch import Watcher
@@ -113,7 +113,7 @@ class RunPrinter:
         plan, ensemble = self.plan, self.plan.ensemble
         names = ", ".join(member.name for member in ensemble.members)
         self._print(
-            f"{self.n_cases} cases in {plan.input}; {names} on {ensemble.device} in "
+            f"{counted(self.n_cases, 'case')} in {plan.input}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
         )
         if ensemble.note:
@@ -122,11 +122,11 @@ class RunPrinter:
         if others:
             more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
             self._print(
-                f"{len(others)} files were not used: {', '.join(others[:N_NAMED])}{more}; "
+                f"not used, {counted(len(others), 'file')}: {', '.join(others[:N_NAMED])}{more}; "
                 f"htcnns cases {shlex.quote(str(plan.input))} says why and what to rename"
             )
         if plan.swept:
-            self._print(f"removed {len(plan.swept)} temporary files that a killed run had left")
+            self._print(f"removed {counted(len(plan.swept), 'temporary file')} that a killed run had left")
 
     def print_outcome(self, outcome: Outcome) -> None:
         """Print one line on a case, and one on each of its notes."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from htcnns.doors.terminal import one_line
+from htcnns.doors.terminal import flag, one_line
 from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.files.atomic import require_no_folder, require_writable, write_whole
 from htcnns.files.names.words import stem
@@ -52,7 +52,7 @@ class ScoreFiles:
             first = owners.setdefault(resolved(path), setting)
             if first != setting:
                 raise SettingsError(
-                    f"is also the file for --{first}",
+                    f"is also the file for {flag(first)}",
                     place=path,
                     setting=setting,
                     expected="one file for each",

@@ -6,7 +6,12 @@ import unicodedata
 
 from htcnns.errors import HtcnnsError
 
-_ARGUMENTS = {"input": "IN", "output": "OUT", "definitions": "--also"}  # settings whose name here is another
+_ARGUMENTS = {
+    "input": "IN",
+    "output": "OUT",
+    "definitions": "--also",
+    "origin": "--from",
+}  # settings whose name here is another
 
 
 def flag(setting: str) -> str:
@@ -33,3 +38,8 @@ def one_line(text: str) -> str:
         ascii(character)[1:-1] if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character
         for character in text
     )
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, such as "1 case" or "3 cases"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -140,7 +140,7 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    plan = _recipe(recipe)
+    plan = read_recipe(recipe)
     campaign = Campaign(
         recipe=shortened(plan, steps) if steps else plan,
         source=source,
@@ -173,6 +173,18 @@ def contrasts(caches: Caches) -> int:
     return EXIT_DONE
 
 
+def read_recipe(name: str) -> "Recipe":
+    """The shipped recipe of that name, or the one in a TOML file."""
+    from htcnns.files.toml_file import read_toml
+    from htcnns.training.recipe_text import recipe_of
+    from htcnns.training.shipped_recipes import RECIPES
+
+    if name.endswith(".toml"):
+        return recipe_of(read_toml(Path(name)), place=name)
+    require_known(name, RECIPES, what="recipe", setting="recipe")
+    return RECIPES[name]
+
+
 @recipes_app.command("list")
 def list_recipes() -> int:
     """List the recipes."""
@@ -184,24 +196,14 @@ def list_recipes() -> int:
 
 
 @recipes_app.command("show")
-def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a TOML file.")]) -> int:
+def show_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a TOML file.")],
+) -> int:
     """Show a recipe as TOML, which `train` reads."""
     from htcnns.training.recipe_text import recipe_toml  # imports torch
 
-    print(recipe_toml(_recipe(name)), end="")
+    print(recipe_toml(read_recipe(name)), end="")
     return EXIT_DONE
-
-
-def _recipe(name: str) -> "Recipe":
-    """The shipped recipe of that name, or the one in a TOML file."""
-    from htcnns.files.toml_file import read_toml
-    from htcnns.training.recipe_text import recipe_of
-    from htcnns.training.shipped_recipes import RECIPES
-
-    if name.endswith(".toml"):
-        return recipe_of(read_toml(Path(name)), place=name)
-    require_known(name, RECIPES, what="recipe", setting="recipe")
-    return RECIPES[name]
 
 
 def _truth_rule(text: str) -> "TruthRule":
@@ -235,6 +237,6 @@ def _labelled_folder(text: str, setting: str) -> "tuple[Path, LabelSet]":
             setting=setting,
             found=repr(text),
             expected="SET=DIR, such as brats2021=cases",
-            remedy="Correct it.",
+            remedy="Write it so.",
         )
     return Path(folder), label_set(name, setting=setting)

@@ -1,4 +1,4 @@
-"""The grid that a header promises: which nobody can use, which holds no head, and what about it is doubtful."""
+"""Checks of the grid in a header: unusable, without a head, or doubtful."""
 
 from math import prod
 from pathlib import Path

@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> tuple[Member, ...]:
         raise WeightsError(
             f"no {MANIFEST} there",
             place=folder,
-            setting="weights",
+            setting="" if folder == shipped_weights() else "weights",
             remedy=f"Give a folder that holds {MANIFEST} and its weights files.",
         )
     members = tuple(_member(entry, path) for entry in _entries(path))
@@ -126,23 +126,12 @@ def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
     write_whole(folder / MANIFEST, json_text(content).encode())
 
 
-def as_weights_error(error: HtcnnsError, *, place: str, remedy: str) -> WeightsError:
-    """A mistake found in a manifest or a weights file; a setting there is no setting of the person who runs it."""
-    return WeightsError(
-        error.problem,
-        place=": ".join(part for part in (place, error.place, error.setting) if part),
-        found=error.found,
-        expected=error.expected,
-        remedy=remedy,
-    )
-
-
 def _entries(path: Path) -> list:
     """The JSON objects of the members; WeightsError where the file has none."""
     try:
         content = read_json(path)
     except HtcnnsError as error:
-        raise error.as_kind(WeightsError, remedy="Restore the file that belongs to the weights.") from error
+        raise error.inside(kind=WeightsError, remedy="Restore the file that belongs to the weights.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = repr(content.get("format")) if isinstance(content, dict) else f"a {type(content).__name__}"
         raise WeightsError(
@@ -182,7 +171,7 @@ def _member(entry: object, path: Path) -> Member:
             raise SettingsError("not a JSON object")
         return _read_entry(entry, path.parent)
     except HtcnnsError as error:
-        raise as_weights_error(error, place=f"{path}: {name}", remedy=_RESTORE) from error
+        raise error.inside(path, name, kind=WeightsError, remedy=_RESTORE) from error
 
 
 def _read_entry(entry: dict, folder: Path) -> Member:

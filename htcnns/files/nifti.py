@@ -184,7 +184,9 @@ def _require_same(temporary: Path, *, target: Path, values: np.ndarray, affine: 
         layout, found = _load(temporary)
     except InputError as error:
         remedy = "It was written just now: check the disk or give another folder."
-        raise error.as_kind(OutputError, place=target, remedy=remedy) from error
+        raise OutputError(
+            error.problem, place=target, found=error.found, expected=error.expected, remedy=remedy
+        ) from error
     is_float = values.dtype.kind == "f"
     if not np.array_equal(found, values, equal_nan=is_float) or not np.array_equal(layout.affine, affine):
         raise OutputError(

@@ -25,7 +25,7 @@ class CaseOutputs:
     Attributes:
         case: whose files they are.
         numbers: label set that the mask is written in.
-        regions: regions that the members give.
+        regions: regions that the members return.
         mask: file of the mask.
         maps: file of the probability map of each region; empty unless asked for.
         picture: file of the overlay picture; None unless asked for.
@@ -91,13 +91,13 @@ def require_no_scan(cases: Iterable[CaseOutputs], *, report: Path | None = None)
         if file
         for key in _keys(file)
     }
-    written = [(path, f"what {each.case.name} gives") for each in cases for path in each.paths]
+    written = [(path, f"an output of {each.case.name}") for each in cases for path in each.paths]
     written += [(report, "the report")] if report else []
     for path, what in written:
         owner = next((owners[key] for key in _keys(path) if key in owners), None)
         if owner:
             raise SettingsError(
-                f"is a scan or truth of {owner}, and {what} would be written over it",
+                f"is a scan or truth of {owner}, and {what} would overwrite it",
                 place=path,
                 setting="report" if path == report else "",
                 expected="a new file",

@@ -11,7 +11,7 @@ from torch import nn
 
 from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.atomic import write_whole
-from htcnns.files.manifest import Member, WeightsFile, as_weights_error
+from htcnns.files.manifest import Member, WeightsFile
 from htcnns.networks import build_network
 from htcnns.networks.contract import Network
 
@@ -66,7 +66,7 @@ def _load(member: Member, file: WeightsFile) -> Network:
     try:
         network = build_network(member.network, member.size, n_in=len(member.sequences), n_out=len(member.outputs))
     except SettingsError as error:
-        raise as_weights_error(error, place=place, remedy=_RESTORE) from error
+        raise error.inside(place, kind=WeightsError, remedy=_RESTORE) from error
     _require_fit(network, tensors, place=place)
     network.load_state_dict(tensors)
     return network.eval()

@@ -50,6 +50,7 @@ class Outcome:
         label_set: name of the label set of the mask.
         labels: file number by label name.
         volumes_ml: volume by region name, on the grid of the mask.
+        label_volumes_ml: volume by label name.
         members: findings of each member.
         notes: sentences that a person should read.
         seconds: wall time from the first window to the written files.
@@ -65,6 +66,7 @@ class Outcome:
     label_set: str = ""
     labels: dict[str, int] = field(default_factory=dict)
     volumes_ml: dict[str, float] = field(default_factory=dict)
+    label_volumes_ml: dict[str, float] = field(default_factory=dict)
     members: tuple[MemberFinding, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -32,7 +32,7 @@ NAMES: Mapping[Label, str] = MappingProxyType(
     {
         Label.ED: "oedema",
         Label.ET: "enhancing tumour",
-        Label.NCR: "necrotic core",
+        Label.NCR: "necrotic or non-enhancing core",
         Label.RC: "resection cavity",
         Label.CC: "cyst",
     }

@@ -9,7 +9,6 @@ from htcnns.errors import OutputError
 from htcnns.files.outputs import (
     CaseOutputs,
     kept_notes,
-    require_different_masks,
     require_possible_names,
     stand_in,
     write_maps,
@@ -54,12 +53,12 @@ def segment_batch(
     The next case is read while the networks work on the current one. A full or unwritable disk ends the batch,
     anything else only the case. When the watcher stops it, the case at hand and those after it get no outcome.
 
+    Args:
+        cases: cases and their output files, no two of which are the same.
+
     Raises:
-        SettingsError: two cases would write the same mask; before any work.
         OutputError: a file cannot be written; the cases before it are finished.
     """
-    cases = tuple(cases)
-    require_different_masks(cases)
     waiting = []
     for outputs in cases:
         if kept := _kept(outputs, settings):
@@ -136,6 +135,7 @@ def _write(outputs: CaseOutputs, prepared: PreparedCase, answer: Segmentation, b
         label_set=outputs.numbers.name,
         labels={label.name: number for label, number in outputs.numbers.given_by(answer.regions).items()},
         volumes_ml=answer.volumes_ml,
+        label_volumes_ml={label.name: volume for label, volume in answer.label_volumes_ml.items()},
         members=answer.members,
         notes=notes,
         seconds=time.perf_counter() - began,

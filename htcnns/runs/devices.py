@@ -2,12 +2,13 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 
 import torch
 
 from htcnns.errors import DeviceError, SettingsError, require_known
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = MappingProxyType({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16})
 
 
 def choose_device(name: str) -> torch.device:
@@ -35,7 +36,7 @@ def choose_device(name: str) -> torch.device:
         raise DeviceError(
             f"no {name} here",
             setting="device",
-            found=f"{n_gpus} CUDA devices that PyTorch {torch.__version__} sees",
+            found=f"CUDA devices that PyTorch {torch.__version__} sees: {n_gpus}",
             expected=f"{wanted + 1} or more",
             remedy="Use device cpu, or give the container its GPUs on a machine with an NVIDIA driver.",
         )

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htcnns.errors import DeviceError, SettingsError
-from htcnns.files.manifest import Member, as_weights_error
+from htcnns.errors import DeviceError, SettingsError, WeightsError
+from htcnns.files.manifest import Member
 from htcnns.files.weights import load_networks
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
@@ -245,7 +245,7 @@ def _require_window(member: Member, networks: list[Network]) -> None:
         for network in networks:
             require_window(member.window, network.multiple, network=member.network)
     except SettingsError as error:
-        raise as_weights_error(error, place=member.name, remedy="Correct the manifest.") from error
+        raise error.inside(member.name, kind=WeightsError, remedy="Correct the manifest.") from error
 
 
 def _largest(shapes: list[Shape]) -> Shape:

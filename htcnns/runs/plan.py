@@ -9,9 +9,9 @@ from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import require_no_folder, require_writable, sweep, write_whole
 from htcnns.files.cases import Case, Leftover, search
 from htcnns.files.manifest import Member, choose_members, read_manifest, shipped_weights
-from htcnns.files.outputs import CaseOutputs, mask_name, require_no_scan
+from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_no_scan
 from htcnns.files.places import is_folder, is_inside, is_same, resolved
-from htcnns.labels import RegionSet
+from htcnns.labels import RegionSet, require_numbers
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
 from htcnns.runs.batch import Watcher, segment_batch
@@ -53,6 +53,9 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     _require_masks_alone(output, settings)
     members = choose_members(read_manifest(settings.weights or shipped_weights()), settings.members)
     cases, not_used = _find(input, output, settings, members[0].regions)
+    for outputs in cases:
+        require_numbers(outputs.regions, outputs.numbers)
+    require_different_masks(cases)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:

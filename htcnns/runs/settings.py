@@ -62,13 +62,20 @@ class RunSettings:
     channels: tuple[Sequence, ...] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("weights", "report", "probabilities", "previews"):
+            self._as_path(name)
+        self._require_kinds()
         require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")
         require_known(self.on_failure, OnFailure, what="choice", setting="on_failure")
         if self.labels is not None:
             label_set(self.labels)
         if not 0 <= self.overlap < 1:
             raise SettingsError(
-                "out of range", setting="overlap", found=self.overlap, expected="0 <= x < 1", remedy="Correct it."
+                "out of range",
+                setting="overlap",
+                found=self.overlap,
+                expected="0 <= x < 1",
+                remedy="Use 0.6, the default.",
             )
         if set(self.mirror) - set(MIRROR_AXES) or len(set(self.mirror)) < len(self.mirror):
             raise SettingsError(
@@ -76,7 +83,7 @@ class RunSettings:
                 setting="mirror",
                 found=repr(self.mirror),
                 expected=f"letters of {MIRROR_AXES}, each once",
-                remedy="Correct it.",
+                remedy="Use for instance i, or nothing.",
             )
         if self.batch < 1:
             raise SettingsError(
@@ -84,8 +91,28 @@ class RunSettings:
                 setting="batch",
                 found=self.batch,
                 expected="at least 1",
-                remedy="Give another number.",
+                remedy="Use 1, the default.",
             )
+
+    def _as_path(self, name: str) -> None:
+        """Make a path of a text; sets the field."""
+        value = getattr(self, name)
+        if isinstance(value, str):
+            object.__setattr__(self, name, Path(value))
+
+    def _require_kinds(self) -> None:
+        """Raise SettingsError where a value is of another kind than its setting."""
+        kinds: dict[str, tuple[type, ...]] = {"overlap": (int, float), "batch": (int,), "members": (tuple, list)}
+        for name, wanted in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise SettingsError(
+                    "a value of another kind",
+                    setting=name,
+                    found=repr(value),
+                    expected=" or ".join(kind.__name__ for kind in wanted),
+                    remedy="Give such a value.",
+                )
 
     @property
     def mirror_axes(self) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ def score_case(
     *,
     rule: Rule,
     definitions: tuple[str, ...] = (),
+    voxel_ml: float | None = None,
 ) -> CaseScores:
     """Every score of a rule for every region of a case.
 
@@ -34,6 +35,8 @@ def score_case(
         spacing_mm: voxel size of the prediction along I, J, K; rounded to float32, as NIfTI headers hold it.
         rule: a row of `RULES`, or `as_meant` of one.
         definitions: names of `DEFINITIONS` to compute in addition.
+        voxel_ml: true volume of a voxel, for the volumes in ml; None for the product of the spacing, which a sheared
+            grid does not have.
 
     Returns:
         Scores by region, by name of the score. Counts are floats too. NaN only under the 2026 rules, where the
@@ -49,14 +52,19 @@ def score_case(
     pair = crop_pair(prediction, truth, spacing_mm, frame=frame)
     scores = _SCHEMES[rule.scheme](pair, rule)
     return {
-        region.name: {**scores[region.name], **_more_scores(pair, region, definitions)}
+        region.name: {**scores[region.name], **_more_scores(pair, region, definitions, voxel_ml)}
         for region in rule.regions
         if region.is_scored
     }
 
 
 def missed_scores(
-    truth: np.ndarray, spacing_mm: Spacing, *, rule: Rule, definitions: tuple[str, ...] = ()
+    truth: np.ndarray,
+    spacing_mm: Spacing,
+    *,
+    rule: Rule,
+    definitions: tuple[str, ...] = (),
+    voxel_ml: float | None = None,
 ) -> CaseScores:
     """Scores of a case without a prediction: 0 where more is better, the rule's penalty for distances.
 
@@ -66,7 +74,7 @@ def missed_scores(
     Args:
         truth: (I, J, K) uint8 label map in the rule's numbers.
     """
-    scores = score_case(np.zeros_like(truth), truth, spacing_mm, rule=rule, definitions=definitions)
+    scores = score_case(np.zeros_like(truth), truth, spacing_mm, rule=rule, definitions=definitions, voxel_ml=voxel_ml)
     pair = crop_pair(truth, truth, spacing_mm, frame=FRAME)
     penalty_mm = pair.penalty_mm(rule.penalty_mm)
     return {
@@ -98,11 +106,14 @@ _SCHEMES: Mapping[Scheme, Callable[[Pair, Rule], CaseScores]] = MappingProxyType
 )
 
 
-def _more_scores(pair: Pair, region: ScoredRegion, definitions: tuple[str, ...]) -> RegionScores:
+def _more_scores(
+    pair: Pair, region: ScoredRegion, definitions: tuple[str, ...], voxel_ml: float | None
+) -> RegionScores:
     """Volumes, and the scores that were asked for by name."""
-    sides = region_voxels(pair.prediction, region), region_voxels(pair.truth, region)
-    predicted_ml, true_ml = (voxels.index.size * pair.voxel_mm3 / 1000 for voxels in sides)
+    counts = [region_voxels(side, region).index.size for side in (pair.prediction, pair.truth)]
+    predicted_ml, true_ml = (n * (pair.voxel_mm3 / 1000 if voxel_ml is None else voxel_ml) for n in counts)
     volumes = {
+        "truth_of_spacing_mm3": counts[1] * pair.voxel_mm3,  # what the official code calls the volume
         "prediction_volume_ml": predicted_ml,
         "truth_volume_ml": true_ml,
         "volume_error_ml": predicted_ml - true_ml,

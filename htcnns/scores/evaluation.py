@@ -12,7 +12,7 @@ from htcnns.labels import Label, LabelSet, default_label_set, label_set
 from htcnns.scores.case import CaseScores, missed_scores, score_case
 from htcnns.scores.metrics import DEFINITIONS
 from htcnns.scores.rules import Rule, as_meant, rule
-from htcnns.volume import Volume, grid_difference
+from htcnns.volume import Volume, grid_difference, voxel_ml
 
 
 class Missing(StrEnum):
@@ -145,7 +145,12 @@ def score_volumes(prediction: Volume, truth: Volume, *, case: str, settings: Eva
     predicted = _translated(prediction, row, settings.prediction_labels, case=case, side="prediction")
     true = _translated(truth, row, settings.truth_labels, case=case, side="truth")
     scores = score_case(
-        predicted.label_map, true.label_map, prediction.spacing_mm, rule=row, definitions=settings.definitions
+        predicted.label_map,
+        true.label_map,
+        prediction.spacing_mm,
+        rule=row,
+        definitions=settings.definitions,
+        voxel_ml=voxel_ml(prediction.affine),
     )
     return ScoredCase(case=case, scores=scores, dropped=(predicted.dropped, true.dropped))
 
@@ -161,7 +166,13 @@ def score_missing(truth: Volume, *, case: str, settings: EvaluateSettings) -> Sc
     """
     row = settings.rule
     true = _translated(truth, row, settings.truth_labels, case=case, side="truth")
-    scores = missed_scores(true.label_map, truth.spacing_mm, rule=row, definitions=settings.definitions)
+    scores = missed_scores(
+        true.label_map,
+        truth.spacing_mm,
+        rule=row,
+        definitions=settings.definitions,
+        voxel_ml=voxel_ml(truth.affine),
+    )
     return ScoredCase(case=case, scores=scores, dropped=(true.dropped,), was_missing=True)
 
 

@@ -59,7 +59,7 @@ def official_scores(scores: dict[str, float], rule: Rule) -> dict[str, float]:
 
 def _lesion_names(scores: dict[str, float]) -> dict[str, float]:
     named = {official: scores[ours] for official, ours in _LESIONS.items() if ours in scores}
-    return {**named, "GT_Complete_Volume": scores["truth_volume_ml"] * 1000}
+    return {**named, "GT_Complete_Volume": scores["truth_of_spacing_mm3"]}
 
 
 def _instance_names(scores: dict[str, float]) -> dict[str, float]:

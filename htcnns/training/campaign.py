@@ -68,7 +68,7 @@ class Campaign:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who hears of a campaign; by default nobody.
+    """Callbacks of a campaign; by default they do nothing.
 
     Attributes:
         on_step: gets the member and every step of its fit.

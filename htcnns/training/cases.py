@@ -47,7 +47,7 @@ class TruthRule:
     Attributes:
         labels: how they are numbered.
         pattern: which cases, such as "BraTS-PED-*".
-        known: regions that they tell; None for all of which the label set has a label.
+        known: regions that they annotate; None for all of which the label set has a label.
     """
 
     labels: LabelSet
@@ -56,10 +56,10 @@ class TruthRule:
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """The regions that such a truth tells."""
+        """The regions that such a truth annotates."""
         if self.known is not None:
             return self.known
-        if self.labels is WHOLE_TUMOUR:
+        if self.labels == WHOLE_TUMOUR:
             return (Region.WT,)
         return tuple(region for region in Region if any(label in self.labels.numbers for label in region.value))
 

@@ -172,7 +172,7 @@ def _guarded_step(run: _Run, batch: Batch, step: int, folder: Path) -> tuple[flo
             raise
         raise SettingsError(
             f"too little memory for step {step + 1}",
-            setting="batch",
+            setting="recipe",
             place=run.plan.member.name,
             found=f"{len(batch.x)} patches of {size_text(batch.x.shape[2:])} voxels in {run.plan.recipe.precision}",
             remedy="Lower the recipe's batch, then the edges of its patches, or take a smaller size of the network.",
@@ -182,7 +182,7 @@ def _guarded_step(run: _Run, batch: Batch, step: int, folder: Path) -> tuple[flo
         write_tensors(path, {"x": batch.x, "truth": batch.truth, "known": batch.known, "names": list(batch.names)})
         raise SettingsError(
             f"the loss of step {step + 1} is {loss}",
-            setting="learning_rate",
+            setting="recipe",
             place=run.plan.member.name,
             found=f"a batch of {', '.join(batch.names)}, now in {path}",
             expected="a finite number",
@@ -228,7 +228,7 @@ def _require_progress(run: _Run, n_skipped: int) -> None:
     if n_skipped >= MOST_SKIPPED:
         raise SettingsError(
             f"no finite gradient in {n_skipped} steps",
-            setting="learning_rate",
+            setting="recipe",
             place=run.plan.member.name,
             expected="at least one",
             remedy="Lower the learning rate, or use precision fp32.",
@@ -241,7 +241,7 @@ def _require_finite(run: _Run) -> None:
         if not torch.isfinite(parameter).all():
             raise SettingsError(
                 f"{name} is no longer finite",
-                setting="learning_rate",
+                setting="recipe",
                 place=run.plan.member.name,
                 remedy="Lower the learning rate; the last checkpoint is still good.",
             )

@@ -1,4 +1,4 @@
-"""How a fit comes along: every step's loss and time, what is left, and the points of its curves."""
+"""How a fit progresses: every step's loss and time, what is left, and the points of its curves."""
 
 import time
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ def recipe_of(data: Mapping[str, Any], *, place: object) -> Recipe:
     try:
         return _read(Recipe, data)
     except HtcnnsError as error:
-        raise error.at(place) from error
+        raise error.inside(place, kind=SettingsError) from error
 
 
 def _plain(value: Any) -> Any:

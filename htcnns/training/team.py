@@ -37,7 +37,7 @@ class Team:
         if batch < self.size:
             raise SettingsError(
                 "fewer patches than processes",
-                setting="batch",
+                setting="recipe",
                 found=batch,
                 expected=f"at least {self.size}",
                 remedy="Raise the recipe's batch or start fewer processes.",

@@ -93,7 +93,7 @@ class TransferReport:
 
     def lines(self) -> list[str]:
         """The report for people, a line for each kind of tensor that there is."""
-        named = {"put in another order": self.remapped, "started anew, wholly or in part": self.reset}
+        named = {"put in another order": self.remapped, "reinitialised, in whole or in part": self.reset}
         lines = [f"{len(self.kept)} tensors kept"]
         lines += [f"{len(names)} {what}: {', '.join(names)}" for what, names in named.items() if names]
         return lines
@@ -154,7 +154,7 @@ def _require_same_network(shapes: Shapes, origin: Origin) -> None:
         if found != expected:
             raise WeightsError(
                 f"the weights are of another {what}",
-                setting="start",
+                setting="origin",
                 place=origin.name,
                 found=found,
                 expected=expected,
@@ -174,7 +174,7 @@ def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
         before, now = (", ".join(map(_channel_name, channels)) for channels in (old, new))
         raise WeightsError(
             f"the weights have no {what} in common with what is to be trained",
-            setting="start",
+            setting="origin",
             place=origin.name,
             found=before,
             expected=f"at least one of {now}",

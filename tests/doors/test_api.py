@@ -50,7 +50,7 @@ def test_channels_without_a_dataset_json_are_given_in_their_order(
     links = [(tmp_path / "nnunet" / f"P7_{n:04}.nii.gz").symlink_to(scans[name]) for n, name in enumerate(order)]
     settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", channels=order)
     (outcome,) = htcnns.segment_folder(tmp_path / "nnunet", tmp_path / "out", settings=settings)
-    expected = htcnns.segment(**scans, settings=settings).volumes_ml
+    expected = htcnns.segment(**scans, settings=replace(settings, channels=None)).volumes_ml
     assert (len(links), outcome.case, outcome.volumes_ml) == (4, "P7", expected)
 
 
@@ -64,6 +64,12 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file: cannot be written"):
         htcnns.segment(**scans, output=tmp_path / "file" / "mask.nii.gz")
+
+
+@pytest.mark.parametrize("setting", [{"report": "r.json"}, {"previews": "p"}, {"on_failure": "empty"}], ids=str)
+def test_what_concerns_a_folder_is_refused_for_one_case(scans: dict[str, Path], setting: dict) -> None:
+    with pytest.raises(SettingsError, match=rf"^{next(iter(setting))}: has no effect on one case"):
+        htcnns.segment(**scans, settings=htcnns.RunSettings(**setting))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -61,7 +61,7 @@ def test_done_is_zero(tmp_path: Path, segment: Command) -> None:
     said = segment()
     assert (said.code, said.err) == (0, "")
     first, case, last = (line for line in said.out.splitlines() if not line.startswith(" "))
-    assert first == f"1 cases in {tmp_path}/in; unet on cpu in fp32, fused by staple"
+    assert first == f"1 case in {tmp_path}/in; unet on cpu in fp32, fused by staple"
     volumes = r"WT [\d.]+ ml, TC [\d.]+ ml, ET [\d.]+ ml"
     assert re.fullmatch(rf"\[1/1\] {CASE}: {volumes}; labels NCR=1 ED=2 ET=3; [\d.]+ s", case)
     assert last == "1 done"
@@ -76,7 +76,7 @@ def test_a_second_run_lists_what_it_kept_and_again_segments_it_again(segment: Co
 def test_a_run_that_sweeps_says_so(tmp_path: Path, segment: Command) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".htcnns-1-x.nii.gz.part").touch()
-    assert "removed 1 temporary files that a killed run had left" in segment().out.splitlines()
+    assert "removed 1 temporary file that a killed run had left" in segment().out.splitlines()
 
 
 def test_an_empty_mask_is_said(tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segm
     _touch(tmp_path / "in" / "other", "a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz")
     lines = segment().out.splitlines()
     assert lines[1] == (
-        f"4 files were not used: a.nii.gz, b.nii.gz, c.nii.gz and 1 more; htcnns cases {tmp_path}/in says why and "
+        f"not used, 4 files: a.nii.gz, b.nii.gz, c.nii.gz and 1 more; htcnns cases {tmp_path}/in says why and "
         "what to rename"
     )
 

@@ -7,7 +7,7 @@ import pytest
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.cases import Case
 from htcnns.files.names.brats import Convention
-from htcnns.files.outputs import CaseOutputs, require_no_scan, require_possible_names
+from htcnns.files.outputs import CaseOutputs, require_different_masks, require_no_scan, require_possible_names
 from htcnns.labels import GLIOMA, LABEL_SETS, Region, Sequence
 
 
@@ -36,7 +36,7 @@ def test_nothing_is_written_over_a_scan_or_a_truth(tmp_path: Path, name: str, wh
 def test_a_scan_of_another_case_is_safe_as_well(tmp_path: Path) -> None:
     other = _outputs(_case(tmp_path / "other", "flair"), tmp_path / "P7" / "flair.nii.gz")
     mine = _outputs(_case(tmp_path / "P7"), tmp_path / "P7.nii.gz")
-    with pytest.raises(SettingsError, match=r"scan or truth of P7, and what flair gives would be written over it"):
+    with pytest.raises(SettingsError, match=r"scan or truth of P7, and an output of flair would overwrite it"):
         require_no_scan([mine, other])
 
 
@@ -70,3 +70,14 @@ def test_a_map_whose_name_is_too_long_is_said(tmp_path: Path) -> None:
     require_possible_names(_outputs(outputs.case, outputs.mask))
     with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 258 bytes"):
         require_possible_names(outputs)
+
+
+def test_two_cases_for_one_mask_are_refused(tmp_path: Path) -> None:
+    mask = tmp_path / "00495.nii.gz"
+    cases = [_outputs(_case(tmp_path, name), mask) for name in ("BraTS2021_00495", "00495")]
+    says = (
+        r"00495\.nii\.gz: two cases would write one mask; found BraTS2021_00495 and 00495, expected one case per mask"
+    )
+    with pytest.raises(SettingsError, match=says):
+        require_different_masks(cases)
+    require_different_masks(cases[:1])

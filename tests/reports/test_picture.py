@@ -125,7 +125,7 @@ def test_the_legend_shows_the_volumes_that_it_was_given() -> None:
     assert [text for _, text in _entries(Legend(volumes_ml, whole_tumour_ml=2.2))] == [
         "oedema 2.2 ml",
         "enhancing tumour 0.0 ml",
-        "necrotic core 0.0 ml",
+        "necrotic or non-enhancing core 0.0 ml",
         "resection cavity 1.0 ml",
         "whole tumour 2.2 ml",
     ]

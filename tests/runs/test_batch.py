@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from htcnns.errors import OutputError, SettingsError
+from htcnns.errors import OutputError
 from htcnns.files.cases import Case, find_cases
 from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import GLIOMA, Label
@@ -337,18 +337,6 @@ def test_short_names_are_for_flat_cases_of_2021_alone(tmp_path: Path, make_case:
         "00495.nii.gz",
         "BraTS2021_00500.nii.gz",
     ]
-
-
-def test_two_cases_for_one_mask_are_refused_before_any_work(
-    tmp_path: Path, make_case: Callable[..., Path], run: Run
-) -> None:
-    make_case(tmp_path / "in", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
-    make_case(tmp_path / "in", "00495", naming="free")
-    with pytest.raises(
-        SettingsError, match=r"00495\.nii\.gz: two cases would write one mask; found .*, expected one case per mask"
-    ):
-        run(short_names=True)
-    assert not list((tmp_path / "out").iterdir())
 
 
 def test_probabilities_and_previews_go_where_they_are_asked_for(

@@ -46,7 +46,7 @@ def test_a_device_has_a_name(name: str, device: str) -> None:
 @pytest.mark.parametrize(("n_gpus", "name"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")], indirect=["n_gpus"])
 def test_a_gpu_that_is_not_there_is_refused_with_how_many_are(n_gpus: int, name: str) -> None:
     with pytest.raises(
-        DeviceError, match=rf"device: no {name} here; found {n_gpus} CUDA devices that PyTorch .*device cpu"
+        DeviceError, match=rf"device: no {name} here; found CUDA devices that PyTorch .* sees: {n_gpus}, .*device cpu"
     ):
         choose_device(name)
 

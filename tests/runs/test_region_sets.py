@@ -1,6 +1,7 @@
 """Every set of regions and members with fewer sequences, by random members: segment, fuse, report, evaluate."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,19 @@ def test_each_set_of_regions_goes_from_the_manifest_to_the_scores(
     )
     scored = htcnns("evaluate", tmp_path / "out", tmp_path / "out", "--rules", rules)
     assert (scored.code, scored.err) == (0, "")
+
+
+@pytest.mark.parametrize(("region_set", "fits"), [("wt-tc-et-rc", "brats2024-gli"), ("et-net-cc-ed", "brats2024-ped")])
+def test_labels_without_a_number_are_refused_before_any_work(
+    tmp_path: Path, htcnns: Command, make_case: Callable[..., Path], region_set: str, fits: str
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    (tmp_path / "weights").mkdir()
+    write_manifest(tmp_path / "weights", (_member(tmp_path / "weights", "a", region_set),))
+    said = htcnns("segment", tmp_path / "in", tmp_path / "out", "--weights", tmp_path / "weights")
+    assert (said.code, said.out) == (2, "")
+    assert re.fullmatch(rf"htcnns: --labels: brats2023 has no number for .*expected one of .*{fits}.*\n", said.err)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

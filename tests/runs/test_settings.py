@@ -1,6 +1,7 @@
 """Settings are checked once, and each mistake names its setting."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,9 @@ from htcnns.runs.settings import RunSettings
         ({"overlap": math.nan}, r"^overlap: out of range; found nan"),
         ({"mirror": "x"}, r"^mirror: not a choice of axes; found 'x', expected letters of ijk, each once"),
         ({"mirror": "ii"}, r"^mirror: .*found 'ii'"),
+        ({"overlap": "0.5"}, r"^overlap: a value of another kind; found '0.5', expected int or float"),
+        ({"batch": 2.5}, r"^batch: a value of another kind; found 2.5, expected int"),
+        ({"members": "unet"}, r"^members: a value of another kind; found 'unet', expected tuple or list"),
         ({"batch": 0}, r"^batch: too few windows at a time; found 0, expected at least 1"),
     ],
     ids=str,
@@ -27,6 +31,11 @@ from htcnns.runs.settings import RunSettings
 def test_impossible_settings_are_refused(settings: dict, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         RunSettings(**settings)
+
+
+def test_paths_may_be_texts() -> None:
+    assert RunSettings(report="r.json", weights="w").report == Path("r.json")
+    assert RunSettings(report="r.json", weights="w").weights == Path("w")
 
 
 @pytest.mark.parametrize(("mirror", "axes"), [("", ()), ("i", (0,)), ("ki", (2, 0)), ("ijk", (0, 1, 2))])

@@ -73,14 +73,6 @@ def test_a_resection_cavity_has_a_meaning_after_treatment_only() -> None:
     assert score(volume(3, 4), volume(3)).dropped == (Counter({4: 216}), Counter())
 
 
-def test_the_volume_of_a_sheared_voxel_is_the_official_product_of_its_sides() -> None:
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
-    affine[0, 1] = 0.2
-    sheared = Volume(volume(3).array, affine)
-    found = score(sheared, sheared).scores["ET"]["truth_volume_ml"]
-    assert found == pytest.approx(0.216 * np.sqrt(1.04))
-
-
 @pytest.mark.parametrize(
     ("prediction", "says"),
     [
@@ -136,3 +128,14 @@ def test_settings_and_scores_pickle() -> None:
     settings = EvaluateSettings(prediction_labels="brats2021")
     evaluation = Evaluation(name="a", settings=settings, cases=(score(volume(3), volume(3)),))
     assert pickle.loads(pickle.dumps(evaluation)) == evaluation
+
+
+def test_volumes_are_those_of_the_sheared_voxels_and_official_ones_of_the_spacing() -> None:
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[0, 2] = 0.5
+    label_map = np.zeros((8, 8, 8), np.uint8)
+    label_map[2:6, 2:6, 2:6] = 2
+    volume = Volume(label_map, affine)
+    scores = score_volumes(volume, volume, case="P7", settings=EvaluateSettings()).scores["WT"]
+    assert scores["truth_volume_ml"] == pytest.approx(64 / 1000)
+    assert scores["truth_of_spacing_mm3"] == pytest.approx(64 * np.sqrt(1.25))

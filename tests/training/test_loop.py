@@ -225,9 +225,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(
     tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt(monkeypatch, lambda batch: replace(batch, x=torch.full_like(batch.x, float("nan"))))
-    with pytest.raises(
-        SettingsError, match=r"learning_rate: unet: the loss of step 1 is nan; found a batch of [ab], now"
-    ):
+    with pytest.raises(SettingsError, match=r"recipe: unet: the loss of step 1 is nan; found a batch of [ab], now"):
         trained(source, tmp_path)
     saved = torch.load(tmp_path / "not-finite-1-0.pt", weights_only=True)
     assert saved["names"][0] in "ab"
@@ -275,7 +273,7 @@ def test_too_little_memory_says_what_to_lower(
         raise error
 
     monkeypatch.setattr(UNet, "deep", fail)
-    message = r"batch: unet: too little memory for step 1; found 1 patches of 32 x 32 x 32 voxels in fp32\. Lower the"
+    message = r"recipe: unet: too little memory for step 1; found 1 patches of 32 x 32 x 32 voxels in fp32\. Lower the"
     with pytest.raises(SettingsError, match=message):
         trained(source, tmp_path)
 

@@ -170,29 +170,29 @@ def changed(path: str, value: object) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("batches", 2, "recipe: mine.toml: unknown setting 'batches'; expected one of name, .* Did you mean 'batch'"),
+        ("batches", 2, "mine.toml: recipe: unknown setting 'batches'; expected one of name, .* Did you mean 'batch'"),
         ("members.0.rounds.0.variety.poseshare", 0.5, "unknown setting 'poseshare'.*Did you mean 'pose_share'"),
-        ("batch", "2", "batch: mine.toml: impossible value; found '2', expected a whole number"),
-        ("batch", True, "batch: mine.toml: impossible value; found True"),
-        ("average", "x", "average: mine.toml: impossible value; found 'x', expected a number"),
-        ("title", 3, "title: mine.toml: impossible value; found 3, expected text"),
-        ("window", [64, 64], r"window: mine.toml: impossible value; found \[64, 64\], expected 3 numbers"),
-        ("window", [64, 64, 64.5], "window: mine.toml: impossible value"),
-        ("regions", "wt", "regions: mine.toml: unknown region set 'wt'; expected one of wt-tc-et"),
-        ("sequences", ["t1n", "adc"], "sequences: mine.toml: unknown sequence 'adc'"),
-        ("mix", {"heads": 1}, "mix: mine.toml: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
-        ("mix", [1], "mix: mine.toml: impossible value"),
-        ("members", 3, "members: mine.toml: impossible value; found 3, expected a list"),
-        ("members", ["unet"], "MemberRecipe: mine.toml: impossible value; found 'unet', expected a table"),
-        ("members.0.rounds.0.patches", [[0, 64]], "patches: mine.toml: impossible value; found 64, expected 3 numbers"),
-        ("members.0.rounds.0.patches", [7], "patches: mine.toml: impossible value; found .7., expected pairs"),
+        ("batch", "2", "mine.toml: batch: impossible value; found '2', expected a whole number"),
+        ("batch", True, "mine.toml: batch: impossible value; found True"),
+        ("average", "x", "mine.toml: average: impossible value; found 'x', expected a number"),
+        ("title", 3, "mine.toml: title: impossible value; found 3, expected text"),
+        ("window", [64, 64], r"mine.toml: window: impossible value; found \[64, 64\], expected 3 numbers"),
+        ("window", [64, 64, 64.5], "mine.toml: window: impossible value"),
+        ("regions", "wt", "mine.toml: regions: unknown region set 'wt'; expected one of wt-tc-et"),
+        ("sequences", ["t1n", "adc"], "mine.toml: sequences: unknown sequence 'adc'"),
+        ("mix", {"heads": 1}, "mine.toml: mix: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
+        ("mix", [1], "mine.toml: mix: impossible value"),
+        ("members", 3, "mine.toml: members: impossible value; found 3, expected a list"),
+        ("members", ["unet"], "mine.toml: MemberRecipe: impossible value; found 'unet', expected a table"),
+        ("members.0.rounds.0.patches", [[0, 64]], "mine.toml: patches: impossible value; found 64, expected 3 numbers"),
+        ("members.0.rounds.0.patches", [7], "mine.toml: patches: impossible value; found .7., expected pairs"),
         (
             "members.0.rounds.0.variety.slopes",
             1.5,
-            "slopes: mine.toml: impossible value; found 1.5, expected 2 numbers",
+            "mine.toml: slopes: impossible value; found 1.5, expected 2 numbers",
         ),
-        ("members.0.size", 3, "size: mine.toml: impossible value; found 3, expected the name of a size, or a table"),
-        ("members.0.size", "tiny", "size: mine.toml: unet: unknown size 'tiny'"),
+        ("members.0.size", 3, "mine.toml: size: impossible value; found 3, expected the name of a size, or a table"),
+        ("members.0.size", "tiny", "mine.toml: unet: size: unknown size 'tiny'"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(path: str, value: object, message: str) -> None:
@@ -203,7 +203,7 @@ def test_what_is_wrong_in_a_file_is_named(path: str, value: object, message: str
 def test_a_setting_that_must_be_given_is_named() -> None:
     data = recipe_data(COMPACT)
     del data["members"][0]["network"]
-    with pytest.raises(SettingsError, match=r"network: mine\.toml: missing; expected a value for every MemberRecipe"):
+    with pytest.raises(SettingsError, match=r"mine\.toml: network: missing; expected a value for every MemberRecipe"):
         recipe_of(data, place="mine.toml")
 
 

@@ -24,7 +24,7 @@ def test_patches_are_shared_out() -> None:
 
 
 def test_fewer_patches_than_processes_are_refused() -> None:
-    with pytest.raises(SettingsError, match="batch: fewer patches than processes; found 1, expected at least 2"):
+    with pytest.raises(SettingsError, match="recipe: fewer patches than processes; found 1, expected at least 2"):
         Team(0, 2).slots(1)
 
 

@@ -71,7 +71,7 @@ def test_sequences_and_regions_in_another_order_are_put_in_theirs(network: str) 
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_what_the_old_weights_do_not_know_starts_anew(network: str) -> None:
+def test_what_the_old_weights_do_not_know_is_reinitialised(network: str) -> None:
     old = origin(shapes(network, sequences=(T1C, T2F)))
     of = shapes(network, regions=(Region.WT, Region.RC, Region.ET))
     new = of.build()
@@ -83,7 +83,7 @@ def test_what_the_old_weights_do_not_know_starts_anew(network: str) -> None:
     torch.testing.assert_close(head[[0, 2]], old.tensors[HEAD[network]][[0, 2]], rtol=0, atol=0)
     torch.testing.assert_close(head[1], before[HEAD[network]][1], rtol=0, atol=0)
     assert {FIRST[network], HEAD[network]} <= set(report.reset)
-    assert report.lines()[-1].startswith(f"{len(report.reset)} started anew, wholly or in part: ")
+    assert report.lines()[-1].startswith(f"{len(report.reset)} reinitialised, in whole or in part: ")
 
 
 def test_half_precision_weights_are_taken_as_float32() -> None:
@@ -101,7 +101,7 @@ def test_half_precision_weights_are_taken_as_float32() -> None:
         (
             shapes("transbts"),
             shapes("unet"),
-            "start: old/manifest.json: member: the weights are of another network; found transbts, expected unet",
+            "origin: old/manifest.json: member: the weights are of another network; found transbts, expected unet",
         ),
         (
             shapes("unet", size={"channels": (4, 8), "n_convs": (1, 1)}),

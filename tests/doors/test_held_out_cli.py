@@ -1,0 +1,126 @@
+"""Cross-validation from the command line: files, tables and one sentence for a mistake."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from htcnns.files.manifest import read_manifest
+from htcnns.files.prepared_cases import Card, CaseKind, write_prepared
+from htcnns.files.prepared_cases import prepared_case as make_prepared
+from htcnns.image.phantom import make_phantom
+from htcnns.image.preprocess import PreprocessSettings, preprocess
+from htcnns.labels import GLIOMA, SEQUENCES
+from htcnns.training import thresholds
+from htcnns.volume import turn
+
+RECIPE = """
+name = "tiny"
+title = "one step"
+precision = "fp32"
+window = [32, 32, 32]
+
+[[members]]
+name = "unet"
+title = "U-Net"
+network = "unet"
+size = {channels = [2, 4], n_convs = [1, 1]}
+
+[[members.rounds]]
+steps = 1
+patches = [[0.0, [16, 16, 16]]]
+"""
+
+
+def write_packs(folder: Path, names: list[str]) -> Path:
+    """Packed phantoms of these names."""
+    folder.mkdir()
+    for seed, name in enumerate(names):
+        phantom = make_phantom((32, 32, 32), seed=seed)
+        prepared = preprocess(phantom.sequences, phantom.affine, PreprocessSettings(window=(1, 1, 1)))
+        truth = turn(phantom.truth, prepared.undo.order, prepared.undo.flips)[prepared.undo.box]
+        card = Card(
+            name=name,
+            kind=CaseKind.HEAD,
+            patients=(name,),
+            sequences=SEQUENCES,
+            known=GLIOMA.regions,
+            shape=truth.shape,
+            key=f"{seed:08x}",
+        )
+        write_prepared(folder, make_prepared(card, prepared.array, truth))
+    return folder
+
+
+@pytest.fixture
+def cv(tmp_path: Path, htcnns: Callable) -> Callable:
+    """A function that cross-validates two phantoms, with these further arguments."""
+    packs = write_packs(tmp_path / "packs", ["a", "b"])
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    flags = ("--recipe", recipe, "--work", tmp_path / "work", "--out", tmp_path / "out", "--rules", "brats2021")
+    return lambda *more: htcnns("cv", packs, *flags, "--source", "phantoms", "--device", "cpu", *more)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_folds_and_tables_are_written(tmp_path: Path, cv: Callable) -> None:
+    extra = write_packs(tmp_path / "extra", ["child"])
+    said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md")
+    assert (said.code, said.err) == (0, "")
+    assert "### Held-out cases: mean and 95 % interval over 2, brats2021" in said.out
+    assert (tmp_path / "table.md").read_text() in said.out
+    assert rows(tmp_path / "out" / "folds.csv") == [{"case": "a", "fold": "0"}, {"case": "b", "fold": "1"}]
+    found = rows(tmp_path / "out" / "cross_validation.csv")
+    assert [(row["voice"], row["case"], row["region"]) for row in found] == [
+        (voice, case, region) for voice in ("unet", "unet, raw") for case in "ab" for region in ("WT", "TC", "ET")
+    ]
+    others = rows(tmp_path / "out" / "extra_cases.csv")
+    assert {row["case"] for row in others} == {"child by fold 0", "child by fold 1"}
+
+
+def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable) -> None:
+    (tmp_path / "list.csv").write_text("case,fold\na,1\nb,0\n")
+    assert cv("--folds", tmp_path / "list.csv").code == 0
+    assert rows(tmp_path / "out" / "folds.csv") == [{"case": "a", "fold": "1"}, {"case": "b", "fold": "0"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--folds", "3"), 2, "--folds: 3 folds of 2 patients"),
+        (("--folds", "nothing.csv"), 3, "nothing.csv: cannot be read"),
+        (("--rules", "brats2024-gli"), 2, "--rules: brats2024-gli does not score what the members give"),
+    ],
+    ids=["too many folds", "no list", "other rules"],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_trained(
+    tmp_path: Path, cv: Callable, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    said = cv("--folds", "2", *arguments)
+    assert said.code == code
+    assert says in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cv_kept_is_tuned(tmp_path: Path, cv: Callable, htcnns: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thresholds, "_SIZES", (0,))
+    monkeypatch.setattr(thresholds, "_THRESHOLDS", (0.3, 0.5))
+    assert cv("--folds", "2").code == 0
+    said = htcnns("tune", tmp_path / "out", "--out", tmp_path / "tuned")
+    assert (said.code, said.err) == (0, "")
+    assert "unet: without fold 1" in said.out
+    assert "| unet | 2 |" in said.out
+    (member,) = read_manifest(tmp_path / "tuned")
+    assert member.scores["tuning"]["unet"]["n_cases"] == 2
+
+
+def test_a_folder_that_cv_did_not_make_is_refused(tmp_path: Path, htcnns: Callable) -> None:
+    said = htcnns("tune", tmp_path, "--out", tmp_path / "tuned")
+    assert said.code == 3
+    assert "no held-out probabilities there; expected the output folder of a cross-validation" in said.err
+    assert not (tmp_path / "tuned").exists()
