@@ -147,7 +147,8 @@ def _finish(batch: Batch, output: Path) -> int | None:
 
 
 def _wait_for(n_masks: int, folder: Path) -> None:
-    while len(_visible(folder)) < n_masks:
+    """Wait by names alone: a temporary may be gone before it can be read."""
+    while not folder.is_dir() or sum(not path.name.startswith(".") for path in folder.iterdir()) < n_masks:
         time.sleep(0.002)
 
 
