@@ -41,11 +41,16 @@ bench-training: setup ## what a training step costs beside its bare passes, on p
 	@test -n "$(CACHE)" || { echo "make: this needs packed cases; name their folder with CACHE=dir" >&2; exit 1; }
 	$(BIN)/python tests/bench/bench_training.py --cache "$(CACHE)"
 
-train-demo: setup ## packs, trains and segments with a few phantoms, to see that training works here; minutes
-	$(BIN)/htcnns synthesise 4 .work/demo/cases
+train-demo: setup ## trains, cross-validates and segments with a few phantoms, to see that training works here; minutes
+	$(BIN)/htcnns recipes show demo
+	$(BIN)/htcnns synthesise 3 .work/demo/cases
 	$(BIN)/htcnns pack .work/demo/cases .work/demo/packs --labels brats2023
-	$(BIN)/htcnns train .work/demo/packs --work .work/demo/fits --out .work/demo/weights --steps 20 --source "phantoms"
-	$(BIN)/htcnns segment .work/demo/cases .work/demo/masks --weights .work/demo/weights --overlap 0 --again
+	$(BIN)/htcnns train .work/demo/packs --recipe demo --work .work/demo/fit --out .work/demo/weights --source "phantoms"
+	$(BIN)/htcnns train .work/demo/packs --recipe demo --work .work/demo/tuning --out .work/demo/tuned --source "phantoms" --from .work/demo/weights --steps 10
+	$(BIN)/htcnns cv .work/demo/packs --recipe demo --folds 2 --work .work/demo/folds --out .work/demo/cv --source "phantoms"
+	$(BIN)/htcnns tune .work/demo/cv --out .work/demo/rules
+	$(BIN)/htcnns segment .work/demo/cases .work/demo/masks --weights .work/demo/tuned --again
+	@echo "curves in .work/demo/fit/tiny/curves.png, scores in .work/demo/cv, masks in .work/demo/masks"
 
 clean: ## removes what can be made again in minutes; .venv, image and training stay
 	rm -rf build dist demo-out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

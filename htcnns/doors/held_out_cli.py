@@ -12,12 +12,20 @@ from htcnns.doors.training_cli import Caches, Device, read_recipe
 from htcnns.errors import EXIT_DONE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from htcnns.reports.tables import Table
+    from htcnns.scores.evaluation import Evaluation
     from htcnns.training.cases import CaseStore
     from htcnns.training.folds import Folds
-    from htcnns.training.held_out import HeldOut
+    from htcnns.training.held_out import HeldOut, HeldOutPlan
+    from htcnns.training.transfer_study import TransferPlan
 
 SCORES = "cross_validation.csv"
 EXTRA_SCORES = "extra_cases.csv"
+TRANSFER = "transfer.csv"
 FOLDS = "folds.csv"
 
 
@@ -36,23 +44,31 @@ def cv(
     extra: Annotated[
         list[Path] | None, typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.")
     ] = None,
+    source_cases: Annotated[
+        list[Path] | None,
+        typer.Option(help="Packed cases of another population: what transfer from it is worth; repeatable."),
+    ] = None,
+    synthetic_cases: Annotated[
+        list[Path] | None, typer.Option(help="Packed synthetic heads: what training on them is worth; repeatable.")
+    ] = None,
     table: Annotated[Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.")] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
     workers: Annotated[int, typer.Option(help="Threads that draw patches ahead.")] = 1,
 ) -> int:
-    """Train and score in folds, patient by patient."""
+    """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
 
-    from htcnns.doors.training_printer import TrainingPrinter, say
     from htcnns.files.atomic import require_no_folder, require_writable
     from htcnns.files.fold_lists import write_fold_list
-    from htcnns.runs.devices import choose_device
-    from htcnns.training.campaign import Campaign, Watcher
+    from htcnns.runs.devices import choose_device, keep_freed_memory
+    from htcnns.training.campaign import Campaign
     from htcnns.training.cases import CaseStore, open_store
-    from htcnns.training.held_out import HeldOutPlan, cross_validate
+    from htcnns.training.held_out import HeldOutPlan
     from htcnns.training.recipes import shortened
+    from htcnns.training.transfer_study import TransferPlan
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     chosen = read_recipe(recipe)
@@ -70,20 +86,23 @@ def cv(
         extra=open_store(extra) if extra else CaseStore({}),
         rules=rules,
     )
+    if source_cases or synthetic_cases:
+        others = [open_store(folders) if folders else CaseStore({}) for folders in (source_cases, synthetic_cases)]
+        study = TransferPlan(held_out=plan, target=store, source=others[0], synthetic=others[1])
+    else:
+        study = None
     if table:
         require_no_folder(table, setting="table")
         require_writable(table.parent)
     require_writable(out)
-    write_fold_list(out / FOLDS, plan.folds.by_case(store.cards))
-    printer = TrainingPrinter()
-    found = cross_validate(
-        plan,
-        store,
-        device=choose_device(device),
-        watcher=Watcher(on_step=printer.step, on_transfer=printer.transfer),
-        on_case=lambda card: say(f"fold {card.fold}: {card.case} segmented"),
-    )
-    _report(found, out, table)
+    by_case = plan.folds.by_case(store.cards)
+    write_fold_list(out / FOLDS, by_case)
+    _say_folds(by_case)
+    chosen_device = choose_device(device)
+    if study:
+        _run_study(study, chosen_device, table)
+    else:
+        _run_folds(plan, store, chosen_device, table)
     return EXIT_DONE
 
 
@@ -122,12 +141,62 @@ def _folds(text: str, store: "CaseStore") -> "Folds":
     return given(store.cards, read_fold_list(Path(text)), place=text)
 
 
+def _say_folds(by_case: "Mapping[str, int]") -> None:
+    """Print who is held out when."""
+    from htcnns.doors.training_printer import say
+
+    for fold in sorted(set(by_case.values())):
+        names = sorted(name for name, held_out in by_case.items() if held_out == fold)
+        say(f"fold {fold} holds out {', '.join(names)}")
+
+
+def _run_folds(plan: "HeldOutPlan", store: "CaseStore", device: "torch.device", table: Path | None) -> None:
+    """Cross-validate, print the means and write all scores."""
+    from htcnns.doors.training_printer import TrainingPrinter, say
+    from htcnns.training.campaign import Watcher
+    from htcnns.training.held_out import cross_validate
+
+    printer = TrainingPrinter()
+    found = cross_validate(
+        plan,
+        store,
+        device=device,
+        watcher=Watcher(on_step=printer.step, on_transfer=printer.transfer),
+        on_case=lambda card: say(f"fold {card.fold}: {card.case} segmented"),
+    )
+    _report(found, plan.campaign.weights, table)
+
+
+def _run_study(plan: "TransferPlan", device: "torch.device", table: Path | None) -> None:
+    """Run a transfer study, print its tables and write all scores."""
+    from htcnns.doors.training_printer import TrainingPrinter, say
+    from htcnns.reports.tables import markdown_text
+    from htcnns.training.campaign import Watcher
+    from htcnns.training.transfer_study import run_transfer_study
+    from htcnns.training.transfer_table import study_notes, study_record, study_tables
+
+    printer = TrainingPrinter()
+    study = run_transfer_study(
+        plan,
+        device=device,
+        watcher=Watcher(on_step=printer.step, on_transfer=printer.transfer),
+        on_case=lambda approach, card: say(f"{approach} fold {card.fold}: {card.case} segmented"),
+    )
+    out = plan.held_out.campaign.weights
+    _write_scores([row.target for row in study.rows], out / SCORES)
+    _write_scores([row.extra for row in study.rows if row.extra], out / EXTRA_SCORES)
+    _write_table(study_record(study), out / TRANSFER)
+    notes = "\n".join(f"- {note}" for note in study_notes(plan, study))
+    _print_text(f"{markdown_text(study_tables(study))}\n{notes}\n", table)
+    _say_of_scores(study.rows[0].target.cautions, study.not_scored)
+    say(f"every mean in {out / TRANSFER}, scores of every case in {out / SCORES}")
+
+
 def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
     """Write the scores of every case, print the means, and write them too where a file is named."""
     from htcnns.doors.training_printer import say
-    from htcnns.files.atomic import write_whole
-    from htcnns.reports.tables import csv_text, markdown_text
-    from htcnns.training.voices import voices_cases, voices_summary
+    from htcnns.reports.tables import markdown_text
+    from htcnns.training.voices import voices_summary
 
     tables = []
     for evaluations, file, what in (
@@ -135,16 +204,44 @@ def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
         (found.extra, EXTRA_SCORES, "Extra cases, by every fold"),
     ):
         if evaluations:
-            write_whole(out / file, csv_text(voices_cases(evaluations)).encode(errors="surrogateescape"))
+            _write_scores(evaluations, out / file)
             first = evaluations[0]
             title = f"{what}: mean and 95 % interval over {len(first.cases)}, {first.rule.name}"
             tables.append(voices_summary(evaluations, title))
-    text = markdown_text(tables)
-    print(text)
-    if table:
-        write_whole(table, text.encode(errors="surrogateescape"))
-    for caution in found.evaluations[0].cautions if found.evaluations else ():
-        say(caution)
-    if found.not_scored:
-        say(f"not scored, as the truth does not tell every region: {', '.join(found.not_scored)}")
+    _print_text(markdown_text(tables), table)
+    _say_of_scores(found.evaluations[0].cautions if found.evaluations else (), found.not_scored)
     say(f"scores of every case in {out / SCORES}")
+
+
+def _write_scores(evaluations: "Sequence[Evaluation]", path: Path) -> None:
+    """Write the scores of every case by each voice; nothing where there is none."""
+    from htcnns.training.voices import voices_cases
+
+    if evaluations:
+        _write_table(voices_cases(evaluations), path)
+
+
+def _write_table(table: "Table", path: Path) -> None:
+    from htcnns.files.atomic import write_whole
+    from htcnns.reports.tables import csv_text
+
+    write_whole(path, csv_text(table).encode(errors="surrogateescape"))
+
+
+def _print_text(text: str, file: Path | None) -> None:
+    """Print the text, and write it too where a file is named."""
+    from htcnns.files.atomic import write_whole
+
+    print(text)
+    if file:
+        write_whole(file, text.encode(errors="surrogateescape"))
+
+
+def _say_of_scores(cautions: "Sequence[str]", not_scored: "Sequence[str]") -> None:
+    """Print what a reader of the scores must know."""
+    from htcnns.doors.training_printer import say
+
+    for caution in cautions:
+        say(caution)
+    if not_scored:
+        say(f"not scored, as the truth does not tell every region: {', '.join(not_scored)}")

@@ -123,6 +123,10 @@ def train(
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
     steps: Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)] = None,
     only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
+    validate_on: Annotated[
+        list[Path] | None, typer.Option(help="Packed cases of other patients, scored now and then; repeatable.")
+    ] = None,
+    validate_every: Annotated[int, typer.Option(help="Steps from one such look to the next.", min=1)] = 500,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
     workers: Annotated[int, typer.Option(help="Threads that draw patches ahead.")] = 1,
@@ -131,13 +135,15 @@ def train(
     import torch  # takes a second
 
     from htcnns.doors.training_printer import TrainingPrinter, say
-    from htcnns.runs.devices import choose_device
+    from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign, Watcher, train_set
     from htcnns.training.cases import open_store
     from htcnns.training.recipes import shortened
     from htcnns.training.team import join_team, local_device
     from htcnns.training.transfer import TransferSettings
+    from htcnns.training.validation import Validation
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
@@ -149,6 +155,7 @@ def train(
         origin=origin,
         transfer=TransferSettings(frozen_stages=frozen_stages, early_rate=early_rate),
         n_workers=workers,
+        validation=Validation(store=open_store(validate_on), every=validate_every) if validate_on else None,
     )
     store = open_store(caches)
     chosen = local_device(choose_device(device))

@@ -18,7 +18,13 @@ class TrainingPrinter:
         self._losses: dict[str, list[float]] = {}
 
     def step(self, member: str, progress: Progress) -> None:
-        """Print a line on a fit every few seconds and at its end: mean loss since the last, speed, time left."""
+        """Print a line on a fit every few seconds and at its end: mean loss since the last, speed, time left.
+
+        A look at the validation's cases always has a line.
+        """
+        if progress.dice:
+            scores = ", ".join(f"{region} {value:.3f}" for region, value in progress.dice.items())
+            say(f"{member}: step {progress.step} of {progress.n_steps}, validation Dice {scores}")
         losses = self._losses.setdefault(member, [])
         losses.append(progress.loss)
         now = time.monotonic()

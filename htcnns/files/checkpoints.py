@@ -1,13 +1,12 @@
-"""What a fit keeps on disk: where it stands, its curves, the batch that broke it, and the lock that guards them."""
+"""What a fit keeps on disk: where it stands, the batch that broke it, and the lock that guards them."""
 
-import csv
 import fcntl
 import io
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +37,6 @@ class Checkpoint:
     average: dict
 
 
-@dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """A stretch of a fit: its last step, mean loss, last learning rate, seconds a step, of which waiting for data,
-    and steps that were not taken because a gradient was not finite.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    waited: float
-    skipped: int
-
-
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically: a reader finds the old one or the new one, never half of one."""
     _write(path, {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
@@ -76,32 +61,6 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     """Write tensors and plain data by name, as `torch.load` reads them; for a batch that somebody must look at."""
     _write(path, dict(tensors))
-
-
-def write_curves(path: Path, points: Iterable[CurvePoint]) -> None:
-    """Write the points of a fit's curves as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(CurvePoint))
-    writer.writerows(astuple(point) for point in points)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.getvalue().encode())
-
-
-def read_curves(path: Path, *, up_to: int) -> list[CurvePoint]:
-    """The points up to that step; none where there is no such file.
-
-    Raises:
-        InputError: a file of something else.
-    """
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            points = [_point(row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise InputError(f"holds no curves ({error})", place=path, remedy="Delete it.") from error
-    return [point for point in points if point.step <= up_to]
 
 
 @contextmanager
@@ -151,14 +110,3 @@ def _write(path: Path, content: dict) -> None:
     torch.save(content, stream)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, stream.getvalue())
-
-
-def _point(row: dict[str, str]) -> CurvePoint:
-    return CurvePoint(
-        step=int(row["step"]),
-        loss=float(row["loss"]),
-        learning_rate=float(row["learning_rate"]),
-        seconds=float(row["seconds"]),
-        waited=float(row["waited"]),
-        skipped=int(row["skipped"]),
-    )

@@ -87,8 +87,11 @@ def shipped_weights() -> Path:
     return installed if is_file(installed / MANIFEST) else _PACKAGE.parent / "weights"
 
 
-def read_manifest(folder: Path) -> tuple[Member, ...]:
+def read_manifest(folder: Path, *, setting: str = "weights") -> tuple[Member, ...]:
     """The members that a weights folder describes; their files are not opened.
+
+    Args:
+        setting: Python name of the setting that names the folder.
 
     Raises:
         WeightsError: no manifest, not JSON, an unknown format, a missing or impossible entry; the entry is named.
@@ -98,7 +101,7 @@ def read_manifest(folder: Path) -> tuple[Member, ...]:
         raise WeightsError(
             f"no {MANIFEST} there",
             place=folder,
-            setting="" if folder == shipped_weights() else "weights",
+            setting="" if folder == shipped_weights() else setting,
             remedy=f"Give a folder that holds {MANIFEST} and its weights files.",
         )
     members = tuple(_member(entry, path) for entry in _entries(path))

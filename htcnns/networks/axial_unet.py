@@ -92,6 +92,10 @@ class AxialUNet(Network):
             logits.append(self.seg_layers[u](x))
         return logits[::-1]
 
+    def blocks(self) -> list[nn.Module]:
+        """The stages on the way down and up, and the attentions."""
+        return [*self.encoder.stages, *self.stages, *self.attentions]
+
 
 class AxialAttention(nn.Module):
     """Attention along each of the three axes, with learned positions, summed.

@@ -36,6 +36,10 @@ class Network(nn.Module, ABC):
     def deep(self, x: Tensor) -> list[Tensor]:
         """Logits at every resolution that has a head, full first, for deep supervision."""
 
+    @abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """The parts that hold nearly all activations; a training that is short of memory computes these again."""
+
 
 def require_window(size: Sequence[int], multiple: int, *, network: str) -> None:
     """Raise SettingsError unless the edges of a window are multiples of `multiple` and not all equal to it.

@@ -108,6 +108,11 @@ class TransBTS(Network):
             x = up(x, skip)
         return [self.head(x)]
 
+    def blocks(self) -> list[nn.Module]:
+        """The residual blocks on the way down, the transformer's layers, and all that follows them."""
+        inner = [block for stage in self.stages for block in stage.children()]
+        return [*inner, *self.bottleneck.layers, self.narrow, self.deepest, *self.ups]
+
 
 class PreActivationBlock(nn.Module):
     """x plus twice (normalisation, ReLU, conv 3x3x3)."""

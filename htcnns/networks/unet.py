@@ -40,6 +40,10 @@ class UNet(Network):
         require_window(x.shape[-3:], self.multiple, network="unet")
         return self.decoder(self.encoder(x))
 
+    def blocks(self) -> list[nn.Module]:
+        """The stages on the way down and up."""
+        return [*self.encoder.stages, *self.decoder.stages]
+
 
 class UNetDecoder(nn.Module):
     """From the deepest up: transposed convolution, concatenation (upsampled first, skip second), stage, head."""

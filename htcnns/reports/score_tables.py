@@ -43,7 +43,7 @@ def summary_table(evaluation: Evaluation) -> Table:
     """The cohort at a glance: one row per region, the mean of each graded score with its 95 % interval as text."""
     names = [name for name in _graded(evaluation) if COLUMNS[name].kind is not Kind.COUNT]
     rows = [
-        (region, *(_mean_text(cohort_summary(evaluation, region, name), name) for name in names))
+        (region, *(mean_text(cohort_summary(evaluation, region, name), name) for name in names))
         for region in evaluation.rule.region_names
     ]
     title = f"Mean and 95 % interval over {len(evaluation.cases)} cases, {evaluation.rule.name}"
@@ -54,6 +54,13 @@ def cohort_summary(evaluation: Evaluation, region: str, score: str) -> Summary:
     """One score of one region over all cases; an infinite distance counts as the rule's penalty."""
     names = [case.case for case in evaluation.cases]
     return summarise(_values(evaluation, names, region, score), generator=np.random.default_rng(_SEED))
+
+
+def mean_text(summary: Summary, score: str, *, with_interval: bool = True) -> str:
+    """The mean of a score for reading, with its 95 % interval."""
+    mean, decimals = summary.mean, _heading(score).decimals
+    value, low, high = (shown(number, decimals=decimals) for number in (mean.value, mean.low, mean.high))
+    return f"{value} ({low} to {high})" if with_interval else value
 
 
 def worst_table(evaluation: Evaluation, *, n_worst: int = 5) -> Table:
@@ -158,12 +165,6 @@ def _heading(score: str) -> Heading:
 def _headings(*names: str) -> tuple[Heading, ...]:
     """Headings of columns that hold scores of several kinds, or text."""
     return tuple(Heading(name) for name in names)
-
-
-def _mean_text(summary: Summary, score: str) -> str:
-    mean, decimals = summary.mean, _heading(score).decimals
-    value, low, high = (shown(number, decimals=decimals) for number in (mean.value, mean.low, mean.high))
-    return f"{value} ({low} to {high})"
 
 
 def _graded(evaluation: Evaluation) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Which device and precision a run computes in."""
 
+import ctypes
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
@@ -8,6 +9,7 @@ import torch
 
 from htcnns.errors import DeviceError, SettingsError, require_known
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 PRECISIONS = MappingProxyType({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16})
 
 
@@ -71,6 +73,19 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def precision_name(dtype: torch.dtype) -> str:
     """fp32, bf16 or fp16."""
     return next(name for name, known in PRECISIONS.items() if known == dtype)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that tensors free, for the next ones; whether its C library can.
+
+    Otherwise every large tensor's pages are given back and taken again, zeroed: on two cores that took a fifth of a
+    training step on 96-cubes, nearly half on 64-cubes (measured). The peak of memory grows by up to a fifth.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # no glibc
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
 def environment() -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Batches of patches: which cases a step shows, as tensors; every step is drawn from the seed and its number alone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from htcnns.files.prepared_cases import Card, CaseKind, PreparedCase
 from htcnns.labels import SEQUENCES, Region, RegionSet, Sequence
 from htcnns.training.augment import Augmentation
 from htcnns.training.cases import CaseStore
-from htcnns.training.samples import Patch, draw
+from htcnns.training.echoes import DISTANCE, STEPS_AHEAD, Recent, draw_number
+from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
 
 
@@ -45,6 +46,15 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A kind of case, the edges of a patch of one, and how it is varied."""
+
+    kind: CaseKind
+    shape: Shape
+    variety: Augmentation
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchSource:
     """Where a fit's patches come from.
@@ -56,6 +66,8 @@ class BatchSource:
         regions, sequences: channels of the truth and of the input.
         piece_patch: edges of patches of pieces.
         seed: of all draws.
+        n_echoes: how often a drawn patch is shown, mirrored otherwise each time.
+        recent: patches that will be shown again.
     """
 
     store: CaseStore
@@ -65,6 +77,8 @@ class BatchSource:
     sequences: tuple[Sequence, ...]
     piece_patch: Shape
     seed: int
+    n_echoes: int = 1
+    recent: Recent[tuple[str, Patch]] = field(default_factory=lambda: Recent(0))
 
     @property
     def n_cases(self) -> int:
@@ -78,19 +92,33 @@ class BatchSource:
             shape: edges of the patches, unless the step shows pieces.
             slots: which patches of the step, counted over all processes; each has random numbers of its own.
         """
-        kinds = list(self.names)
-        weights = np.array([self.mix[kind] for kind in kinds])
-        rng = np.random.default_rng((self.seed, step))
-        kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+        number = draw_number(step, self.n_echoes)
+        kind = self._kind(number)
         edges = self.piece_patch if kind is CaseKind.PIECE else shape
-        drawn = [self._patch(kind, edges, variety, np.random.default_rng((self.seed, step, slot))) for slot in slots]
+        drawn = [self._shown(step, number, slot, _Wanted(kind, edges, variety)) for slot in slots]
         return _batch([patch for _, patch in drawn], [name for name, _ in drawn], self.regions, self.sequences)
 
-    def _patch(
-        self, kind: CaseKind, shape: Shape, variety: Augmentation, rng: np.random.Generator
-    ) -> tuple[str, Patch]:
-        name = self._one_of(self.names[kind], rng)
-        return name, draw(self.store[name], shape, rng, variety=variety, donors=self._donor)
+    def _kind(self, number: int) -> CaseKind:
+        kinds = list(self.names)
+        weights = np.array([self.mix[kind] for kind in kinds])
+        rng = np.random.default_rng((self.seed, number))
+        return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+
+    def _shown(self, step: int, number: int, slot: int, wanted: "_Wanted") -> tuple[str, Patch]:
+        """The patch of that draw as the step shows it, and its case's name."""
+
+        def make() -> tuple[str, Patch]:
+            return self._drawn(wanted, np.random.default_rng((self.seed, number, slot)))
+
+        if self.n_echoes == 1:
+            return make()
+        name, patch = self.recent.get((number, slot, wanted), make)
+        axes = draw_axes(wanted.variety, np.random.default_rng((self.seed, step, slot, self.n_echoes)))
+        return name, mirrored(patch, axes)
+
+    def _drawn(self, wanted: "_Wanted", rng: np.random.Generator) -> tuple[str, Patch]:
+        name = self._one_of(self.names[wanted.kind], rng)
+        return name, draw(self.store[name], wanted.shape, rng, variety=wanted.variety, donors=self._donor)
 
     def _donor(self, rng: np.random.Generator) -> PreparedCase:
         """A whole head, real if there are any."""
@@ -110,8 +138,13 @@ def batch_source(
     sequences: tuple[Sequence, ...],
     piece_patch: Shape,
     seed: int,
+    n_echoes: int = 1,
+    batch: int = 1,
 ) -> BatchSource:
     """The source of a fit's patches; kinds of cases that are not there, or have no weight, are left out.
+
+    Args:
+        batch: patches a step, which echoes are kept by; the other arguments are attributes of BatchSource.
 
     Raises:
         InputError: no case of any kind that has a weight, or none that tells one of the regions.
@@ -134,6 +167,8 @@ def batch_source(
         sequences=sequences,
         piece_patch=piece_patch,
         seed=seed,
+        n_echoes=n_echoes,
+        recent=Recent(batch * (DISTANCE + STEPS_AHEAD)),
     )
 
 

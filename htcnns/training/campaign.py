@@ -5,28 +5,31 @@ Every step looks first at what is there already, so a campaign that was cut off 
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from htcnns.errors import SettingsError
+from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.atomic import require_writable, sweep, write_whole
-from htcnns.files.checkpoints import read_curves
+from htcnns.files.curves import read_curves
 from htcnns.files.manifest import Member, WeightsFile, write_manifest
 from htcnns.files.prepared_cases import Card, CaseKind
 from htcnns.files.weights import save_weights
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.runs.devices import environment
 from htcnns.training.cases import CaseStore
-from htcnns.training.fits import FitRequest, member_shapes, origin_of, run_fit
-from htcnns.training.loop import CURVES
+from htcnns.training.fits import FitRequest, origin_of, run_fit
+from htcnns.training.folds import seen_by
+from htcnns.training.members import recipe_member
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_data, recipe_toml
 from htcnns.training.recipes import Recipe
+from htcnns.training.record import CURVES
 from htcnns.training.team import Team
 from htcnns.training.transfer import TransferReport, TransferSettings
+from htcnns.training.validation import Validation
 
 RECIPE = "recipe.toml"
 
@@ -44,6 +47,7 @@ class Campaign:
         transfer: how much of these may change.
         rules: thresholds and clean-up of every member.
         n_workers: threads that draw patches ahead.
+        validation: cases of other patients that every fit is measured on while it runs.
     """
 
     recipe: Recipe
@@ -54,6 +58,7 @@ class Campaign:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     rules: PostprocessRules = field(default_factory=PostprocessRules)
     n_workers: int = 1
+    validation: Validation | None = None
 
     def __post_init__(self) -> None:
         if not self.source.strip():
@@ -100,11 +105,12 @@ def train_set(
         The members as the manifest has them; empty where only some were trained.
 
     Raises:
-        SettingsError, WeightsError, InputError, OutputError: as `run_fit`; all folders and weights to start from are
-            looked at before the first step.
+        SettingsError, WeightsError, InputError, OutputError, DeviceError: as `run_fit`; all folders and weights to
+            start from are looked at before the first step, and that the validation's patients are seen by neither.
     """
     chosen = [campaign.recipe.member(name) for name in only] or list(campaign.recipe.members)
     seen = tuple(sorted((card for card in cards if card.known), key=lambda card: card.name))
+    _require_unseen(campaign, seen)
     origins = {each.name: origin_of(campaign.origin, each.name) for each in chosen} if campaign.origin else {}
     for folder in (campaign.work, campaign.weights):
         require_writable(folder)
@@ -118,6 +124,7 @@ def train_set(
             folder=campaign.work / each.name,
             origin=origins.get(each.name),
             transfer=campaign.transfer,
+            validation=campaign.validation,
         )
         members.append(_trained(request, campaign, store, device, watcher, team))
     if only or not team.leads:
@@ -151,22 +158,33 @@ def provenance(request: FitRequest, source: str) -> dict[str, Any]:
 
 def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -> Member:
     """The member that a finished fit gave, as a manifest describes it."""
-    recipe = request.recipe
-    member = recipe.member(request.member)
-    shapes = member_shapes(recipe, member)
-    return Member(
-        name=member.name,
-        title=member.title,
-        network=member.network,
-        size=dict(shapes.size),
+    return replace(
+        recipe_member(request.recipe, request.member),
         files=(file,),
-        sequences=recipe.sequences,
-        regions=recipe.regions,
-        outputs=recipe.regions.regions,
-        window=recipe.window,
         rules=campaign.rules,
         trained_on=provenance(request, campaign.source),
     )
+
+
+def _require_unseen(campaign: Campaign, cards: Iterable[Card]) -> None:
+    """Raise where the validation has no case, or one of a patient whom a fit or the weights to start from saw."""
+    if campaign.validation is None:
+        return
+    regions = campaign.recipe.regions
+    campaign.validation.require_unseen(cards, regions)
+    if campaign.origin is None:
+        return
+    measured = campaign.validation.cards(regions)
+    patients = {patient for card in measured for patient in card.patients}
+    known = seen_by(campaign.origin, patients, (*cards, *measured))
+    if known:
+        raise WeightsError(
+            f"have seen patients that are validated on ({', '.join(known)})",
+            place=campaign.origin,
+            setting="origin",
+            expected="weights that were trained on other patients",
+            remedy="Validate on other cases, or start from other weights.",
+        )
 
 
 def _trained(

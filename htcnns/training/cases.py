@@ -120,6 +120,7 @@ class CaseStore:
     """
 
     def __init__(self, cards: dict[Path, Card], *, most_bytes: int = MEMORY) -> None:
+        self.files = dict(cards)
         self.cards = tuple(cards.values())
         self._paths = {card.name: path for path, card in cards.items()}
         self._most_bytes = most_bytes
@@ -143,6 +144,11 @@ class CaseStore:
                 self._kept.popitem(last=False)
         return case
 
+    def only(self, names: Collection[str]) -> "CaseStore":
+        """A store of the cases of these names alone."""
+        cards = {path: card for path, card in self.files.items() if card.name in names}
+        return CaseStore(cards, most_bytes=self._most_bytes)
+
     @property
     def n_bytes(self) -> int:
         """Memory that the kept cases take."""
@@ -155,10 +161,19 @@ def open_store(folders: Iterable[Path], *, most_bytes: int = MEMORY) -> CaseStor
     Raises:
         InputError: a folder without prepared cases, a file of another version, or a name in two folders.
     """
+    return joined((CaseStore(read_cards(folder)) for folder in folders), most_bytes=most_bytes)
+
+
+def joined(stores: Iterable[CaseStore], *, most_bytes: int = MEMORY) -> CaseStore:
+    """One store of the cases of several.
+
+    Raises:
+        InputError: a name in two stores.
+    """
     cards: dict[Path, Card] = {}
-    for folder in folders:
+    for store in stores:
         names = {card.name: path for path, card in cards.items()}
-        for path, card in read_cards(folder).items():
+        for path, card in store.files.items():
             if card.name in names:
                 raise InputError(
                     f"{card.name} is there twice",

@@ -6,6 +6,7 @@ from math import prod
 from types import MappingProxyType
 
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.validation import Validation
 from htcnns.volume import Shape
 
 
@@ -36,17 +37,23 @@ class FitPlan:
         recipe, member: what is to be done.
         n_cases: number of cases, which epochs are counted by.
         rates: factor on the learning rate of each parameter that has another one than the recipe's; 0 freezes it.
+        validation: cases that the fit is measured on while it runs; they change nothing in it.
     """
 
     recipe: Recipe
     member: MemberRecipe
     n_cases: int
     rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    validation: Validation | None = None
 
     @property
     def n_steps(self) -> int:
         """Steps of all rounds together."""
         return sum(self._lengths)
+
+    def saves_after(self, step: int) -> bool:
+        """Whether a checkpoint follows so many steps."""
+        return step % self.recipe.checkpoint_steps == 0 or step == self.n_steps
 
     def at(self, step: int) -> Step:
         """Where that step of the fit lies.

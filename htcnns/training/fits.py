@@ -22,6 +22,9 @@ from htcnns.training.recipe_text import recipe_data
 from htcnns.training.recipes import MemberRecipe, Recipe
 from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
+from htcnns.training.validation import Validation
+
+_OF_NO_WEIGHT = ("recompute_activations",)  # settings that change no weight, so that a fit may go on with others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class FitRequest:
         folder: that gets its checkpoints and curves; a fit that was cut off goes on from there.
         origin: weights to start from; None starts from random ones.
         transfer: how much of these may change.
+        validation: cases that it is measured on while it runs.
     """
 
     recipe: Recipe
@@ -43,6 +47,7 @@ class FitRequest:
     folder: Path
     origin: Origin | None = None
     transfer: TransferSettings = TransferSettings()  # noqa: RUF009 - frozen
+    validation: Validation | None = None
 
 
 def run_fit(
@@ -76,6 +81,8 @@ def run_fit(
         sequences=recipe.sequences,
         piece_patch=recipe.piece_patch,
         seed=recipe.seed,
+        n_echoes=recipe.echoes,
+        batch=recipe.batch,
     )
     shapes = member_shapes(recipe, member)
     network = _untrained(shapes, recipe.seed)
@@ -86,7 +93,7 @@ def run_fit(
     fit(
         network.to(device),
         source,
-        FitPlan(recipe=recipe, member=member, n_cases=source.n_cases, rates=rates),
+        FitPlan(recipe=recipe, member=member, n_cases=source.n_cases, rates=rates, validation=request.validation),
         folder=request.folder,
         made_with=_made_with(request, recipe),
         on_step=on_step,
@@ -117,7 +124,7 @@ def read_origins(weights: Path) -> dict[str, Origin]:
     Raises:
         WeightsError: no such weights, a damaged file, or a member whose head is a softmax or of several files.
     """
-    return {member.name: _origin(member, weights) for member in read_manifest(weights)}
+    return {member.name: _origin(member, weights) for member in read_manifest(weights, setting="origin")}
 
 
 def origin_of(weights: Path, name: str) -> Origin:
@@ -127,7 +134,7 @@ def origin_of(weights: Path, name: str) -> Origin:
         SettingsError: no member of that name.
         WeightsError: as `read_origins`.
     """
-    (member,) = choose_members(read_manifest(weights), (name,))
+    (member,) = choose_members(read_manifest(weights, setting="origin"), (name,))
     return _origin(member, weights)
 
 
@@ -159,7 +166,7 @@ def _untrained(shapes: Shapes, seed: int) -> Network:
 def _made_with(request: FitRequest, recipe: Recipe) -> dict:
     """What a resumed fit must share with the one that was cut off."""
     return {
-        "recipe": recipe_data(recipe),
+        "recipe": {name: value for name, value in recipe_data(recipe).items() if name not in _OF_NO_WEIGHT},
         "cases": _keys(request.cards),
         "start": request.origin.digest if request.origin else "random weights",
         "transfer": [request.transfer.frozen_stages, request.transfer.early_rate],

@@ -2,12 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.fold_lists import Listed
+from htcnns.files.manifest import read_manifest
 from htcnns.files.prepared_cases import Card, CaseKind
 
 _TIME_POINT = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}", re.IGNORECASE)  # BraTS 2023 on: patient, then visit
@@ -29,7 +31,7 @@ class Folds:
     def held_out(self, cards: Iterable[Card], fold: int) -> tuple[Card, ...]:
         """The real heads with truth that a fold is measured on, sorted by name."""
         self._require(fold)
-        return _sorted(card for card in cards if _is_measured(card) and self.fold_of[card.patients[0]] == fold)
+        return _sorted(card for card in cards if _is_measured(card) and self.fold_of.get(card.patients[0]) == fold)
 
     def trained_on(self, cards: Iterable[Card], fold: int | None) -> tuple[Card, ...]:
         """The cases that a fit may see, sorted by name: those in which nothing is of a patient whom it holds out.
@@ -47,7 +49,12 @@ class Folds:
 
     def by_case(self, cards: Iterable[Card]) -> dict[str, int]:
         """The fold that holds out each case that is measured at all."""
-        return {card.name: self.fold_of[card.patients[0]] for card in cards if _is_measured(card)}
+        measured = [card for card in cards if _is_measured(card) and card.patients[0] in self.fold_of]
+        return {card.name: self.fold_of[card.patients[0]] for card in measured}
+
+    def as_one(self) -> "Folds":
+        """One fold that holds out everybody, for members that are trained on others."""
+        return Folds(MappingProxyType(dict.fromkeys(self.fold_of, 0)), 1)
 
     def _require(self, fold: int) -> None:
         if not 0 <= fold < self.n_folds:
@@ -63,6 +70,22 @@ def patient_of(case_name: str) -> str:
     """The patient of a case by its name: names of BraTS 2023 and later without the visit, all others as they are."""
     match = _TIME_POINT.fullmatch(case_name)
     return match[1] if match else case_name
+
+
+def seen_by(weights: Path, patients: Collection[str], cards: Iterable[Card]) -> list[str]:
+    """Names of the cases of these patients that the weights of a folder were trained on, sorted.
+
+    Args:
+        cards: cases whose patients are known; those of others are told by their names.
+
+    Raises:
+        WeightsError: as `read_manifest`.
+    """
+    patients_of = {card.name: card.patients for card in cards}
+    names = {
+        str(case) for member in read_manifest(weights, setting="origin") for case in member.trained_on.get("cases", ())
+    }
+    return sorted(name for name in names if set(patients) & set(patients_of.get(name, (patient_of(name),))))
 
 
 def deal(cards: Iterable[Card], n_folds: int) -> Folds:

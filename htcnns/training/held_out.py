@@ -3,11 +3,10 @@
 Every step looks first at what is there already: finished fits, and probabilities that the same weights made.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from htcnns.errors import SettingsError, WeightsError
@@ -19,22 +18,22 @@ from htcnns.files.held_out_maps import (
     map_has_key,
     map_key,
     map_path,
-    read_map_file,
     write_map_file,
 )
-from htcnns.files.manifest import Member, read_manifest
+from htcnns.files.manifest import Member
 from htcnns.files.prepared_cases import Card, PreparedCase
-from htcnns.image.preprocess import Prepared, PreprocessSettings, Undo, pad
 from htcnns.runs.devices import choose_precision, precision_name
-from htcnns.runs.ensemble import Ensemble, Stopwatch, load_ensemble, member_probabilities
+from htcnns.runs.ensemble import Ensemble, load_ensemble
 from htcnns.runs.settings import RunSettings
-from htcnns.scores.evaluation import EvaluateSettings, Evaluation, ScoredCase
+from htcnns.scores.evaluation import Evaluation
 from htcnns.training.campaign import Campaign, Watcher, train_set
 from htcnns.training.cases import CaseStore
-from htcnns.training.folds import Folds, patient_of
+from htcnns.training.folds import Folds, seen_by
+from htcnns.training.held_out_scores import Scoring, score_maps
+from htcnns.training.packed_inference import packed_probabilities
 from htcnns.training.progress import Progress
 from htcnns.training.transfer import TransferReport
-from htcnns.training.voices import require_scorable, score_label_map, voices, without_clean_up
+from htcnns.training.voices import require_scorable
 
 _MAPS = "maps"
 
@@ -49,6 +48,7 @@ class HeldOutPlan:
         extra: cases that no fold sees and that every fold's members are scored on.
         settings: windows that held-out cases are segmented with.
         rules: name of the rule that scores.
+        with_raw: whether the voices are also scored without clean-up.
     """
 
     campaign: Campaign
@@ -56,6 +56,7 @@ class HeldOutPlan:
     extra: CaseStore = field(default_factory=lambda: CaseStore({}))
     settings: RunSettings = RunSettings()  # noqa: RUF009 - frozen
     rules: str = "brats2023-gli"
+    with_raw: bool = True
 
     def __post_init__(self) -> None:
         require_scorable(self.rules, self.campaign.recipe.regions)
@@ -65,6 +66,20 @@ class HeldOutPlan:
         name = f"fold-{fold}"
         return replace(self.campaign, work=self.campaign.work / name, weights=self.campaign.weights / name)
 
+    def is_told(self, card: Card) -> bool:
+        """Whether the case's truth tells every region that is scored."""
+        return set(self.campaign.recipe.regions.regions) <= set(card.known)
+
+    @property
+    def scoring(self) -> Scoring:
+        """How the probabilities are scored."""
+        return Scoring(
+            regions=self.campaign.recipe.regions,
+            clean_up=self.campaign.rules,
+            rules=self.rules,
+            with_raw=self.with_raw,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
@@ -73,11 +88,13 @@ class HeldOut:
     Attributes:
         evaluations: the held-out cases by each voice.
         extra: the extra cases by each voice of every fold; empty without such cases.
+        extra_means: the extra cases by each voice, every case once: the mean of its scores over the folds.
         not_scored: names of cases whose truth does not tell every region.
     """
 
     evaluations: tuple[Evaluation, ...]
     extra: tuple[Evaluation, ...]
+    extra_means: tuple[Evaluation, ...]
     not_scored: tuple[str, ...]
 
 
@@ -93,7 +110,7 @@ def cross_validate(
 
     Args:
         store: holds the cases of the folds, and whatever else may be trained on.
-        watcher: hears of the fits under "fold 0 NAME".
+        watcher: hears of the fits under "fold 0 NAME", or under NAME where there is one fold.
         on_case: gets each case when its probabilities are there.
 
     Raises:
@@ -102,8 +119,8 @@ def cross_validate(
         InputError, DeviceError, OutputError: as `train_set` and `member_probabilities`.
     """
     _require_unseen(plan, store)
-    told = [card for card in store.cards if _is_told(card, plan)]
-    extra = [card for card in plan.extra.cards if _is_told(card, plan)]
+    told = [card for card in store.cards if plan.is_told(card)]
+    extra = [card for card in plan.extra.cards if plan.is_told(card)]
     paths: list[Path] = []
     for fold in range(plan.folds.n_folds):
         members = train_set(
@@ -111,37 +128,31 @@ def cross_validate(
             store,
             plan.folds.trained_on(store.cards, fold),
             device=device,
-            watcher=_watcher_of(fold, watcher),
+            watcher=watcher if plan.folds.n_folds == 1 else named(f"fold {fold}", watcher),
         )
         work = _FoldWork(plan, fold, members, device)
         paths += work.segment(store, plan.folds.held_out(told, fold), is_held_out=True, on_case=on_case)
         paths += work.segment(plan.extra, extra, is_held_out=False, on_case=on_case)
-    held_out, others = _scored(paths, plan)
+    scored = score_maps(paths, plan.scoring)
     everybody = (*store.cards, *plan.extra.cards)
     return HeldOut(
-        evaluations=held_out,
-        extra=others,
-        not_scored=tuple(card.name for card in everybody if card.known and not _is_told(card, plan)),
+        evaluations=scored.held_out(),
+        extra=scored.extra_by_fold(),
+        extra_means=scored.extra_means(),
+        not_scored=tuple(card.name for card in everybody if card.known and not plan.is_told(card)),
     )
 
 
-def as_networks_see(case: PreparedCase, settings: PreprocessSettings) -> Prepared:
-    """A packed case in z-scores, padded as `preprocess` does it; its own grid is that of the packed arrays."""
-    z_scores = np.stack([row[numbers] for row, numbers in zip(case.table, case.array, strict=True)])
-    shape = case.card.shape
-    padded, inner = pad(z_scores, settings.least)
-    i, j, k = (slice(0, n) for n in shape)
-    undo = Undo(
-        shape=shape,
-        order=(0, 1, 2),
-        flips=(False, False, False),
-        turned_shape=shape,
-        grid_shape=shape,
-        box=(i, j, k),
-        inner=inner,
-    )
-    brain = pad(np.any(case.array, axis=0, keepdims=True), settings.least)[0][0]
-    return Prepared(array=padded, brain=brain, undo=undo, notes=())
+def named(title: str, watcher: Watcher) -> Watcher:
+    """A watcher that hears the title before the name of a member."""
+
+    def on_step(member: str, progress: Progress) -> None:
+        watcher.on_step(f"{title} {member}", progress)
+
+    def on_transfer(member: str, report: TransferReport) -> None:
+        watcher.on_transfer(f"{title} {member}", report)
+
+    return Watcher(on_step=on_step, on_transfer=on_transfer)
 
 
 @dataclass(frozen=True)
@@ -189,71 +200,8 @@ class _FoldWork:
         )
 
     def _map(self, card: MapCard, case: PreparedCase, ensemble: Ensemble) -> HeldOutMap:
-        prepared = as_networks_see(case, ensemble.preprocess_settings)
-        found = [
-            prepared.undo(
-                member_probabilities(
-                    ensemble,
-                    member,
-                    prepared,
-                    settings=self.plan.settings,
-                    on_window=lambda: None,
-                    stopwatch=Stopwatch(),
-                )
-            )
-            for member in ensemble.members
-        ]
-        return held_out_map(card, np.stack(found), case.label_map)
-
-
-def _scored(paths: Iterable[Path], plan: HeldOutPlan) -> tuple[tuple[Evaluation, ...], tuple[Evaluation, ...]]:
-    """The evaluations of held-out cases and of extra ones, by voice."""
-    by_voice: dict[bool, dict[str, list[ScoredCase]]] = {True: {}, False: {}}
-    for path in paths:
-        content = read_map_file(path)
-        card = content.card
-        name = card.case if card.is_held_out else f"{card.case} by fold {card.fold}"
-        for voice, scored in _scores_of(content, name, plan):
-            by_voice[card.is_held_out].setdefault(voice, []).append(scored)
-    settings = EvaluateSettings(rules=plan.rules)
-    held_out, extra = (
-        tuple(
-            Evaluation(name=voice, settings=settings, cases=tuple(sorted(cases, key=lambda each: each.case)))
-            for voice, cases in by_voice[is_held_out].items()
-        )
-        for is_held_out in (True, False)
-    )
-    return held_out, extra
-
-
-def _scores_of(content: HeldOutMap, name: str, plan: HeldOutPlan) -> Iterator[tuple[str, ScoredCase]]:
-    """The scores of one case by each voice, cleaned, then raw."""
-    regions, rules = plan.campaign.recipe.regions, plan.campaign.rules
-    truth, members = content.label_map, content.card.members
-    probabilities = content.probabilities
-    for ending, chosen in (("", rules), (", raw", without_clean_up(rules))):
-        for voice, label_map in voices(probabilities, members, regions, [chosen] * len(members)):
-            yield (
-                voice + ending,
-                score_label_map(label_map, truth, case=name, regions=regions, rules=plan.rules),
-            )
-
-
-def _is_told(card: Card, plan: HeldOutPlan) -> bool:
-    """Whether the case's truth tells every region that is scored."""
-    return set(plan.campaign.recipe.regions.regions) <= set(card.known)
-
-
-def _watcher_of(fold: int, watcher: Watcher) -> Watcher:
-    """A watcher that hears which fold a member belongs to."""
-
-    def on_step(member: str, progress: Progress) -> None:
-        watcher.on_step(f"fold {fold} {member}", progress)
-
-    def on_transfer(member: str, report: TransferReport) -> None:
-        watcher.on_transfer(f"fold {fold} {member}", report)
-
-    return Watcher(on_step=on_step, on_transfer=on_transfer)
+        found = packed_probabilities(ensemble, case, self.plan.settings)
+        return held_out_map(card, found, case.label_map)
 
 
 def _require_unseen(plan: HeldOutPlan, store: CaseStore) -> None:
@@ -270,9 +218,7 @@ def _require_unseen(plan: HeldOutPlan, store: CaseStore) -> None:
     if plan.campaign.origin is None:
         return
     measured = {*plan.folds.fold_of, *(patient for card in plan.extra.cards for patient in card.patients)}
-    patients = {card.name: card.patients for card in (*store.cards, *plan.extra.cards)}
-    cases = [str(case) for member in read_manifest(plan.campaign.origin) for case in member.trained_on.get("cases", ())]
-    known = sorted({case for case in cases if measured & set(patients.get(case, (patient_of(case),)))})
+    known = seen_by(plan.campaign.origin, measured, (*store.cards, *plan.extra.cards))
     if known:
         raise WeightsError(
             f"have seen patients that are held out ({', '.join(known)})",

@@ -1,8 +1,9 @@
 """One fit: a network, some cases, a fixed number of steps; stops and resumes anywhere."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,33 @@ import torch
 from torch import nn
 
 from htcnns.errors import SettingsError
-from htcnns.files.checkpoints import (
-    Checkpoint,
-    locked,
-    read_checkpoint,
-    read_curves,
-    write_checkpoint,
-    write_curves,
-    write_tensors,
-)
+from htcnns.files.checkpoints import Checkpoint, locked, read_checkpoint, write_checkpoint
+from htcnns.files.curves import CaseDice
+from htcnns.files.tensorboard import event_file
 from htcnns.networks.contract import Network
 from htcnns.runs.devices import choose_precision
+from htcnns.runs.ensemble import Ensemble
 from htcnns.training.ahead import made_ahead
 from htcnns.training.average import WeightAverage
 from htcnns.training.batches import Batch, BatchSource
+from htcnns.training.fit_errors import (
+    is_out_of_memory,
+    require_finite_loss,
+    require_finite_weights,
+    require_progress,
+    require_same,
+    too_little_memory,
+)
 from htcnns.training.fit_plan import FitPlan
 from htcnns.training.losses import deep_supervision
-from htcnns.training.progress import Clock, Curves, Progress
+from htcnns.training.members import recipe_member
+from htcnns.training.progress import Clock, Progress
+from htcnns.training.recompute import recomputed_blocks
+from htcnns.training.record import Record
 from htcnns.training.team import Team
-from htcnns.volume import size_text
+from htcnns.training.validation import mean_dice, validate
 
-CHECKPOINT, CURVES, LOCK = "checkpoint.pt", "curves.csv", "lock"
-MOST_SKIPPED = 20  # steps in a row without a finite gradient after which a fit is given up
+CHECKPOINT, LOCK = "checkpoint.pt", "lock"
 BATCHES_AHEAD = 3  # drawn or waiting, for every worker
 
 
@@ -53,7 +59,8 @@ def fit(
     In the end it holds the moving average of its weights, if the recipe has one.
 
     Args:
-        folder: gets checkpoint.pt, curves.csv and, if the loss is not finite, the batch that broke it.
+        folder: gets checkpoint.pt, curves.csv and .png, validation.csv where the plan has such cases, TensorBoard's
+            events where it is installed and, if the loss is not finite, the batch that broke it.
         made_with: plain data that must be the same when the fit is resumed.
         on_step: gets every step; only in the leading process.
         team: processes that train together and share the folder.
@@ -62,13 +69,11 @@ def fit(
     Raises:
         SettingsError: the checkpoint was made with something else, the loss or the weights are not finite, or memory
             is too short.
+        DeviceError: the validation's cases cannot be segmented.
         OutputError: another process trains this fit, or the folder cannot be written.
     """
     run = _start(network, plan, team, made_with)
-    if team.leads:
-        with locked(folder / LOCK):
-            _train(run, source, folder, on_step, n_workers)
-    else:
+    with locked(folder / LOCK) if team.leads else nullcontext():
         _train(run, source, folder, on_step, n_workers)
 
 
@@ -127,29 +132,41 @@ def _optimizer(network: nn.Module, plan: FitPlan) -> torch.optim.Optimizer:
 
 def _train(run: _Run, source: BatchSource, folder: Path, on_step: Callable[[Progress], None], n_workers: int) -> None:
     """Every step that is left, with a checkpoint now and then and after the last."""
-    plan, team = run.plan, run.team
     start = _resume(run, folder / CHECKPOINT)
-    curves = Curves(read_curves(folder / CURVES, up_to=start))
+    with event_file(folder, after=start) if run.team.leads else nullcontext(None) as event:
+        record = Record(folder, run.plan, start=start, event=event) if event else None
+        for progress, cases in _steps(run, _batches(run, source, start, n_workers), start, folder):
+            is_saved = run.plan.saves_after(progress.step)
+            if record:
+                record.add(progress, cases)
+                if is_saved:
+                    write_checkpoint(folder / CHECKPOINT, _checkpoint(run, progress.step))
+                    record.write()
+            if is_saved:
+                run.team.wait()
+            if record:
+                on_step(progress)
+    run.average.put_into(run.network)
+
+
+def _steps(run: _Run, batches: Iterable[Batch], start: int, folder: Path) -> Iterator[tuple[Progress, list[CaseDice]]]:
+    """Takes every step; what each gave, and how the validation's cases were segmented after it, if they were."""
+    plan = run.plan
     run.network.train()
     clock, n_skipped = Clock(plan), 0
-    for step, batch in enumerate(_batches(run, source, start, n_workers), start):
+    for step, batch in enumerate(batches, start):
         clock.has_batch()
         for group in run.optimizer.param_groups:
             group["lr"] = plan.at(step).learning_rate * group["factor"]
         loss, was_taken = _guarded_step(run, batch, step, folder)
         n_skipped = 0 if was_taken else n_skipped + 1
-        _require_progress(run, n_skipped)
+        require_progress(plan, n_skipped)
         progress = clock.tick(step, loss, was_taken=was_taken)
-        curves.add(progress)
-        if (step + 1) % plan.recipe.checkpoint_steps == 0 or step + 1 == plan.n_steps:
-            _require_finite(run)
-            if team.leads:
-                write_checkpoint(folder / CHECKPOINT, _checkpoint(run, step + 1))
-                write_curves(folder / CURVES, curves.close())
-            team.wait()
-        if team.leads:
-            on_step(progress)
-    run.average.put_into(run.network)
+        if plan.saves_after(step + 1):
+            require_finite_weights(plan, run.network)
+        cases = _looked_at(run, step + 1)
+        clock.go_on()
+        yield replace(progress, dice=mean_dice(cases)), cases
 
 
 def _batches(run: _Run, source: BatchSource, start: int, n_workers: int) -> Iterator[Batch]:
@@ -167,27 +184,12 @@ def _guarded_step(run: _Run, batch: Batch, step: int, folder: Path) -> tuple[flo
     """One step, its loss and whether it was taken; what goes wrong is said in terms of the recipe."""
     try:
         loss, was_taken = _step(run, batch.to(run.device), step)
-    except RuntimeError as error:  # also torch.OutOfMemoryError
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
             raise
-        raise SettingsError(
-            f"too little memory for step {step + 1}",
-            setting="recipe",
-            place=run.plan.member.name,
-            found=f"{len(batch.x)} patches of {size_text(batch.x.shape[2:])} voxels in {run.plan.recipe.precision}",
-            remedy="Lower the recipe's batch, then the edges of its patches, or take a smaller size of the network.",
-        ) from error
-    if not isfinite(loss):
-        path = folder / f"not-finite-{step + 1}-{run.team.rank}.pt"
-        write_tensors(path, {"x": batch.x, "truth": batch.truth, "known": batch.known, "names": list(batch.names)})
-        raise SettingsError(
-            f"the loss of step {step + 1} is {loss}",
-            setting="recipe",
-            place=run.plan.member.name,
-            found=f"a batch of {', '.join(batch.names)}, now in {path}",
-            expected="a finite number",
-            remedy="Look at these cases; if nothing is wrong with them, lower the learning rate.",
-        )
+        raise too_little_memory(run.plan, batch, step) from error
+    path = folder / f"not-finite-{step + 1}-{run.team.rank}.pt"
+    require_finite_loss(loss, run.plan, batch, step=step, path=path)
     return loss, was_taken
 
 
@@ -197,7 +199,10 @@ def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
     run.optimizer.zero_grad(set_to_none=True)
     n_known = team.total(float(batch.known.sum()), run.device)
     with _random_numbers_of(step, run):
-        with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
+        with (
+            torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32),
+            recomputed_blocks(run.network, enabled=recipe.recompute_activations),
+        ):
             outputs = run.network.deep(batch.x)
         loss = deep_supervision(outputs, batch.truth, batch.known, inside=batch.inside, n_known=n_known)
         run.scaler.scale(loss).backward()
@@ -224,27 +229,18 @@ def _random_numbers_of(step: int, run: _Run) -> Iterator[None]:
         yield
 
 
-def _require_progress(run: _Run, n_skipped: int) -> None:
-    if n_skipped >= MOST_SKIPPED:
-        raise SettingsError(
-            f"no finite gradient in {n_skipped} steps",
-            setting="recipe",
-            place=run.plan.member.name,
-            expected="at least one",
-            remedy="Lower the learning rate, or use precision fp32.",
-        )
-
-
-def _require_finite(run: _Run) -> None:
-    """Raise rather than save weights that have diverged."""
-    for name, parameter in run.network.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise SettingsError(
-                f"{name} is no longer finite",
-                setting="recipe",
-                place=run.plan.member.name,
-                remedy="Lower the learning rate; the last checkpoint is still good.",
-            )
+def _looked_at(run: _Run, step: int) -> list[CaseDice]:
+    """How the moving average of the weights segments the validation's cases, where a look follows that step."""
+    plan = run.plan
+    if plan.validation is None or not plan.validation.is_due(step, plan.n_steps):
+        return []
+    network = copy.deepcopy(run.network).eval()
+    run.average.put_into(network)
+    member = recipe_member(plan.recipe, plan.member.name)
+    ensemble = Ensemble(
+        members=(member,), networks={member.name: [network]}, device=run.device, precision=run.precision
+    )
+    return validate(ensemble, plan.validation, step, run.team)
 
 
 def _checkpoint(run: _Run, step: int) -> Checkpoint:
@@ -263,7 +259,7 @@ def _resume(run: _Run, path: Path) -> int:
     saved = read_checkpoint(path)
     start = saved.step if saved else 0
     if saved:
-        _require_same(saved.made_with, run.made_with, path)
+        require_same(saved.made_with, run.made_with, path)
         run.network.load_state_dict(saved.network)
         run.optimizer.load_state_dict(saved.optimizer)
         run.scaler.load_state_dict(saved.scaler)
@@ -276,16 +272,3 @@ def _resume(run: _Run, path: Path) -> int:
             remedy="Give a folder that all hosts share.",
         )
     return start
-
-
-def _require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    changed = sorted(key for key in now.keys() | saved.keys() if saved.get(key) != now.get(key))
-    if changed:
-        raise SettingsError(
-            f"was made with other {', '.join(changed)}",
-            setting="work",
-            place=path,
-            found=saved.get(changed[0]),
-            expected=now.get(changed[0]),
-            remedy="Give another work folder, or remove this fit to start it again.",
-        )

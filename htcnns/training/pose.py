@@ -10,7 +10,7 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.stretch import stretched
 from htcnns.volume import Shape
 
-MARGIN = 0.2  # of the edge, on every side of a patch that is turned and zoomed, so that hardly a voxel of it is empty
+LARGEST_MARGIN = 0.2  # of the edge, on every side of a patch that is turned and zoomed; hardly a voxel of it is empty
 KNOT_DISTANCE = 24  # voxels between the random displacements of an elastic deformation
 LARGEST_BEND = 4.0  # voxels, deviation of those displacements at most; below a fifth of the distance nothing folds
 
@@ -26,9 +26,10 @@ def wanted_margin(shape: Shape, variety: Augmentation, rng: np.random.Generator)
     if not (is_posed or is_bent):
         return np.zeros(3, int), None
     edges = np.array(shape)
-    margin = np.rint(MARGIN * edges).astype(int)
     matrix = _turn_and_zoom(variety, rng) if is_posed else np.eye(3)
-    return margin, _grid(edges, edges + 2 * margin, matrix, _bend(shape, rng) if is_bent else None)
+    bend = _bend(shape, rng) if is_bent else None
+    margin = _margin(edges, matrix, bend)
+    return margin, _grid(edges, edges + 2 * margin, matrix, bend)
 
 
 def change_pose(array: np.ndarray, masks: np.ndarray, grid: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -36,17 +37,28 @@ def change_pose(array: np.ndarray, masks: np.ndarray, grid: Tensor) -> tuple[np.
 
     Args:
         array: (C, i, j, k) float32 intensities; 0 outside the brain of all sequences, which stays 0.
-        masks: (M, i, j, k) uint8 label maps; each new voxel takes the number of the nearest old one.
+        masks: (2, i, j, k) uint8 label maps; each new voxel takes the number of the nearest old one.
         grid: from `wanted_margin`.
 
     Returns:
-        (C, *shape) float32, linearly interpolated, and (M, *shape) uint8.
+        (C, *shape) float32, linearly interpolated, and (2, *shape) uint8.
     """
-    brain = array.any(axis=0, keepdims=True)
-    numbers = torch.from_numpy(np.concatenate([masks, brain]).astype(np.float32))
-    *moved, inside = F.grid_sample(numbers[None], grid, mode="nearest", align_corners=False)[0]
-    posed = F.grid_sample(torch.from_numpy(array)[None], grid, mode="bilinear", align_corners=False)[0] * inside
-    return posed.numpy(), torch.stack(moved).numpy().astype(np.uint8)
+    first, second = masks
+    brain = array.any(axis=0)
+    joined = (first + np.float32(2**8) * second + np.float32(2**16) * brain)[None, None]  # one channel to sample, exact
+    nearest = F.grid_sample(torch.from_numpy(joined), grid, mode="nearest", align_corners=False)[0, 0].int()
+    posed = F.grid_sample(torch.from_numpy(array)[None], grid, mode="bilinear", align_corners=False)[0]
+    posed *= nearest >= 2**16
+    moved = torch.stack([nearest & 255, (nearest >> 8) & 255]).to(torch.uint8)
+    return posed.numpy(), moved.numpy()
+
+
+def _margin(edges: np.ndarray, matrix: np.ndarray, bend: Tensor | None) -> np.ndarray:
+    """(3,) int: how far the new patch reaches beyond the old one along I, J, K, up to LARGEST_MARGIN."""
+    reach = np.abs(matrix) @ (edges / 2)
+    if bend is not None:
+        reach = reach + bend.abs().amax((0, 1, 2)).numpy()
+    return np.clip(np.ceil(reach - edges / 2), 0, np.rint(LARGEST_MARGIN * edges)).astype(int)
 
 
 def _turn_and_zoom(variety: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""How a fit progresses: every step's loss and time, what is left, and the points of its curves."""
+"""How a fit progresses: every step's loss and time, and what is left."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
+from types import MappingProxyType
 
-from htcnns.files.checkpoints import CurvePoint
 from htcnns.training.fit_plan import FitPlan
 
 _SMOOTHING = 0.05  # weight of the latest step in the mean time that the rest is estimated by
@@ -21,6 +22,7 @@ class Progress:
         seconds, waited: what it took, and how much of that was waiting for its patches.
         seconds_left: estimate for the rest of the fit.
         was_taken: False where a gradient was not finite, so that the weights stayed.
+        dice: mean Dice of the validation's cases by region, where a look at them followed the step.
     """
 
     step: int
@@ -31,6 +33,7 @@ class Progress:
     waited: float
     seconds_left: float
     was_taken: bool
+    dice: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Clock:
@@ -40,6 +43,10 @@ class Clock:
         self._plan = plan
         self._began = self._had_batch = time.perf_counter()
         self._per_voxel: float | None = None
+
+    def go_on(self) -> None:
+        """The next step begins now; what came since the last is no part of it."""
+        self._began = time.perf_counter()
 
     def has_batch(self) -> None:
         """The step's patches are there; what follows is computing."""
@@ -63,31 +70,3 @@ class Clock:
             seconds_left=self._per_voxel * self._plan.n_voxels(step + 1),
             was_taken=was_taken,
         )
-
-
-class Curves:
-    """The points of a fit's curves, one for each stretch between checkpoints; changes with every call."""
-
-    def __init__(self, points: list[CurvePoint]) -> None:
-        self.points = list(points)
-        self._since: list[Progress] = []
-
-    def add(self, progress: Progress) -> None:
-        """Take in a step."""
-        self._since.append(progress)
-
-    def close(self) -> list[CurvePoint]:
-        """All points, with one for the steps since the last."""
-        n, last = len(self._since), self._since[-1]
-        self.points.append(
-            CurvePoint(
-                step=last.step,
-                loss=round(sum(each.loss for each in self._since) / n, 6),
-                learning_rate=last.learning_rate,
-                seconds=round(sum(each.seconds for each in self._since) / n, 4),
-                waited=round(sum(each.waited for each in self._since) / n, 4),
-                skipped=sum(not each.was_taken for each in self._since),
-            )
-        )
-        self._since = []
-        return self.points

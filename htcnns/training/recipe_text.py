@@ -101,7 +101,11 @@ def _read(kind: type[_T], data: Any) -> _T:
 
 
 def _like_default(name: str, value: Any, field: Any) -> Any:
-    """A number, text or pair of the kind that the field has."""
+    """A number, text, truth or pair of the kind that the field has."""
+    if field.type in (bool, "bool"):
+        if not isinstance(value, bool):
+            raise _wrong(name, value, "true or false")
+        return value
     if field.type in (float, "float") and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     kinds = {float: float, int: int, str: str}

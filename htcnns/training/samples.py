@@ -11,8 +11,8 @@ from htcnns.training.artefacts import add_noise, coarsen, drop_sequences, misreg
 from htcnns.training.augment import Augmentation
 from htcnns.training.contrast import Curve, draw_curves
 from htcnns.training.pose import change_pose, wanted_margin
-from htcnns.training.transplant import blend, carve, matched, quench_enhancement
-from htcnns.volume import Shape
+from htcnns.training.transplant import BLEND_REACH, blend, carve, matched, quench_enhancement
+from htcnns.volume import Shape, bounding_box
 
 Donors = Callable[[np.random.Generator], PreparedCase]
 
@@ -43,6 +43,21 @@ class Patch:
     label_map: np.ndarray
     known: tuple[Region, ...]
     inside: np.ndarray | None
+
+
+def mirrored(patch: Patch, axes: tuple[int, ...]) -> Patch:
+    """The patch reversed along some of its axes 0, 1, 2."""
+    return Patch(
+        array=np.ascontiguousarray(np.flip(patch.array, tuple(1 + axis for axis in axes))),
+        label_map=np.ascontiguousarray(np.flip(patch.label_map, axes)),
+        known=patch.known,
+        inside=None if patch.inside is None else np.ascontiguousarray(np.flip(patch.inside, axes)),
+    )
+
+
+def draw_axes(variety: Augmentation, rng: np.random.Generator) -> tuple[int, ...]:
+    """The axes along which a patch is reversed."""
+    return tuple(axis for axis in range(3) if rng.random() < variety.flip_share)
 
 
 def draw(
@@ -80,13 +95,13 @@ def draw(
     for share, change in _ARTEFACTS:
         if _happens(share, variety, rng):
             array = change(array, rng)
-    axes = tuple(axis for axis in range(3) if rng.random() < variety.flip_share)
-    return Patch(
-        array=np.ascontiguousarray(np.flip(array, tuple(1 + axis for axis in axes))),
-        label_map=np.ascontiguousarray(np.flip(label_map, axes)),
+    drawn = Patch(
+        array=array,
+        label_map=label_map,
         known=case.card.known,
-        inside=np.ascontiguousarray(np.flip(inside, axes)) if case.card.kind is CaseKind.PIECE else None,
+        inside=inside if case.card.kind is CaseKind.PIECE else None,
     )
+    return mirrored(drawn, draw_axes(variety, rng))
 
 
 @dataclass(frozen=True)
@@ -211,12 +226,18 @@ def _transplanted(
         for each, box in ((donor, gift), (case, host))
     )
     scales, shifts = matched(one, other, tissue)
-    shown = _shown(gift.numbers, donor.table * scales[:, None] + shifts[:, None], view)
-    there = host.numbers[[sequence for sequence, _ in view.channels]] > 0
-    weight = blend(cut)
+    there = bounding_box(cut)
+    if there is None:
+        return host
+    i, j, k = (slice(max(0, edge.start - BLEND_REACH), edge.stop + BLEND_REACH) for edge in there)
+    box = (slice(None), i, j, k)
+    shown = _shown(gift.numbers[box], donor.table * scales[:, None] + shifts[:, None], view)
+    is_scanned = host.numbers[box][[sequence for sequence, _ in view.channels]] > 0
+    array = host.array.copy()
+    array[box] += is_scanned * blend(cut[i, j, k]) * (shown - array[box])
     return _Cut(
         numbers=host.numbers,
-        array=np.where(there, (1 - weight) * host.array + weight * shown, 0).astype(np.float32),
+        array=array,
         label_map=np.where(cut, gift.label_map, host.label_map),
         inside=host.inside,
     )

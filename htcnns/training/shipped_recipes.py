@@ -46,7 +46,50 @@ COMPACT = Recipe(
         _compact("transbts", _TITLES["transbts"], (1000, 500, 600)),
         _compact("axial_unet", _TITLES["axial_unet"], (1000, 500, 600)),
     ),
+    echoes=3,
     mix=MappingProxyType({CaseKind.HEAD: 0.6, CaseKind.SYNTHETIC: 0.3, CaseKind.PIECE: 0.1}),
+)
+
+_FOR_ANY_SCANNER = replace(_OTHER_HEADS, quench_share=0.2, transplant_share=0.0)
+SYNTHETIC = Recipe(
+    name="synthetic",
+    title="one small network from synthetic heads alone, for where no patient's images may be used",
+    members=(
+        MemberRecipe(
+            name="unet",
+            title=f"{_TITLES['unet']}, compact",
+            network="unet",
+            size="compact",
+            rounds=(Round(steps=5000, patches=((0.0, (64, 64, 64)), (0.5, _CUBE)), variety=_FOR_ANY_SCANNER),),
+        ),
+    ),
+    echoes=3,
+    mix=MappingProxyType({CaseKind.SYNTHETIC: 1.0}),
+)
+
+_PHANTOMS = Augmentation(tumour_share=0.3, quench_share=0.0, gamma_share=0.0)
+DEMO = Recipe(
+    name="demo",
+    title="one tiny network that learns phantoms in half a minute, to see that training works here",
+    members=(
+        MemberRecipe(
+            name="tiny",
+            title="U-Net with axial attention, tiny",
+            network="axial_unet",
+            size={
+                "channels": [8, 16, 32],
+                "n_convs": [1, 1, 1],
+                "hidden": [16],
+                "heads": [2],
+                "edge": 32,
+                "norm": "batch",  # whose running statistics hold for whole heads, too
+            },
+            rounds=(Round(steps=100, learning_rate=1e-2, warmup=5, patches=((0.0, (32, 32, 32)),), variety=_PHANTOMS),),
+        ),
+    ),
+    average=0.9,
+    precision="fp32",
+    window=(160, 192, 160),
 )
 
 # The paper's box, loss, optimizer, epochs and variety; learning rate, batch and clipping are ours.
@@ -80,6 +123,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         recipe.name: recipe
         for recipe in (
             COMPACT,
+            SYNTHETIC,
+            DEMO,
             _paper("paper-gli", "the paper's networks on adult glioma, from scratch", learning_rate=1e-4),
             _paper("paper-ssa", "the same, to be fine-tuned to BraTS-SSA from paper-gli's weights", learning_rate=2e-5),
             _paper("paper-ped", "the same, to be fine-tuned to BraTS-PED from paper-gli's weights", learning_rate=2e-5),

@@ -9,6 +9,7 @@ from htcnns.labels import SEQUENCES, Label, Sequence
 SHELL = 6.0  # voxels around the cut in which the tissue of both heads is compared
 FEWEST = 200  # voxels of tissue without which nothing is matched
 STRETCH = (0.5, 2.0)  # least and most that a donor's intensities are stretched to match
+BLEND_REACH = 1  # voxels beyond a cut that its blended edge takes
 T1C = SEQUENCES.index(Sequence.T1C)
 
 
@@ -73,4 +74,4 @@ def matched(donor: np.ndarray, host: np.ndarray, tissue: np.ndarray) -> tuple[np
 
 def blend(cut: np.ndarray) -> np.ndarray:
     """(i, j, k) float32 from 0 to 1: the weight of the donor, which fades over three voxels at the edge of the cut."""
-    return uniform_filter(cut.astype(np.float32), size=3)
+    return uniform_filter(cut.astype(np.float32), size=2 * BLEND_REACH + 1)

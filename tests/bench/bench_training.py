@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from htcnns.networks import build_network
+from htcnns.runs.devices import keep_freed_memory
 from htcnns.training.batches import Batch
 from htcnns.training.cases import open_store
 from htcnns.training.fits import FitRequest, run_fit
@@ -39,8 +41,6 @@ def bare_seconds(recipe: Recipe, n_steps: int) -> list[float]:
         inside=None,
         names=("noise",),
     )
-    from htcnns.networks import build_network
-
     net = build_network(network.network, network.arguments).to(memory_format=torch.channels_last_3d)
     seconds = []
     for _ in range(n_steps):
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    keep_freed_memory()  # as `htcnns train` does
     recipe = recipe_of(options.steps)
     before = bare_seconds(recipe, options.steps)
     steps = full_steps(recipe, options.cache, options.workers)

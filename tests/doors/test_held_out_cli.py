@@ -33,8 +33,8 @@ patches = [[0.0, [16, 16, 16]]]
 """
 
 
-def write_packs(folder: Path, names: list[str]) -> Path:
-    """Packed phantoms of these names."""
+def write_packs(folder: Path, names: list[str], *, kind: CaseKind = CaseKind.HEAD, patient: str = "") -> Path:
+    """Packed phantoms of these names, of that patient or of one each."""
     folder.mkdir()
     for seed, name in enumerate(names):
         phantom = make_phantom((32, 32, 32), seed=seed)
@@ -42,8 +42,8 @@ def write_packs(folder: Path, names: list[str]) -> Path:
         truth = turn(phantom.truth, prepared.undo.order, prepared.undo.flips)[prepared.undo.box]
         card = Card(
             name=name,
-            kind=CaseKind.HEAD,
-            patients=(name,),
+            kind=kind,
+            patients=(patient or name,),
             sequences=SEQUENCES,
             known=GLIOMA.regions,
             shape=truth.shape,
@@ -72,6 +72,7 @@ def test_scores_folds_and_tables_are_written(tmp_path: Path, cv: Callable) -> No
     extra = write_packs(tmp_path / "extra", ["child"])
     said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md")
     assert (said.code, said.err) == (0, "")
+    assert "fold 0 holds out a\nfold 1 holds out b\n" in said.out
     assert "### Held-out cases: mean and 95 % interval over 2, brats2021" in said.out
     assert (tmp_path / "table.md").read_text() in said.out
     assert rows(tmp_path / "out" / "folds.csv") == [{"case": "a", "fold": "0"}, {"case": "b", "fold": "1"}]
@@ -104,6 +105,54 @@ def test_a_mistake_is_one_sentence_before_anything_is_trained(
     said = cv("--folds", "2", *arguments)
     assert said.code == code
     assert says in said.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> tuple[object, ...]:
+    """Flags with a source population, and with two synthetic heads, one of which has a measured patient's tumour."""
+    source = write_packs(tmp_path / "source", ["s", "t"])
+    grown = write_packs(tmp_path / "grown", ["grown"], kind=CaseKind.SYNTHETIC)
+    copied = write_packs(tmp_path / "copied", ["copied"], kind=CaseKind.SYNTHETIC, patient="b")
+    return "--source-cases", source, "--synthetic-cases", grown, "--synthetic-cases", copied
+
+
+def test_with_cases_of_others_cv_is_a_transfer_study(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
+    extra = write_packs(tmp_path / "extra", ["child"])
+    said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md", *others)
+    assert (said.code, said.err) == (0, "")
+    text = (tmp_path / "table.md").read_text()
+    assert text in said.out
+    assert "### Target population, whole masks: mean and 95 % interval over 2 cases" in text
+    assert "### Extra cases, which no member saw, whole masks: case child" in text
+    assert "- Synthetic heads: 1, one fit, without 1 that carry a tumour of a measured patient" in text
+    names = ("scratch", "source", "TR", "synthetic", "synthetic-then-real")
+    found = rows(tmp_path / "out" / "cross_validation.csv")
+    assert [(row["voice"], row["case"], row["region"]) for row in found] == [
+        (f"{name}: unet", case, region) for name in names for case in "ab" for region in ("WT", "TC", "ET")
+    ]
+    means = rows(tmp_path / "out" / "transfer.csv")
+    first = next(row for row in means if (row["region"], row["score"]) == ("WT", "dice"))
+    of_cases = [float(row["dice"]) for row in found if (row["voice"], row["region"]) == ("scratch: unet", "WT")]
+    assert float(first["mean"]) == pytest.approx(sum(of_cases) / 2)
+    assert {(row["population"], row["row"]) for row in means} == {
+        (population, f"{name}: unet") for population in ("target", "extra") for name in names
+    }
+
+
+def test_one_kind_of_others_is_enough(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
+    said = cv("--folds", "2", *others[2:])
+    assert (said.code, said.err) == (0, "")
+    assert {row["row"] for row in rows(tmp_path / "out" / "transfer.csv")} == {
+        f"{name}: unet" for name in ("scratch", "synthetic", "synthetic-then-real")
+    }
+
+
+def test_a_source_patient_who_is_measured_is_one_sentence(tmp_path: Path, cv: Callable) -> None:
+    source = write_packs(tmp_path / "source", ["earlier"], patient="a")
+    said = cv("--folds", "2", "--source-cases", source)
+    assert said.code == 2
+    assert said.err.startswith("htcnns: --source-cases: earlier: of a patient that is measured; expected")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""What a fit keeps: checkpoints, curves, a broken batch and the lock; they come back, and no half of one is seen."""
+"""What a fit keeps: checkpoints, a broken batch and the lock; they come back, and no half of one is seen."""
 
 import errno
 import multiprocessing
@@ -14,20 +14,13 @@ import torch
 from htcnns.errors import InputError, OutputError
 from htcnns.files.checkpoints import (
     Checkpoint,
-    CurvePoint,
     locked,
     read_checkpoint,
-    read_curves,
     write_checkpoint,
-    write_curves,
     write_tensors,
 )
 
 MADE_WITH = {"recipe": {"batch": 3, "average": 1e-3, "patches": [[0.0, [16, 16, 16]]]}, "cases": {"a": "0f"}}
-POINTS = [
-    CurvePoint(step=50, loss=1.25, learning_rate=1e-3, seconds=0.5, waited=0.0, skipped=0),
-    CurvePoint(step=100, loss=0.75, learning_rate=5e-4, seconds=0.5, waited=0.1, skipped=2),
-]
 
 
 @pytest.fixture
@@ -118,24 +111,6 @@ def test_a_broken_batch_can_be_looked_at(tmp_path: Path) -> None:
     back = torch.load(tmp_path / "batch.pt", weights_only=True)
     assert back["x"].tolist() == [1, 1]
     assert back["names"] == ["a"]
-
-
-def test_curves_come_back_up_to_a_step(tmp_path: Path) -> None:
-    write_curves(tmp_path / "curves.csv", POINTS)
-    assert read_curves(tmp_path / "curves.csv", up_to=100) == POINTS
-    assert read_curves(tmp_path / "curves.csv", up_to=99) == POINTS[:1]
-    assert (tmp_path / "curves.csv").read_text().splitlines()[0] == "step,loss,learning_rate,seconds,waited,skipped"
-
-
-def test_no_curves_are_no_points(tmp_path: Path) -> None:
-    assert read_curves(tmp_path / "curves.csv", up_to=9) == []
-
-
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,loss\n1,x\n"])
-def test_curves_of_something_else_are_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "curves.csv").write_text(text)
-    with pytest.raises(InputError, match=r"curves\.csv: holds no curves"):
-        read_curves(tmp_path / "curves.csv", up_to=9)
 
 
 def test_a_lock_that_is_held_is_refused_and_one_that_was_released_is_not(tmp_path: Path) -> None:

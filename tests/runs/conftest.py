@@ -32,6 +32,9 @@ class Pointwise(Network):
     def deep(self, x: Tensor) -> list[Tensor]:
         return [self.conv(x)]
 
+    def blocks(self) -> list[nn.Module]:
+        return [self.conv]
+
 
 @pytest.fixture
 def pointwise() -> Callable[..., nn.Module]:

@@ -1,6 +1,8 @@
 """Devices and precisions by name."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from htcnns.runs.devices import (
     choose_precision,
     environment,
     htcnns_version,
+    keep_freed_memory,
     precision_name,
 )
 
@@ -102,3 +105,30 @@ def test_names_of_precisions_come_back(name: str) -> None:
 def test_the_environment_is_plain_data() -> None:
     assert json.loads(json.dumps(environment())) == environment()
     assert environment()["htcnns"] == htcnns_version()
+
+
+FAULTS = """
+import resource, sys, torch
+from htcnns.runs.devices import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for _ in range(12):
+    torch.ones(2**24)  # 64 MiB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has this")
+def test_kept_memory_is_used_again_instead_of_taken_anew() -> None:
+    found = {}
+    for how in ("keep", "give-back"):
+        text = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout
+        found[how] = [int(number) for number in text.split()]
+    faults, kib = zip(*found.values(), strict=True)
+    assert faults[1] - faults[0] > 11 * 2**26 / 2**21 * 0.9  # pages of 4 KiB, or huge ones of 2 MiB
+    assert kib[0] - kib[1] < 2**19  # eight tensors more at most, of twelve
+
+
+def test_a_c_library_without_the_setting_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    assert not keep_freed_memory()

@@ -47,6 +47,9 @@ class Constant(NetworkContract):
     def deep(self, x: torch.Tensor) -> list[torch.Tensor]:
         return [self.logits + torch.zeros_like(x[:, :1])]
 
+    def blocks(self) -> list[nn.Module]:
+        return []
+
 
 Network = Callable[..., nn.Module]
 

@@ -1,6 +1,7 @@
 """Batches: of which cases, of which kinds, the same whoever draws them, and what is known of them."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from prepared import make_card, phantom_case, plain_case
 from htcnns.errors import InputError
 from htcnns.files.prepared_cases import CaseKind, PreparedCase, read_cards, write_prepared
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, Sequence, region_mask
+from htcnns.training import batches
 from htcnns.training.augment import Augmentation
 from htcnns.training.batches import BatchSource, batch_source
 from htcnns.training.cases import CaseStore
+from htcnns.training.samples import draw
 
 VARIETY = Augmentation(transplant_share=0.3, pose_share=0.3)
 CUBE = (16, 16, 16)
+FLIPS = [axes for n in range(4) for axes in combinations((1, 2, 3), n)]
 
 
 def piece() -> PreparedCase:
@@ -120,3 +124,33 @@ def test_truth_is_that_of_the_patch(store: CaseStore) -> None:
     batch = source(store, cards=store.cards[:1]).draw(2, (32, 32, 32), still, [0])
     sums = [int(region_mask(store["a"].label_map, region).sum()) for region in GLIOMA.regions]
     assert batch.truth.sum((0, 2, 3, 4)).tolist() == sums
+
+
+def test_an_echo_is_the_same_patch_mirrored(store: CaseStore) -> None:
+    once, thrice = source(store), source(store, n_echoes=3, batch=2)
+    shown = [thrice.draw(step, CUBE, VARIETY, range(2)) for step in range(48)]
+    for step, batch in enumerate(shown):
+        first = once.draw(step // 24 * 8 + step % 8, CUBE, VARIETY, range(2))
+        assert batch.names == first.names
+        for slot in range(2):
+            flips = [axes for axes in FLIPS if torch.equal(batch.x[slot], first.x[slot].flip(axes))]
+            assert flips
+            assert any(torch.equal(batch.truth[slot], first.truth[slot].flip(axes)) for axes in flips)
+    assert len({batch.x[0].flatten()[:64].sum().item() for batch in shown[::8]}) > 2
+
+
+def test_echoes_are_the_same_from_whichever_step_a_fit_goes_on(store: CaseStore) -> None:
+    whole = source(store, n_echoes=2)
+    for step in range(20):
+        there = whole.draw(step, CUBE, VARIETY, range(1))
+        again = source(store, n_echoes=2).draw(step, CUBE, VARIETY, range(1))
+        torch.testing.assert_close(there.x, again.x, rtol=0, atol=0)
+
+
+def test_a_patch_is_drawn_once_for_all_its_echoes(store: CaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(batches, "draw", lambda *args, **kwargs: drawn.append(1) or draw(*args, **kwargs))
+    echoing = source(store, n_echoes=3)
+    for step in range(48):
+        echoing.draw(step, CUBE, VARIETY, range(1))
+    assert len(drawn) == 16

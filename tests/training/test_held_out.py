@@ -19,7 +19,8 @@ from htcnns.runs.settings import RunSettings
 from htcnns.training.campaign import Campaign, Watcher
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.folds import Folds, deal
-from htcnns.training.held_out import HeldOut, HeldOutPlan, as_networks_see, cross_validate
+from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate
+from htcnns.training.packed_inference import as_networks_see
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 UNET = MemberRecipe(

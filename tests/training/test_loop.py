@@ -11,13 +11,14 @@ from prepared import phantom_case, write_phantoms
 from torch import nn
 
 from htcnns.errors import OutputError, SettingsError
-from htcnns.files.checkpoints import locked, read_checkpoint, read_curves, write_checkpoint
+from htcnns.files.checkpoints import locked, read_checkpoint, write_checkpoint
+from htcnns.files.curves import read_curves
 from htcnns.files.prepared_cases import CaseKind, read_cards
 from htcnns.labels import GLIOMA, SEQUENCES
 from htcnns.networks.contract import Network
 from htcnns.networks.transbts import TransBTS
 from htcnns.networks.unet import UNet
-from htcnns.training import loop
+from htcnns.training import fit_errors
 from htcnns.training.augment import Augmentation
 from htcnns.training.batches import Batch, BatchSource, batch_source
 from htcnns.training.cases import CaseStore
@@ -182,9 +183,9 @@ def test_half_precision_trains_too(tmp_path: Path, source: BatchSource) -> None:
     ("about", "message"),
     [
         ({**ABOUT, "recipe": "s"}, "work: .*checkpoint.pt: was made with other recipe; found r, expected s. Give anot"),
-        ({**ABOUT, "cases": {}}, "was made with other cases; found .*'a': '1'.*expected"),
+        ({**ABOUT, "cases": {}}, "was made with other cases; found a = 1, expected nothing"),
         ({}, "was made with other cases, recipe; found"),
-        ({**ABOUT, "momentum": 1}, "was made with other momentum; found None, expected 1"),
+        ({**ABOUT, "momentum": 1}, "was made with other momentum; found nothing, expected 1"),
     ],
     ids=["recipe", "cases", "both", "unknown"],
 )
@@ -203,7 +204,7 @@ def test_a_fit_that_another_process_trains_is_refused(tmp_path: Path, source: Ba
 
 def test_nothing_but_checkpoint_and_curves_is_left(tmp_path: Path, source: BatchSource) -> None:
     trained(source, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "curves.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "curves.csv", "curves.png"]
 
 
 @pytest.mark.slow
@@ -248,7 +249,7 @@ def test_a_fit_without_finite_gradients_is_given_up(
     tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
-    monkeypatch.setattr(loop, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(fit_errors, "MOST_SKIPPED", 3)
     with pytest.raises(SettingsError, match="no finite gradient in 3 steps"):
         trained(source, tmp_path)
 
@@ -273,9 +274,26 @@ def test_too_little_memory_says_what_to_lower(
         raise error
 
     monkeypatch.setattr(UNet, "deep", fail)
-    message = r"recipe: unet: too little memory for step 1; found 1 patches of 32 x 32 x 32 voxels in fp32\. Lower the"
+    message = r"recipe: unet: too little memory for step 1; found 1 patches of 32 x 32 x 32 voxels in fp32\. Set rec"
     with pytest.raises(SettingsError, match=message):
         trained(source, tmp_path)
+
+
+def test_what_is_in_use_already_is_not_advised(
+    tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(UNet, "deep", fail)
+    with pytest.raises(SettingsError, match=r"voxels in fp32\. Lower the batch, then"):
+        trained(source, tmp_path, replace(PLAN, recipe=replace(RECIPE, recompute_activations=True)))
+
+
+@pytest.mark.slow
+def test_activations_that_are_computed_again_give_the_same_weights(tmp_path: Path, source: BatchSource) -> None:
+    again = trained(source, tmp_path / "again", replace(PLAN, recipe=replace(RECIPE, recompute_activations=True)))
+    require_equal(again, trained(source, tmp_path / "plain"))
 
 
 def test_other_errors_are_ours(tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch) -> None:

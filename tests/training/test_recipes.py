@@ -129,6 +129,7 @@ def test_every_setting_comes_back_from_toml() -> None:
         clip_norm=0.0,
         average=0.5,
         precision="fp32",
+        recompute_activations=True,
         mix={CaseKind.PIECE: 0.25, CaseKind.SYNTHETIC: 1.0},
         piece_patch=(32, 32, 64),
         window=(64, 96, 128),
@@ -175,6 +176,7 @@ def changed(path: str, value: object) -> dict:
         ("batch", "2", "mine.toml: batch: impossible value; found '2', expected a whole number"),
         ("batch", True, "mine.toml: batch: impossible value; found True"),
         ("average", "x", "mine.toml: average: impossible value; found 'x', expected a number"),
+        ("recompute_activations", 1, "recompute_activations: impossible value; found 1, expected true or false"),
         ("title", 3, "mine.toml: title: impossible value; found 3, expected text"),
         ("window", [64, 64], r"mine.toml: window: impossible value; found \[64, 64\], expected 3 numbers"),
         ("window", [64, 64, 64.5], "mine.toml: window: impossible value"),
@@ -223,6 +225,13 @@ def test_the_compact_recipe_sees_more_variety_in_every_round() -> None:
         assert second.pose_share == 0 < third.pose_share
         assert second.quench_share < third.quench_share
         assert third.slopes[0] < second.slopes[0] < second.slopes[1] < third.slopes[1]
+
+
+def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
+    recipe = RECIPES["synthetic"]
+    assert dict(recipe.mix) == {CaseKind.SYNTHETIC: 1.0}
+    assert [member.name for member in recipe.members] == ["unet"]
+    assert {each.variety.transplant_share for member in recipe.members for each in member.rounds} == {0.0}
 
 
 @pytest.mark.parametrize("name", ["paper-gli", "paper-ssa", "paper-ped"])

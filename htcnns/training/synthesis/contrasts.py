@@ -13,7 +13,9 @@ from htcnns.training.synthesis.tissues import Tissue
 T1N, T1C, T2W, T2F = (SEQUENCES.index(each) for each in (Sequence.T1N, Sequence.T1C, Sequence.T2W, Sequence.T2F))
 SHRUNK = np.array([0.72, 0.62, 0.85, 0.85])  # painted heads vary less within tissues: z-scoring stretches them again
 HEALTHY_WIDER = 0.8  # of what tumours are widened by: heads that are too strange cost more than they teach
-REDRAWN = np.array([-0.25, -0.2, 0.3, 0.35])  # what scanning and z-scoring take from tumours, found by measuring heads
+REDRAWN = np.array(  # what scanning and z-scoring take from edema, enhancing tumour and core, found by measuring heads
+    [[-0.25, -0.25, 0.25, 0.8], [-0.4, -0.1, -0.05, 0.1], [-0.4, -0.6, 0.2, 0.3]]
+)
 LEAST_SEEN = 0.35  # by which edema exceeds white and grey matter in t2w or t2f, else nobody could draw it
 LEAST_ENHANCED = 0.7  # of ET above white and grey matter in t1c
 _TABLE = {  # lowest and highest level in t1n, t1c, t2w, t2f of what was not measured; read off the 27 cases' pictures
@@ -79,7 +81,7 @@ def draw_palette(
     edema = _seen(rng, edema, tissues, share=settings.faint_share)
     least = max(white[T1C], grey[T1C], edema[T1C]) + LEAST_ENHANCED
     enhancing[T1C] = max(enhancing[T1C], least + rng.exponential(0.3))
-    second = REDRAWN + contrasts.tumour.draw(rng, wider=settings.wider).reshape(3, len(SEQUENCES))[2]
+    second = (REDRAWN + contrasts.tumour.draw(rng, wider=settings.wider).reshape(3, len(SEQUENCES)))[2]
     if rng.random() < 0.4:  # infiltrated tissue: a core that is hardly other than edema
         core = edema + rng.uniform(0, 0.6) * (core - edema)
     third = core + np.array([rng.uniform(0, 2.5), rng.uniform(0, 1), rng.uniform(-2, 1), rng.uniform(-1.5, 1)])

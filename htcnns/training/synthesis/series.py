@@ -28,7 +28,7 @@ from htcnns.training.synthesis.heads import Anatomy, anatomy_of
 from htcnns.training.synthesis.make import AFFINE, SyntheticHead, make_head
 from htcnns.training.synthesis.settings import HeadSettings
 
-VERSION = 1  # of how heads are made; another number where the same seed would give other heads
+VERSION = 2  # of how heads are made; another number where the same seed would give other heads
 NO_OTHER_NAMES: Mapping[str, str] = {}
 
 

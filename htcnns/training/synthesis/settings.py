@@ -26,11 +26,11 @@ class HeadSettings:
 
     healthy_share: float = 0.04
     several_share: float = 0.2
-    grown_share: float = 0.4
-    small_share: float = 0.12
+    grown_share: float = 0.3
+    small_share: float = 0.08
     quenched_share: float = 0.15
     dry_share: float = 0.05
-    faint_share: float = 0.2
+    faint_share: float = 0.15
     cavity_share: float = 0.0
     wider: float = 1.5
     thick_share: float = 0.35

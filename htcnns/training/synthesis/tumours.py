@@ -152,7 +152,7 @@ class _Place:
     @classmethod
     def draw(cls, rng: np.random.Generator, shape: TumourShape, *, small: bool, spread_mm: float) -> "_Place":
         edges = np.array(shape.label_map.shape) * shape.spacing_mm
-        scale = float(np.exp(rng.normal(0.06, 0.18)))
+        scale = float(np.exp(rng.normal(0.2, 0.16)))  # what does not fit into the brain is cut off again
         if small:
             scale = min(scale, rng.uniform(16, 40) / float(edges.max()))
         mirror = rng.random() < 0.5
@@ -201,7 +201,7 @@ def _grown(rng: np.random.Generator, tissues: np.ndarray, *, small: bool) -> np.
     coarse = tissues[::COARSE, ::COARSE, ::COARSE]
     seeds = np.argwhere(mask_of(coarse, *(WHITE_LIKE if rng.random() < 0.8 else PARENCHYMA)))
     seed = seeds[int(rng.integers(len(seeds)))]
-    radius = rng.uniform(5, 11) if small else float(np.clip(rng.lognormal(np.log(30), 0.35), 10, 50))
+    radius = rng.uniform(5, 11) if small else float(np.clip(rng.lognormal(np.log(37), 0.3), 12, 55))
     rough = rng.uniform(0.05, 0.18) * radius
     reach = stretched(_reach(rng, coarse, tuple(seed), 1.5 * radius + 12), FRAME)
     reach += rough * random_field(rng, FRAME, 14) + 0.3 * rough * random_field(rng, FRAME, 5)

@@ -1,0 +1,108 @@
+"""The course of a fit as CSV: its curves, and how it scores cases that it never sees."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+from htcnns.errors import InputError
+from htcnns.files.atomic import write_whole
+
+_Point = TypeVar("_Point")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A stretch of a fit: its last step, mean loss, last learning rate, seconds a step, of which waiting for data,
+    and steps that were not taken because a gradient was not finite.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    waited: float
+    skipped: int
+
+
+@dataclass(frozen=True)
+class CaseDice:
+    """How a fit segmented a case after so many steps: whole-mask Dice of each region that the truth tells, by name."""
+
+    step: int
+    case: str
+    dice: Mapping[str, float]
+
+
+def write_curves(path: Path, points: Iterable[CurvePoint]) -> None:
+    """Write the points of a fit's curves as CSV.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    _write(path, [field.name for field in fields(CurvePoint)], map(astuple, points))
+
+
+def read_curves(path: Path, *, up_to: int) -> list[CurvePoint]:
+    """The points up to that step; none where there is no such file.
+
+    Raises:
+        InputError: a file of something else.
+    """
+    return [point for point in _read(path, _curve_point) if point.step <= up_to]
+
+
+def write_validation(path: Path, points: Iterable[CaseDice], regions: Sequence[str]) -> None:
+    """Write a row for each step and case, with a column for each region; empty where the truth does not tell it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    rows = ([point.step, point.case, *(point.dice.get(region, "") for region in regions)] for point in points)
+    _write(path, ["step", "case", *regions], rows)
+
+
+def read_validation(path: Path, *, up_to: int) -> list[CaseDice]:
+    """The rows up to that step; none where there is no such file.
+
+    Raises:
+        InputError: a file of something else.
+    """
+    return [point for point in _read(path, _case_dice) if point.step <= up_to]
+
+
+def _write(path: Path, names: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
+
+
+def _read(path: Path, point: Callable[[dict[str, str]], _Point]) -> list[_Point]:
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [point(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"holds no curves ({error})", place=path, remedy="Delete it.") from error
+
+
+def _curve_point(row: dict[str, str]) -> CurvePoint:
+    return CurvePoint(
+        step=int(row["step"]),
+        loss=float(row["loss"]),
+        learning_rate=float(row["learning_rate"]),
+        seconds=float(row["seconds"]),
+        waited=float(row["waited"]),
+        skipped=int(row["skipped"]),
+    )
+
+
+def _case_dice(row: dict[str, str]) -> CaseDice:
+    dice = {name: float(text) for name, text in row.items() if name not in ("step", "case") and text}
+    return CaseDice(int(row["step"]), row["case"], dice)

@@ -1,0 +1,118 @@
+"""What members said of cases that they never saw, scored voice by voice; a voice is a member or a fusion of all."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from htcnns.files.held_out_maps import HeldOutMap, MapCard, read_map_file
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import RegionSet
+from htcnns.scores.evaluation import EvaluateSettings, Evaluation, ScoredCase
+from htcnns.training.voices import score_label_map, voices, without_clean_up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How probabilities are scored.
+
+    Attributes:
+        regions: what the members give.
+        clean_up: thresholds and clean-up of every member.
+        rules: name of the rule that scores.
+        with_raw: whether the voices are also scored without clean-up.
+    """
+
+    regions: RegionSet
+    clean_up: PostprocessRules
+    rules: str
+    with_raw: bool = True
+
+
+@dataclass(frozen=True)
+class ScoredMaps:
+    """The scores of many cases by each voice, with the fold whose members spoke.
+
+    Attributes:
+        rules: name of the rule that scored.
+        by_voice: the cases in the order in which they were read.
+    """
+
+    rules: str
+    by_voice: dict[str, list[tuple[MapCard, ScoredCase]]] = field(default_factory=dict)
+
+    def held_out(self) -> tuple[Evaluation, ...]:
+        """Every voice on the held-out cases."""
+        return self._evaluations({v: [s for c, s in cases if c.is_held_out] for v, cases in self.by_voice.items()})
+
+    def extra_by_fold(self) -> tuple[Evaluation, ...]:
+        """Every voice on the extra cases, each as many times as there are folds, under a name that says which."""
+        return self._evaluations(
+            {
+                voice: [replace(s, case=f"{c.case} by fold {c.fold}") for c, s in cases if not c.is_held_out]
+                for voice, cases in self.by_voice.items()
+            }
+        )
+
+    def extra_means(self) -> tuple[Evaluation, ...]:
+        """Every voice on the extra cases, each once: the mean of its scores over the folds."""
+        return self._evaluations({voice: _means(cases) for voice, cases in self.by_voice.items()})
+
+    def _evaluations(self, by_voice: dict[str, list[ScoredCase]]) -> tuple[Evaluation, ...]:
+        """The voices that have a case, with the cases sorted by name."""
+        settings = EvaluateSettings(rules=self.rules)
+        return tuple(
+            Evaluation(name=voice, settings=settings, cases=tuple(sorted(cases, key=lambda each: each.case)))
+            for voice, cases in by_voice.items()
+            if cases
+        )
+
+
+def score_maps(paths: Iterable[Path], scoring: Scoring) -> ScoredMaps:
+    """The scores of the cases in these files.
+
+    Raises:
+        InputError: as `read_map_file`.
+    """
+    found = ScoredMaps(scoring.rules)
+    for path in paths:
+        content = read_map_file(path)
+        for voice, scored in _scores_of(content, scoring):
+            found.by_voice.setdefault(voice, []).append((content.card, scored))
+    return found
+
+
+def _scores_of(content: HeldOutMap, scoring: Scoring) -> Iterator[tuple[str, ScoredCase]]:
+    """The scores of one case by each voice, cleaned, then raw."""
+    truth, members, probabilities = content.label_map, content.card.members, content.probabilities
+    cleaned = [("", scoring.clean_up)]
+    raw = [(", raw", without_clean_up(scoring.clean_up))] if scoring.with_raw else []
+    for ending, chosen in cleaned + raw:
+        for voice, label_map in voices(probabilities, members, scoring.regions, [chosen] * len(members)):
+            yield (
+                voice + ending,
+                score_label_map(label_map, truth, case=content.card.case, regions=scoring.regions, rules=scoring.rules),
+            )
+
+
+def _means(cases: Iterable[tuple[MapCard, ScoredCase]]) -> list[ScoredCase]:
+    """The extra cases among these, each once."""
+    of_case: dict[str, list[ScoredCase]] = defaultdict(list)
+    for card, scored in cases:
+        if not card.is_held_out:
+            of_case[card.case].append(scored)
+    return [_mean(each) for each in of_case.values()]
+
+
+def _mean(scored: Sequence[ScoredCase]) -> ScoredCase:
+    """One case with the mean of each score; what was dropped from its label maps is left out."""
+    first = scored[0]
+    return ScoredCase(
+        case=first.case,
+        scores={
+            region: {name: float(np.mean([each.scores[region][name] for each in scored])) for name in scores}
+            for region, scores in first.scores.items()
+        },
+    )

@@ -1,0 +1,24 @@
+"""A recipe's members as a manifest describes them."""
+
+from htcnns.files.manifest import Member
+from htcnns.training.recipes import Recipe
+
+
+def recipe_member(recipe: Recipe, name: str) -> Member:
+    """The recipe's member of that name, with the paper's rules and without files.
+
+    Raises:
+        SettingsError: no member of that name.
+    """
+    member = recipe.member(name)
+    return Member(
+        name=member.name,
+        title=member.title,
+        network=member.network,
+        size=dict(member.arguments),
+        files=(),
+        sequences=recipe.sequences,
+        regions=recipe.regions,
+        outputs=recipe.regions.regions,
+        window=recipe.window,
+    )

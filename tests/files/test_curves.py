@@ -1,0 +1,52 @@
+"""The course of a fit as CSV: it comes back up to a step, and files of something else are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError
+from htcnns.files.curves import CaseDice, CurvePoint, read_curves, read_validation, write_curves, write_validation
+
+POINTS = [
+    CurvePoint(step=50, loss=1.25, learning_rate=1e-3, seconds=0.5, waited=0.0, skipped=0),
+    CurvePoint(step=100, loss=0.75, learning_rate=5e-4, seconds=0.5, waited=0.1, skipped=2),
+]
+CASES = [
+    CaseDice(50, "a", {"WT": 0.5, "ET": 0.25}),
+    CaseDice(50, "caf\udce9, b", {"WT": 0.0}),
+    CaseDice(100, "a", {"WT": 1.0, "ET": 0.125}),
+]
+
+
+def test_curves_come_back_up_to_a_step(tmp_path: Path) -> None:
+    write_curves(tmp_path / "curves.csv", POINTS)
+    assert read_curves(tmp_path / "curves.csv", up_to=100) == POINTS
+    assert read_curves(tmp_path / "curves.csv", up_to=99) == POINTS[:1]
+    assert (tmp_path / "curves.csv").read_text().splitlines()[0] == "step,loss,learning_rate,seconds,waited,skipped"
+
+
+def test_no_curves_are_no_points(tmp_path: Path) -> None:
+    assert read_curves(tmp_path / "curves.csv", up_to=9) == []
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,loss\n1,x\n"])
+def test_curves_of_something_else_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "curves.csv").write_text(text)
+    with pytest.raises(InputError, match=r"curves\.csv: holds no curves"):
+        read_curves(tmp_path / "curves.csv", up_to=9)
+
+
+def test_scores_of_cases_come_back_up_to_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "fit" / "validation.csv"
+    write_validation(path, CASES, ("WT", "ET"))
+    assert path.read_bytes().splitlines()[:3] == [b"step,case,WT,ET", b"50,a,0.5,0.25", b'50,"caf\xe9, b",0.0,']
+    assert read_validation(path, up_to=100) == CASES
+    assert read_validation(path, up_to=99) == CASES[:2]
+    assert read_validation(tmp_path / "validation.csv", up_to=99) == []
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,case,WT\n1,a,x\n"])
+def test_scores_of_something_else_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "validation.csv").write_text(text)
+    with pytest.raises(InputError, match=r"validation\.csv: holds no curves"):
+        read_validation(tmp_path / "validation.csv", up_to=9)
