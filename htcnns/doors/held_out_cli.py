@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from htcnns.doors.training_cli import Caches, Device, read_recipe
+from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
 from htcnns.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ FOLDS = "folds.csv"
 def cv(
     caches: Caches,
     out: Annotated[Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.")],
-    work: Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.")],
-    source: Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifests.")],
+    work: Work,
+    source: Source,
     folds: Annotated[str, typer.Option(help="How many folds, or a file that lists them, JSON or CSV.")] = "5",
-    recipe: Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")] = "compact",
+    recipe: RecipeName = "compact",
     origin: Annotated[
         Path | None, typer.Option("--from", help="Weights to start from, made without these patients.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)] = None,
+    steps: Steps = None,
     rules: Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")] = "brats2023-gli",
     extra: Annotated[
         list[Path] | None, typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.")
@@ -53,8 +53,8 @@ def cv(
     ] = None,
     table: Annotated[Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.")] = None,
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
-    workers: Annotated[int, typer.Option(help="Threads that draw patches ahead.")] = 1,
+    threads: Threads = 0,
+    workers: Workers = 1,
 ) -> int:
     """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
@@ -65,17 +65,15 @@ def cv(
     from htcnns.training.campaign import Campaign
     from htcnns.training.cases import CaseStore, open_store
     from htcnns.training.held_out import HeldOutPlan
-    from htcnns.training.recipes import shortened
     from htcnns.training.transfer_study import TransferPlan
 
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    chosen = read_recipe(recipe)
     store = open_store(caches)
     plan = HeldOutPlan(
         campaign=Campaign(
-            recipe=shortened(chosen, steps) if steps else chosen,
+            recipe=read_recipe(recipe, steps=steps),
             source=source,
             work=work,
             weights=out,

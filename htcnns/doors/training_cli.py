@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 recipes_app = typer.Typer(help="List or show the recipes.")
 
 Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.")]
+Work = Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.")]
+Source = Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifest.")]
+RecipeName = Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")]
+Steps = Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 for all.")]
+Workers = Annotated[int, typer.Option(help="Threads that draw patches ahead.")]
 WHOLE_TUMOUR = "whole-tumour"  # a truth of one number
 
 
@@ -113,23 +119,23 @@ def synthesise(
 def train(
     caches: Caches,
     out: Annotated[Path, typer.Option(help="Folder for weights, manifest and recipe.")],
-    work: Annotated[Path, typer.Option(help="Checkpoints and curves; a fit that was cut off goes on from here.")],
-    source: Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifest.")],
-    recipe: Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")] = "compact",
+    work: Work,
+    source: Source,
+    recipe: RecipeName = "compact",
     origin: Annotated[
         Path | None, typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.")
     ] = None,
     frozen_stages: Annotated[int, typer.Option(help="Resolutions of the encoder that stay as they are.")] = 0,
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
-    steps: Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)] = None,
+    steps: Steps = None,
     only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
     validate_on: Annotated[
         list[Path] | None, typer.Option(help="Packed cases of other patients, scored now and then; repeatable.")
     ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps from one such look to the next.", min=1)] = 500,
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
-    workers: Annotated[int, typer.Option(help="Threads that draw patches ahead.")] = 1,
+    threads: Threads = 0,
+    workers: Workers = 1,
 ) -> int:
     """Train members on packed cases, or fine-tune weights."""
     import torch  # takes a second
@@ -138,7 +144,6 @@ def train(
     from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign, Watcher, train_set
     from htcnns.training.cases import open_store
-    from htcnns.training.recipes import shortened
     from htcnns.training.team import join_team, local_device
     from htcnns.training.transfer import TransferSettings
     from htcnns.training.validation import Validation
@@ -146,9 +151,8 @@ def train(
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    plan = read_recipe(recipe)
     campaign = Campaign(
-        recipe=shortened(plan, steps) if steps else plan,
+        recipe=read_recipe(recipe, steps=steps),
         source=source,
         work=work,
         weights=out,
@@ -180,16 +184,19 @@ def contrasts(caches: Caches) -> int:
     return EXIT_DONE
 
 
-def read_recipe(name: str) -> "Recipe":
-    """The shipped recipe of that name, or the one in a TOML file."""
+def read_recipe(name: str, *, steps: int | None = None) -> "Recipe":
+    """The shipped recipe of that name, or the one in a TOML file; with fits of `steps` steps where these are given."""
     from htcnns.files.toml_file import read_toml
     from htcnns.training.recipe_text import recipe_of
+    from htcnns.training.recipes import shortened
     from htcnns.training.shipped_recipes import RECIPES
 
     if name.endswith(".toml"):
-        return recipe_of(read_toml(Path(name)), place=name)
-    require_known(name, RECIPES, what="recipe", setting="recipe")
-    return RECIPES[name]
+        recipe = recipe_of(read_toml(Path(name)), place=name)
+    else:
+        require_known(name, RECIPES, what="recipe", setting="recipe")
+        recipe = RECIPES[name]
+    return shortened(recipe, steps) if steps else recipe
 
 
 @recipes_app.command("list")

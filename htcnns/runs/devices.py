@@ -78,8 +78,8 @@ def precision_name(dtype: torch.dtype) -> str:
 def keep_freed_memory() -> bool:
     """Let this process keep the memory that tensors free, for the next ones; whether its C library can.
 
-    Otherwise every large tensor's pages are given back and taken again, zeroed: on two cores that took a fifth of a
-    training step on 96-cubes, nearly half on 64-cubes (measured). The peak of memory grows by up to a fifth.
+    Otherwise every large tensor's pages are given back and taken again, zeroed: on two cores that took 14 % of
+    a training step on 96-cubes and 43 % on 64-cubes (compact U-Net, bf16, AMD EPYC). Memory peaked up to 20 % higher.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -12,7 +12,8 @@ from htcnns.files.prepared_cases import Card, CaseKind, PreparedCase
 from htcnns.labels import SEQUENCES, Region, RegionSet, Sequence
 from htcnns.training.augment import Augmentation
 from htcnns.training.cases import CaseStore
-from htcnns.training.echoes import DISTANCE, STEPS_AHEAD, Recent, draw_number
+from htcnns.training.echoes import DISTANCE, STEPS_AHEAD, draw_number
+from htcnns.training.recent import Recent
 from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
 
@@ -104,7 +105,7 @@ class BatchSource:
         rng = np.random.default_rng((self.seed, number))
         return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
 
-    def _shown(self, step: int, number: int, slot: int, wanted: "_Wanted") -> tuple[str, Patch]:
+    def _shown(self, step: int, number: int, slot: int, wanted: _Wanted) -> tuple[str, Patch]:
         """The patch of that draw as the step shows it, and its case's name."""
 
         def make() -> tuple[str, Patch]:
@@ -116,7 +117,7 @@ class BatchSource:
         axes = draw_axes(wanted.variety, np.random.default_rng((self.seed, step, slot, self.n_echoes)))
         return name, mirrored(patch, axes)
 
-    def _drawn(self, wanted: "_Wanted", rng: np.random.Generator) -> tuple[str, Patch]:
+    def _drawn(self, wanted: _Wanted, rng: np.random.Generator) -> tuple[str, Patch]:
         name = self._one_of(self.names[wanted.kind], rng)
         return name, draw(self.store[name], wanted.shape, rng, variety=wanted.variety, donors=self._donor)
 

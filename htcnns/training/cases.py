@@ -1,11 +1,9 @@
 """Cases for training: packed once, then read when they are drawn, the most recent ones kept in memory."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from threading import Lock
 from types import MappingProxyType
 
 import numpy as np
@@ -32,6 +30,7 @@ from htcnns.image.preprocess import PreprocessSettings, Undo, preprocess
 from htcnns.image.resample import resample
 from htcnns.labels import SEQUENCES, Label, LabelSet, Region, decode
 from htcnns.training.folds import patient_of
+from htcnns.training.recent import Recent
 from htcnns.volume import Shape, grid_difference, turn
 
 WHOLE_TUMOUR = LabelSet("whole-tumour", {Label.ED: 1})  # a truth of one number, which says nothing of what is inside
@@ -124,8 +123,7 @@ class CaseStore:
         self.cards = tuple(cards.values())
         self._paths = {card.name: path for path, card in cards.items()}
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[str, PreparedCase] = OrderedDict()
-        self._lock = Lock()
+        self._recent: Recent[PreparedCase] = Recent(most_bytes, lambda case: case.n_bytes)
 
     def __getitem__(self, name: str) -> PreparedCase:
         """The case of that name.
@@ -133,16 +131,7 @@ class CaseStore:
         Raises:
             InputError: its file is gone, damaged, or has been made from other files since the store was opened.
         """
-        with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                return self._kept[name]
-        case = read_prepared(self._paths[name])
-        with self._lock:
-            self._kept[name] = case
-            while len(self._kept) > 1 and self.n_bytes > self._most_bytes:
-                self._kept.popitem(last=False)
-        return case
+        return self._recent.get(name, lambda: read_prepared(self._paths[name]))
 
     def only(self, names: Collection[str]) -> "CaseStore":
         """A store of the cases of these names alone."""
@@ -152,7 +141,7 @@ class CaseStore:
     @property
     def n_bytes(self) -> int:
         """Memory that the kept cases take."""
-        return sum(case.n_bytes for case in self._kept.values())
+        return self._recent.size
 
 
 def open_store(folders: Iterable[Path], *, most_bytes: int = MEMORY) -> CaseStore:

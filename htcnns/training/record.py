@@ -15,7 +15,7 @@ from htcnns.training.progress import Progress
 from htcnns.training.validation import mean_dice
 
 CURVES, VALIDATION, PICTURE = "curves.csv", "validation.csv", "curves.png"
-PICTURE_EVERY_S = 60.0  # drawing takes half a second, which short fits would feel
+PICTURE_EVERY_S = 60.0  # drawing takes 0.15 s, which short fits would feel
 
 
 class Record:

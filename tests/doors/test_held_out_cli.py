@@ -5,60 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prepared import TINY_RECIPE, write_phantoms
 
 from htcnns.files.manifest import read_manifest
-from htcnns.files.prepared_cases import Card, CaseKind, write_prepared
-from htcnns.files.prepared_cases import prepared_case as make_prepared
-from htcnns.image.phantom import make_phantom
-from htcnns.image.preprocess import PreprocessSettings, preprocess
-from htcnns.labels import GLIOMA, SEQUENCES
+from htcnns.files.prepared_cases import CaseKind
 from htcnns.training import thresholds
-from htcnns.volume import turn
-
-RECIPE = """
-name = "tiny"
-title = "one step"
-precision = "fp32"
-window = [32, 32, 32]
-
-[[members]]
-name = "unet"
-title = "U-Net"
-network = "unet"
-size = {channels = [2, 4], n_convs = [1, 1]}
-
-[[members.rounds]]
-steps = 1
-patches = [[0.0, [16, 16, 16]]]
-"""
-
-
-def write_packs(folder: Path, names: list[str], *, kind: CaseKind = CaseKind.HEAD, patient: str = "") -> Path:
-    """Packed phantoms of these names, of that patient or of one each."""
-    folder.mkdir()
-    for seed, name in enumerate(names):
-        phantom = make_phantom((32, 32, 32), seed=seed)
-        prepared = preprocess(phantom.sequences, phantom.affine, PreprocessSettings(window=(1, 1, 1)))
-        truth = turn(phantom.truth, prepared.undo.order, prepared.undo.flips)[prepared.undo.box]
-        card = Card(
-            name=name,
-            kind=kind,
-            patients=(patient or name,),
-            sequences=SEQUENCES,
-            known=GLIOMA.regions,
-            shape=truth.shape,
-            key=f"{seed:08x}",
-        )
-        write_prepared(folder, make_prepared(card, prepared.array, truth))
-    return folder
 
 
 @pytest.fixture
 def cv(tmp_path: Path, htcnns: Callable) -> Callable:
     """A function that cross-validates two phantoms, with these further arguments."""
-    packs = write_packs(tmp_path / "packs", ["a", "b"])
+    packs = write_phantoms(tmp_path / "packs", ["a", "b"])
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(TINY_RECIPE)
     flags = ("--recipe", recipe, "--work", tmp_path / "work", "--out", tmp_path / "out", "--rules", "brats2021")
     return lambda *more: htcnns("cv", packs, *flags, "--source", "phantoms", "--device", "cpu", *more)
 
@@ -69,7 +28,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_scores_folds_and_tables_are_written(tmp_path: Path, cv: Callable) -> None:
-    extra = write_packs(tmp_path / "extra", ["child"])
+    extra = write_phantoms(tmp_path / "extra", ["child"])
     said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md")
     assert (said.code, said.err) == (0, "")
     assert "fold 0 holds out a\nfold 1 holds out b\n" in said.out
@@ -111,14 +70,14 @@ def test_a_mistake_is_one_sentence_before_anything_is_trained(
 @pytest.fixture
 def others(tmp_path: Path) -> tuple[object, ...]:
     """Flags with a source population, and with two synthetic heads, one of which has a measured patient's tumour."""
-    source = write_packs(tmp_path / "source", ["s", "t"])
-    grown = write_packs(tmp_path / "grown", ["grown"], kind=CaseKind.SYNTHETIC)
-    copied = write_packs(tmp_path / "copied", ["copied"], kind=CaseKind.SYNTHETIC, patient="b")
+    source = write_phantoms(tmp_path / "source", ["s", "t"])
+    grown = write_phantoms(tmp_path / "grown", ["grown"], kind=CaseKind.SYNTHETIC)
+    copied = write_phantoms(tmp_path / "copied", ["copied"], kind=CaseKind.SYNTHETIC, patients=("b",))
     return "--source-cases", source, "--synthetic-cases", grown, "--synthetic-cases", copied
 
 
 def test_with_cases_of_others_cv_is_a_transfer_study(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
-    extra = write_packs(tmp_path / "extra", ["child"])
+    extra = write_phantoms(tmp_path / "extra", ["child"])
     said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md", *others)
     assert (said.code, said.err) == (0, "")
     text = (tmp_path / "table.md").read_text()
@@ -149,7 +108,7 @@ def test_one_kind_of_others_is_enough(tmp_path: Path, cv: Callable, others: tupl
 
 
 def test_a_source_patient_who_is_measured_is_one_sentence(tmp_path: Path, cv: Callable) -> None:
-    source = write_packs(tmp_path / "source", ["earlier"], patient="a")
+    source = write_phantoms(tmp_path / "source", ["earlier"], patients=("a",))
     said = cv("--folds", "2", "--source-cases", source)
     assert said.code == 2
     assert said.err.startswith("htcnns: --source-cases: earlier: of a patient that is measured; expected")

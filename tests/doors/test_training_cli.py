@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from test_held_out_cli import RECIPE, write_packs
+from prepared import TINY_RECIPE, write_phantoms
 
 
 def test_cases_to_validate_on_are_scored_and_shown(tmp_path: Path, htcnns: Callable) -> None:
-    packs, others = write_packs(tmp_path / "packs", ["a", "b"]), write_packs(tmp_path / "others", ["c"])
+    packs, others = write_phantoms(tmp_path / "packs", ["a", "b"]), write_phantoms(tmp_path / "others", ["c"])
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(RECIPE.replace("steps = 1", "steps = 4"))
+    recipe.write_text(TINY_RECIPE.replace("steps = 2", "steps = 4"))
     folders = ("--work", tmp_path / "work", "--out", tmp_path / "weights")
     flags = ("--recipe", recipe, *folders, "--source", "phantoms", "--device", "cpu")
     said = htcnns("train", packs, *flags, "--validate-on", others, "--validate-every", "3")

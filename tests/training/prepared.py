@@ -12,6 +12,23 @@ from htcnns.image.preprocess import PreprocessSettings, preprocess
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, Sequence
 from htcnns.volume import turn
 
+TINY_RECIPE = """
+name = "tiny"
+title = "two steps"
+precision = "fp32"
+window = [32, 32, 32]
+
+[[members]]
+name = "unet"
+title = "U-Net"
+network = "unet"
+size = {channels = [2, 4], n_convs = [1, 1]}
+
+[[members.rounds]]
+steps = 2
+patches = [[0.0, [16, 16, 32]]]
+"""
+
 
 def make_card(
     name: str,
@@ -48,11 +65,13 @@ def plain_case(array: np.ndarray, label_map: np.ndarray, *, name: str = "plain",
     return prepared_case(make_card(name, shape=label_map.shape, **about), array, label_map)  # type: ignore[arg-type]
 
 
-def write_phantoms(folder: Path, names: Row[str]) -> None:
-    """Prepared phantoms of these names, one seed each."""
+def write_phantoms(folder: Path, names: Row[str], **about: object) -> Path:
+    """The folder, with prepared phantoms of these names, one seed each, whose cards say this about them."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, name in enumerate(names):
-        write_prepared(folder, phantom_case(name, seed=seed))
+        case = phantom_case(name, seed=seed)
+        write_prepared(folder, replace(case, card=replace(case.card, **about)))  # type: ignore[arg-type]
+    return folder
 
 
 def numbered_case(array: np.ndarray, label_map: np.ndarray, **about: object) -> PreparedCase:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from prepared import phantom_case
+from prepared import write_phantoms
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.manifest import read_manifest
-from htcnns.files.prepared_cases import CaseKind, write_prepared
+from htcnns.files.prepared_cases import CaseKind
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import Region
 from htcnns.runs.settings import RunSettings
@@ -49,11 +49,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
     """A function that packs phantoms of these names into a folder of their own; keyword arguments go to their cards."""
 
     def make(*names: str, **about: object) -> CaseStore:
-        folder = tmp_path_factory.mktemp("cache")
-        for seed, name in enumerate(names):
-            case = phantom_case(name, seed=seed)
-            write_prepared(folder, replace(case, card=replace(case.card, **about)))  # type: ignore[arg-type]
-        return open_store([folder])
+        return open_store([write_phantoms(tmp_path_factory.mktemp("cache"), names, **about)])
 
     return make
 

@@ -11,28 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prepared import write_phantoms
+from prepared import TINY_RECIPE, write_phantoms
 
 from htcnns.files.nifti import read_volume, write_case_file
 
 NAME = "BraTS-GLI-00001-000"
 SEG = f"data/{NAME}/{NAME}-seg.nii.gz"
-RECIPE = """
-name = "tiny"
-title = "two steps"
-precision = "fp32"
-window = [32, 32, 32]
-
-[[members]]
-name = "unet"
-title = "U-Net"
-network = "unet"
-size = {channels = [2, 4], n_convs = [1, 1]}
-
-[[members.rounds]]
-steps = 2
-patches = [[0.0, [16, 16, 32]]]
-"""
 TRANSBTS = """size = {channels = [4, 8], blocks = [0, 1], embedding = 8, layers = 1, heads = 2, hidden = 16,
 edge = 16, norm = "instance", dropout = 0.0}"""
 PACK = ("pack", "data", "cache", "--labels", "brats2023")
@@ -54,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Path
     write_phantoms(folder / "others", ["BraTS-GLI-00004-000"])
     for path in (folder / "packs").iterdir():
         _change_card(path, patients=[path.name[:15]])
-    (folder / "tiny.toml").write_text(RECIPE)
+    (folder / "tiny.toml").write_text(TINY_RECIPE)
     (folder / "empty").mkdir()
     return folder
 
@@ -117,8 +101,10 @@ def _as_it_is(_: Path, __: pytest.MonkeyPatch) -> None:
     """Everything stays."""
 
 
-OTHER_STEPS = RECIPE.replace("steps = 2", "steps = 3")
-OTHER_NETWORK = re.sub("size = .*", TRANSBTS.replace("\n", " "), RECIPE.replace('"unet"\nsize', '"transbts"\nsize'))
+OTHER_STEPS = TINY_RECIPE.replace("steps = 2", "steps = 3")
+OTHER_NETWORK = re.sub(
+    "size = .*", TRANSBTS.replace("\n", " "), TINY_RECIPE.replace('"unet"\nsize', '"transbts"\nsize')
+)
 FAULTS = {
     "no truth": (
         lambda folder, _: (folder / SEG).unlink(),
@@ -213,7 +199,7 @@ FAULTS = {
         r"--recipe: unknown recipe 'compakt'; expected one of .*Did you mean 'compact'\?",
     ),
     "a recipe of unknown settings": (
-        _written("tiny.toml", "colour = 3\n" + RECIPE),
+        _written("tiny.toml", "colour = 3\n" + TINY_RECIPE),
         TRAIN,
         2,
         r"tiny\.toml: recipe: unknown setting 'colour'; expected one of ",
