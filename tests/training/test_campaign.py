@@ -13,11 +13,13 @@ from htcnns.files.toml_file import read_toml
 from htcnns.files.weights import load_networks
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, Sequence
+from htcnns.training import batches
 from htcnns.training.campaign import Campaign, Watcher, train_set
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_of
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.samples import draw
 from htcnns.training.transfer import TransferReport, TransferSettings
 
 EACH = Round(steps=2, patches=((0.0, (16, 16, 32)),))
@@ -192,3 +194,13 @@ def test_members_see_different_patches_and_start_alike_in_every_folder(tmp_path:
     first, twin = train(tmp_path / "one", store, recipe=one)
     alone = train(tmp_path / "alone", store, recipe=replace(RECIPE, members=(UNET,)))
     assert first.files[0].sha256 == alone[0].files[0].sha256 != twin.files[0].sha256
+
+
+def test_a_recipe_with_echoes_draws_each_patch_once(
+    tmp_path: Path, store: CaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(batches, "draw", lambda *args, **how: drawn.append(1) or draw(*args, **how))
+    member = replace(UNET, rounds=(replace(EACH, steps=16),))
+    train(tmp_path, store, recipe=replace(RECIPE, members=(member,), echoes=2))
+    assert len(drawn) == 8

@@ -18,7 +18,7 @@ from htcnns.labels import GLIOMA, SEQUENCES
 from htcnns.networks.contract import Network
 from htcnns.networks.transbts import TransBTS
 from htcnns.networks.unet import UNet
-from htcnns.training import fit_errors
+from htcnns.training import fit_errors, loop
 from htcnns.training.augment import Augmentation
 from htcnns.training.batches import Batch, BatchSource, batch_source
 from htcnns.training.cases import CaseStore
@@ -26,6 +26,7 @@ from htcnns.training.fit_plan import FitPlan
 from htcnns.training.loop import fit
 from htcnns.training.progress import Progress
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.validation import Validation
 
 FIRST = Round(steps=4, warmup=2, patches=((0.0, (32, 32, 32)), (0.5, (32, 32, 48))))
 SECOND = Round(
@@ -352,3 +353,14 @@ def test_a_checkpoint_of_an_older_average_is_not_mixed_up(tmp_path: Path, source
     write_checkpoint(tmp_path / "checkpoint.pt", replace(saved, average={}))
     with pytest.raises(KeyError):
         trained(source, tmp_path)
+
+
+def test_the_validation_gets_the_averaged_weights(
+    tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Network] = []
+    monkeypatch.setattr(loop, "validate", lambda ensemble, *_: seen.append(ensemble.networks["unet"][0]) or [])
+    network = trained(source, tmp_path, replace(PLAN, validation=Validation(store=source.store)))
+    (measured,) = seen
+    assert not measured.training
+    require_equal(measured, network)
