@@ -20,7 +20,7 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)" # a thread for each of two processes
 
 test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
 	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") $(if $(IMAGE),,-m "not image")

@@ -76,6 +76,7 @@ def others(tmp_path: Path) -> tuple[object, ...]:
     return "--source-cases", source, "--synthetic-cases", grown, "--synthetic-cases", copied
 
 
+@pytest.mark.slow
 def test_with_cases_of_others_cv_is_a_transfer_study(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
     extra = write_phantoms(tmp_path / "extra", ["child"])
     said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md", *others)

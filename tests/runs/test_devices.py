@@ -118,6 +118,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt, resource.getrusage(res
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has this")
 def test_kept_memory_is_used_again_instead_of_taken_anew() -> None:
     found = {}

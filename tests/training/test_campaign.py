@@ -45,6 +45,8 @@ RECIPE = Recipe(
 SOURCE = "phantoms, public domain"
 CPU = torch.device("cpu")
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:

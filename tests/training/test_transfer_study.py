@@ -43,6 +43,8 @@ ROWS = [
 ]
 MakeStore = Callable[..., CaseStore]
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture(scope="module")
 def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
