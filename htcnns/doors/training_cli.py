@@ -70,6 +70,9 @@ def synthesise(
     seed: Annotated[int, typer.Option(help="Seed of the series.")] = 0,
     cavities: Annotated[float, typer.Option(help="Share of heads with a resection cavity, 0 to 1.")] = 0.0,
     patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for shapes under other names.")] = None,
+    without: Annotated[
+        list[Path] | None, typer.Option(help="Packed cases whose patients' tumours are left out; repeatable.")
+    ] = None,
     gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.")] = None,
     beside: Annotated[str | None, typer.Option(help="SET=DIR: real cases to show them beside.")] = None,
 ) -> int:
@@ -77,6 +80,7 @@ def synthesise(
     from htcnns.doors.training_printer import say  # imports scipy
     from htcnns.files.fold_lists import read_patients
     from htcnns.labels import label_set
+    from htcnns.training.cases import open_store
     from htcnns.training.synthesis.series import prepare_series, read_material, write_phantoms, write_series
     from htcnns.training.synthesis.settings import HeadSettings
     from htcnns.training.synthesis.shown import write_gallery
@@ -86,11 +90,12 @@ def synthesise(
     real = _labelled_folder(beside, "beside") if beside else None
     numbers, numbering = range(first, first + number), label_set(labels)
     if anatomy is None:
-        _require_no(packed=packed, shapes=shapes, gallery=gallery)
+        _require_no(packed=packed, shapes=shapes, gallery=gallery, without=without)
         write_phantoms(output, numbers, seed=seed, labels=numbering, on_case=say)
         return EXIT_DONE
     known = read_patients(patients) if patients else {}
-    material = read_material(anatomy, folders)
+    left_out = {patient for card in open_store(without).cards for patient in card.patients} if without else ()
+    material = read_material(anatomy, folders).without(left_out, names=known)
     if packed:
         prepare_series(
             material,

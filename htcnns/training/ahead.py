@@ -1,8 +1,9 @@
-"""Work done ahead in threads: results in order, hidden behind what the caller does with the one before."""
+"""Work done ahead in threads: results in order, hidden behind what the caller does, or in its gaps."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -20,8 +21,7 @@ def made_ahead(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: in
     if n_workers < 1:
         yield from map(make, steps)
         return
-    # one thread of torch's in each worker: more would take the caller's cores
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="ahead", initializer=torch.set_num_threads, initargs=(1,))
+    pool = _pool(n_workers)
     waiting: deque[Future[_T]] = deque()
     numbers = iter(steps)
     try:
@@ -33,3 +33,28 @@ def made_ahead(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: in
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def made_in_gaps(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: int) -> Iterator[_T]:
+    """`make(step)` for every step, in order; as many at once as there are workers, and nothing beside the caller.
+
+    For a caller that keeps every core busy: threads of its own that wait for one another lose more by work beside them
+    than that work takes.
+
+    Args:
+        n_workers: threads; with 0 every result is made when it is asked for.
+    """
+    if n_workers < 1:
+        yield from map(make, steps)
+        return
+    with _pool(n_workers) as pool:
+        numbers = iter(steps)
+        while group := list(islice(numbers, n_workers)):
+            made = [pool.submit(make, step) for step in group]
+            wait(made)
+            yield from (each.result() for each in made)
+
+
+def _pool(n_workers: int) -> ThreadPoolExecutor:
+    """Threads with one thread of torch's in each: more would take the caller's cores."""
+    return ThreadPoolExecutor(n_workers, thread_name_prefix="ahead", initializer=torch.set_num_threads, initargs=(1,))

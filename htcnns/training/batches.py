@@ -174,16 +174,23 @@ def batch_source(
 
 
 def _batch(patches: list[Patch], names: list[str], regions: RegionSet, sequences: tuple[Sequence, ...]) -> Batch:
-    channels = [SEQUENCES.index(sequence) for sequence in sequences]
-    x = torch.from_numpy(np.stack([patch.array[channels] for patch in patches]))
     insides = [patch.inside for patch in patches if patch.inside is not None]
     return Batch(
-        x=x.contiguous(memory_format=torch.channels_last_3d),
+        x=_channels_last([patch.array for patch in patches], [SEQUENCES.index(sequence) for sequence in sequences]),
         truth=torch.from_numpy(np.stack([_masks(patch.label_map, regions.regions) for patch in patches])),
         known=torch.tensor([[region in patch.known for region in regions.regions] for patch in patches]),
         inside=torch.from_numpy(np.stack(insides)[:, None]) if insides else None,
         names=tuple(names),
     )
+
+
+def _channels_last(arrays: list[np.ndarray], channels: list[int]) -> Tensor:
+    """(B, C, …) float32 of these channels of the arrays, channels last in memory; copied once, views of any kind."""
+    x = np.empty((len(arrays), *arrays[0].shape[1:], len(channels)), np.float32)
+    for into, array in zip(x, arrays, strict=True):
+        for number, channel in enumerate(channels):
+            into[..., number] = array[channel]
+    return torch.from_numpy(x).movedim(-1, 1)
 
 
 def _masks(label_map: np.ndarray, regions: tuple[Region, ...]) -> np.ndarray:

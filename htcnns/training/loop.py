@@ -19,7 +19,7 @@ from htcnns.files.tensorboard import event_file
 from htcnns.networks.contract import Network
 from htcnns.runs.devices import choose_precision
 from htcnns.runs.ensemble import Ensemble
-from htcnns.training.ahead import made_ahead
+from htcnns.training.ahead import made_ahead, made_in_gaps
 from htcnns.training.average import WeightAverage
 from htcnns.training.batches import Batch, BatchSource
 from htcnns.training.fit_errors import (
@@ -177,6 +177,8 @@ def _batches(run: _Run, source: BatchSource, start: int, n_workers: int) -> Iter
         return source.draw(step, there.shape, there.round.variety, slots)
 
     steps = range(start, run.plan.n_steps)
+    if run.device.type == "cpu":
+        return made_in_gaps(draw, steps, n_workers=n_workers and max(n_workers, torch.get_num_threads()))
     return made_ahead(draw, steps, n_workers=n_workers, n_ahead=BATCHES_AHEAD * max(1, n_workers))
 
 

@@ -46,12 +46,12 @@ class Patch:
 
 
 def mirrored(patch: Patch, axes: tuple[int, ...]) -> Patch:
-    """The patch reversed along some of its axes 0, 1, 2."""
+    """The patch reversed along some of its axes 0, 1, 2; views of its arrays."""
     return Patch(
-        array=np.ascontiguousarray(np.flip(patch.array, tuple(1 + axis for axis in axes))),
-        label_map=np.ascontiguousarray(np.flip(patch.label_map, axes)),
+        array=np.flip(patch.array, tuple(1 + axis for axis in axes)),
+        label_map=np.flip(patch.label_map, axes),
         known=patch.known,
-        inside=None if patch.inside is None else np.ascontiguousarray(np.flip(patch.inside, axes)),
+        inside=None if patch.inside is None else np.flip(patch.inside, axes),
     )
 
 

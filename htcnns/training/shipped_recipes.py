@@ -1,4 +1,4 @@
-"""The recipes that come with htcnns: the one behind the shipped weights, and the paper's."""
+"""The recipes that come with htcnns: that for synthetic heads, that for what we ship, and the paper's."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,28 +9,19 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 _CUBE = (96, 96, 96)
-_FIRST = Round(steps=1)
-_OTHER_SCANNERS = Augmentation(tumour_share=0.5, thick_share=0.25, contrast_share=0.75, bias_share=0.5)
-_OTHER_HEADS = replace(
-    _OTHER_SCANNERS,
-    quench_share=0.35,
-    transplant_share=0.15,
+_ANY_SCANNER = Augmentation(
+    tumour_share=0.5,
     pose_share=0.5,
     elastic_share=0.2,
     misregister_share=0.1,
+    thick_share=0.25,
     coarse_share=0.15,
+    contrast_share=0.75,
+    bias_share=0.5,
     drop_share=0.05,
     slopes=(0.5, 1.8),
 )
-_SECOND = Round(steps=1, learning_rate=7.5e-4, patches=((0.0, _CUBE),), variety=_OTHER_SCANNERS)
-_THIRD = Round(steps=1, learning_rate=6e-4, patches=((0.0, _CUBE),), variety=_OTHER_HEADS)
-
-
-def _compact(name: str, title: str, steps: tuple[int, int, int]) -> MemberRecipe:
-    """A compact member that sees more variety in every round."""
-    rounds = tuple(replace(each, steps=n) for each, n in zip((_FIRST, _SECOND, _THIRD), steps, strict=True))
-    return MemberRecipe(name=name, title=f"{title}, compact", network=name, size="compact", rounds=rounds)
-
+_FEW_PATIENTS = replace(_ANY_SCANNER, quench_share=0.35, transplant_share=0.15, drop_share=0.12)
 
 _TITLES = {
     "unet": "nnU-Net's plain 3-D U-Net",
@@ -38,33 +29,28 @@ _TITLES = {
     "axial_unet": "DeepSCAN: axial-attention U-Net",
 }
 
-COMPACT = Recipe(
-    name="compact",
-    title="small networks that two CPU cores train in hours; what we ship",
-    members=(
-        _compact("unet", _TITLES["unet"], (1200, 600, 400)),
-        _compact("transbts", _TITLES["transbts"], (1000, 500, 600)),
-        _compact("axial_unet", _TITLES["axial_unet"], (1000, 500, 600)),
-    ),
-    echoes=3,
-    mix=MappingProxyType({CaseKind.HEAD: 0.6, CaseKind.SYNTHETIC: 0.3, CaseKind.PIECE: 0.1}),
-)
 
-_FOR_ANY_SCANNER = replace(_OTHER_HEADS, quench_share=0.2, transplant_share=0.0)
+def _compact(each: Round) -> tuple[MemberRecipe, ...]:
+    """The three compact members, each with that round alone."""
+    return tuple(
+        MemberRecipe(name=name, title=f"{title}, compact", network=name, size="compact", rounds=(each,))
+        for name, title in _TITLES.items()
+    )
+
+
 SYNTHETIC = Recipe(
     name="synthetic",
-    title="one small network from synthetic heads alone, for where no patient's images may be used",
-    members=(
-        MemberRecipe(
-            name="unet",
-            title=f"{_TITLES['unet']}, compact",
-            network="unet",
-            size="compact",
-            rounds=(Round(steps=5000, patches=((0.0, (64, 64, 64)), (0.5, _CUBE)), variety=_FOR_ANY_SCANNER),),
-        ),
-    ),
-    echoes=3,
+    title="small networks from synthetic heads alone: to start from, and for where no patient's images may be used",
+    members=_compact(Round(steps=4000, patches=((0.0, (64, 64, 64)), (0.5, _CUBE)), variety=_ANY_SCANNER)),
+    echoes=4,
     mix=MappingProxyType({CaseKind.SYNTHETIC: 1.0}),
+)
+COMPACT = Recipe(
+    name="compact",
+    title="small networks that two CPU cores fine-tune from `synthetic` to a few patients; what we ship",
+    members=_compact(Round(steps=1000, learning_rate=7.5e-4, patches=((0.0, _CUBE),), variety=_FEW_PATIENTS)),
+    echoes=4,
+    mix=MappingProxyType({CaseKind.HEAD: 0.5, CaseKind.SYNTHETIC: 0.2, CaseKind.PIECE: 0.3}),
 )
 
 _PHANTOMS = Augmentation(tumour_share=0.3, quench_share=0.0, gamma_share=0.0)
@@ -122,8 +108,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            COMPACT,
             SYNTHETIC,
+            COMPACT,
             DEMO,
             _paper("paper-gli", "the paper's networks on adult glioma, from scratch", learning_rate=1e-4),
             _paper("paper-ssa", "the same, to be fine-tuned to BraTS-SSA from paper-gli's weights", learning_rate=2e-5),

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from htcnns.training.ahead import made_ahead
+from htcnns.training.ahead import made_ahead, made_in_gaps
 
 
 @pytest.mark.parametrize("n_workers", [0, 1, 3])
@@ -55,3 +55,31 @@ def test_workers_use_one_thread_each_and_leave_the_callers_alone() -> None:
 
 def test_nothing_to_do_is_done_at_once() -> None:
     assert list(made_ahead(str, [], n_workers=2, n_ahead=4)) == []
+
+
+@pytest.mark.parametrize("n_workers", [0, 1, 3])
+def test_what_is_made_in_gaps_comes_in_order(n_workers: int) -> None:
+    assert list(made_in_gaps(lambda step: step * step, range(10), n_workers=n_workers)) == [n * n for n in range(10)]
+
+
+def test_nothing_is_made_in_gaps_while_the_caller_works() -> None:
+    busy, made = threading.Event(), []
+
+    def make(step: int) -> int:
+        assert not busy.is_set()
+        made.append(step)
+        return step
+
+    for step in made_in_gaps(make, range(8), n_workers=3):
+        busy.set()
+        assert len(made) == min(8, step // 3 * 3 + 3)
+        time.sleep(0.01)
+        busy.clear()
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_an_error_in_a_gap_is_raised_in_its_turn(n_workers: int) -> None:
+    results = made_in_gaps(lambda step: 1 // (3 - step), range(9), n_workers=n_workers)
+    assert [next(results) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -217,20 +217,27 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
         read_toml(tmp_path / "gone.toml")
 
 
-def test_the_compact_recipe_sees_more_variety_in_every_round() -> None:
-    for member in COMPACT.members:
-        first, second, third = (each.variety for each in member.rounds)
-        assert first.thick_share == first.contrast_share == 0 < min(second.thick_share, second.contrast_share)
-        assert second.tumour_share < first.tumour_share
-        assert second.pose_share == 0 < third.pose_share
-        assert second.quench_share < third.quench_share
-        assert third.slopes[0] < second.slopes[0] < second.slopes[1] < third.slopes[1]
+def test_the_compact_recipe_goes_on_with_the_members_of_the_synthetic_one() -> None:
+    before = RECIPES["synthetic"]
+    assert [(each.name, each.network, each.size) for each in COMPACT.members] == [
+        (each.name, each.network, each.size) for each in before.members
+    ]
+    assert (COMPACT.sequences, COMPACT.regions) == (before.sequences, before.regions)
+    for member, started in zip(COMPACT.members, before.members, strict=True):
+        assert member.rounds[0].learning_rate < started.rounds[0].learning_rate
+        assert member.rounds[0].steps < started.rounds[0].steps
+
+
+def test_few_patients_are_varied_more_than_many_heads() -> None:
+    (few,), (many,) = ({each.rounds[0].variety for each in RECIPES[name].members} for name in ("compact", "synthetic"))
+    assert few.quench_share > many.quench_share
+    assert few.drop_share > many.drop_share
+    assert few.transplant_share > many.transplant_share
 
 
 def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
     recipe = RECIPES["synthetic"]
     assert dict(recipe.mix) == {CaseKind.SYNTHETIC: 1.0}
-    assert [member.name for member in recipe.members] == ["unet"]
     assert {each.variety.transplant_share for member in recipe.members for each in member.rounds} == {0.0}
 
 

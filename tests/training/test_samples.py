@@ -46,8 +46,6 @@ def test_patches_have_the_shape_asked_for(
     patch = draw(phantom, shape, rng, variety=variety)
     assert (patch.array.shape, patch.array.dtype) == ((4, *shape), np.float32)
     assert (patch.label_map.shape, patch.label_map.dtype) == (shape, np.uint8)
-    assert patch.array.flags.c_contiguous
-    assert patch.label_map.flags.c_contiguous
     assert patch.inside is None
     assert patch.known == phantom.card.known
 

@@ -1,5 +1,6 @@
 """Synthetic heads: what is deterministic, what lies where, and what the series writes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,16 @@ def test_a_series_is_prepared_once_and_names_whose_tumours_it_shows(material: Ma
     prepare_series(material, tmp_path, [4], seed=1, settings=HeadSettings(wider=2), patients={"shape": "patient"})
     assert path.stat().st_mtime_ns != written
     assert read_prepared(path).label_map.shape == read_prepared(path).array.shape[1:]
+
+
+def test_material_goes_without_the_tumours_of_patients_under_any_of_their_names(anatomy: Anatomy) -> None:
+    names = ("one", "two", "BraTS-GLI-00003-000", "BraTS-GLI-00004-000", "five")
+    shapes = tuple(replace(tumour_shape(), name=name) for name in names)
+    material = Material(anatomies={"a": anatomy}, shapes=shapes, contrasts=Contrasts())
+    left = material.without({"two", "BraTS-GLI-00003", "known"}, names={"five": "known", "BraTS-GLI-00004": "two"})
+    assert [shape.name for shape in left.shapes] == ["one"]
+    assert left.anatomies == material.anatomies
+    assert material.without(()) == material
 
 
 @pytest.mark.slow

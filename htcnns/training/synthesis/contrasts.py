@@ -18,6 +18,7 @@ REDRAWN = np.array(  # what scanning and z-scoring take from edema, enhancing tu
 )
 LEAST_SEEN = 0.35  # by which edema exceeds white and grey matter in t2w or t2f, else nobody could draw it
 LEAST_ENHANCED = 0.7  # of ET above white and grey matter in t1c
+INFILTRATED = 0.15  # of tumours have a core that is hardly other than edema; with 0.4 edema was taken for necrosis
 _TABLE = {  # lowest and highest level in t1n, t1c, t2w, t2f of what was not measured; read off the 27 cases' pictures
     Tissue.CHOROID: ((-0.9, 0.1), (0.0, 3.5), (0.6, 2.5), (-0.5, 1.2)),
     Tissue.VEIN: ((-1.5, 0.5), (0.5, 7.0), (-1.6, 1.0), (-1.8, 0.3)),
@@ -82,7 +83,7 @@ def draw_palette(
     least = max(white[T1C], grey[T1C], edema[T1C]) + LEAST_ENHANCED
     enhancing[T1C] = max(enhancing[T1C], least + rng.exponential(0.3))
     second = (REDRAWN + contrasts.tumour.draw(rng, wider=settings.wider).reshape(3, len(SEQUENCES)))[2]
-    if rng.random() < 0.4:  # infiltrated tissue: a core that is hardly other than edema
+    if rng.random() < INFILTRATED:
         core = edema + rng.uniform(0, 0.6) * (core - edema)
     third = core + np.array([rng.uniform(0, 2.5), rng.uniform(0, 1), rng.uniform(-2, 1), rng.uniform(-1.5, 1)])
     cavity = tissues[Tissue.VENTRICLE] + rng.normal(0, [0.2, 0.2, 0.4, 0.5])

@@ -1,7 +1,7 @@
 """Many synthetic heads: written as prepared cases to train on, or as whole cases with truth in the layout of BraTS."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from htcnns.training.synthesis.heads import Anatomy, anatomy_of
 from htcnns.training.synthesis.make import AFFINE, SyntheticHead, make_head
 from htcnns.training.synthesis.settings import HeadSettings
 
-VERSION = 2  # of how heads are made; another number where the same seed would give other heads
+VERSION = 3  # of how heads are made; another number where the same seed would give other heads
 NO_OTHER_NAMES: Mapping[str, str] = {}
 
 
@@ -45,6 +45,15 @@ class Material:
     anatomies: Mapping[str, Anatomy]
     shapes: tuple[TumourShape, ...]
     contrasts: Contrasts
+
+    def without(self, patients: Collection[str], *, names: Mapping[str, str] = NO_OTHER_NAMES) -> "Material":
+        """The same without tumours of these patients, for members that are measured on them.
+
+        Args:
+            names: patient of each shape that is known under another name.
+        """
+        left = tuple(shape for shape in self.shapes if _patient_of_shape(shape.name, names) not in patients)
+        return replace(self, shapes=left)
 
 
 def read_material(anatomy: Path, shapes: Iterable[tuple[Path, LabelSet]] = ()) -> Material:
@@ -182,7 +191,7 @@ def _prepared(
     if has_key(path, key):
         return read_card(path)
     head = head_of_series(material, number, seed=seed, settings=settings)
-    shown = {patients.get(shape) or patients.get(patient_of(shape)) or patient_of(shape) for shape in head.shapes}
+    shown = {_patient_of_shape(shape, patients) for shape in head.shapes}
     card = Card(
         name=name,
         kind=CaseKind.SYNTHETIC,
@@ -194,6 +203,10 @@ def _prepared(
     )
     write_prepared(cache, prepared_case(card, head.sequences, head.truth))
     return card
+
+
+def _patient_of_shape(name: str, names: Mapping[str, str]) -> str:
+    return names.get(name) or names.get(patient_of(name)) or patient_of(name)
 
 
 def _known(settings: HeadSettings) -> tuple[Region, ...]:
