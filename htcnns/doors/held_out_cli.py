@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from htcnns.doors.arguments import path
 from htcnns.doors.training_cli import Caches, Device, read_recipe
 from htcnns.errors import EXIT_DONE
 
@@ -23,20 +24,27 @@ FOLDS = "folds.csv"
 
 def cv(
     caches: Caches,
-    out: Annotated[Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.")],
-    work: Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.", parser=path)
+    ],
+    work: Annotated[
+        Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.", parser=path)
+    ],
     source: Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifests.")],
     folds: Annotated[str, typer.Option(help="How many folds, or a file that lists them, JSON or CSV.")] = "5",
     recipe: Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")] = "compact",
     origin: Annotated[
-        Path | None, typer.Option("--from", help="Weights to start from, made without these patients.")
+        Path | None, typer.Option("--from", help="Weights to start from, made without these patients.", parser=path)
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)] = None,
     rules: Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")] = "brats2023-gli",
     extra: Annotated[
-        list[Path] | None, typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.", parser=path),
     ] = None,
-    table: Annotated[Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.", parser=path)
+    ] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
     workers: Annotated[int, typer.Option(help="Threads that draw patches ahead.")] = 1,
@@ -45,7 +53,7 @@ def cv(
     import torch  # takes a second
 
     from htcnns.doors.training_printer import TrainingPrinter, say
-    from htcnns.files.atomic import require_no_folder, require_writable
+    from htcnns.files.atomic import followed, require_file_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
     from htcnns.runs.devices import choose_device
     from htcnns.training.campaign import Campaign, Watcher
@@ -71,8 +79,8 @@ def cv(
         rules=rules,
     )
     if table:
-        require_no_folder(table, setting="table")
-        require_writable(table.parent)
+        require_file_place(table, setting="table")
+        require_writable(followed(table).parent)
     require_writable(out)
     write_fold_list(out / FOLDS, plan.folds.by_case(store.cards))
     printer = TrainingPrinter()
@@ -88,8 +96,8 @@ def cv(
 
 
 def tune(
-    held_out: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of `htcnns cv`.")],
-    out: Annotated[Path, typer.Option(help="Folder for a draft of manifest.json with the tuned rules.")],
+    held_out: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of `htcnns cv`.", parser=path)],
+    out: Annotated[Path, typer.Option(help="Folder for a draft of manifest.json with the tuned rules.", parser=path)],
 ) -> int:
     """Tune thresholds and clean-up on what cv kept."""
     from htcnns.doors.training_printer import say
@@ -125,7 +133,7 @@ def _folds(text: str, store: "CaseStore") -> "Folds":
 def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
     """Write the scores of every case, print the means, and write them too where a file is named."""
     from htcnns.doors.training_printer import say
-    from htcnns.files.atomic import write_whole
+    from htcnns.files.atomic import write_named, write_whole
     from htcnns.reports.tables import csv_text, markdown_text
     from htcnns.training.voices import voices_cases, voices_summary
 
@@ -142,7 +150,7 @@ def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
     text = markdown_text(tables)
     print(text)
     if table:
-        write_whole(table, text.encode(errors="surrogateescape"))
+        write_named(table, text.encode(errors="surrogateescape"))
     for caution in found.evaluations[0].cautions if found.evaluations else ():
         say(caution)
     if found.not_scored:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from htcnns.doors.arguments import path
 from htcnns.doors.terminal import flag
 from htcnns.errors import EXIT_DONE, SettingsError, require_known
 
@@ -18,19 +19,25 @@ if TYPE_CHECKING:
 
 recipes_app = typer.Typer(help="List or show the recipes.")
 
-Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.")]
+Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.", parser=path)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")]
 WHOLE_TUMOUR = "whole-tumour"  # a truth of one number
 
 
 def pack(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of cases with truth, or an npz of cubes.")],
-    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder for one file per case; made if absent.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of cases with truth, or an npz of cubes.", parser=path)
+    ],
+    cache: Annotated[
+        Path, typer.Argument(metavar="CACHE", help="Folder for one file per case; made if absent.", parser=path)
+    ],
     labels: Annotated[
         list[str], typer.Option(help="Label set of the truths, or SET=PATTERN for cases of that name; repeatable.")
     ],
     unlabelled: Annotated[list[str] | None, typer.Option(help="Case that may lack a truth; repeatable.")] = None,
-    patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for names that do not say it.")] = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV with case,patient for names that do not say it.", parser=path)
+    ] = None,
 ) -> int:
     """Prepare cases for training, one small file each."""
     from htcnns.doors.training_printer import print_packed, say  # imports torch
@@ -50,10 +57,12 @@ def pack(
 
 def synthesise(
     number: Annotated[int, typer.Argument(metavar="N", help="How many heads.", min=1)],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the cases; made if absent.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the cases; made if absent.", parser=path)],
     anatomy: Annotated[
         Path | None,
-        typer.Option(help="Folder of label maps of whole heads, FreeSurfer numbering; default: plain phantoms."),
+        typer.Option(
+            help="Folder of label maps of whole heads, FreeSurfer numbering; default: plain phantoms.", parser=path
+        ),
     ] = None,
     shapes: Annotated[
         list[str] | None, typer.Option(help="SET=DIR: tumour label maps and their label set; repeatable.")
@@ -63,8 +72,10 @@ def synthesise(
     first: Annotated[int, typer.Option(help="Number of the first head; processes may share a series.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the series.")] = 0,
     cavities: Annotated[float, typer.Option(help="Share of heads with a resection cavity, 0 to 1.")] = 0.0,
-    patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for shapes under other names.")] = None,
-    gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.")] = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV with case,patient for shapes under other names.", parser=path)
+    ] = None,
+    gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.", parser=path)] = None,
     beside: Annotated[str | None, typer.Option(help="SET=DIR: real cases to show them beside.")] = None,
 ) -> int:
     """Make synthetic heads with tumours, to train on."""
@@ -112,12 +123,15 @@ def synthesise(
 
 def train(
     caches: Caches,
-    out: Annotated[Path, typer.Option(help="Folder for weights, manifest and recipe.")],
-    work: Annotated[Path, typer.Option(help="Checkpoints and curves; a fit that was cut off goes on from here.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, manifest and recipe.", parser=path)],
+    work: Annotated[
+        Path, typer.Option(help="Checkpoints and curves; a fit that was cut off goes on from here.", parser=path)
+    ],
     source: Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifest.")],
     recipe: Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")] = "compact",
     origin: Annotated[
-        Path | None, typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.")
+        Path | None,
+        typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.", parser=path),
     ] = None,
     frozen_stages: Annotated[int, typer.Option(help="Resolutions of the encoder that stay as they are.")] = 0,
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,

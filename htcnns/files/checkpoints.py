@@ -15,6 +15,7 @@ import torch
 
 from htcnns.errors import InputError, OutputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.places import exists
 
 _DELETE = "Delete it; the fit then starts again."
 
@@ -63,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     Raises:
         InputError: a file that is no checkpoint.
     """
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -94,7 +95,7 @@ def read_curves(path: Path, *, up_to: int) -> list[CurvePoint]:
     Raises:
         InputError: a file of something else.
     """
-    if not path.exists():
+    if not exists(path):
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
