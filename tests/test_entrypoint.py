@@ -293,7 +293,7 @@ def test_a_folder_without_rights_costs_infer_only_its_case(
     real = os.scandir
 
     def refuse(folder: Path) -> object:
-        if Path(folder).name == CASES[0]:
+        if str(folder).endswith(CASES[0]):  # a number where a temporary folder is removed
             raise PermissionError(13, "Permission denied")
         return real(folder)
 

@@ -14,6 +14,7 @@ from htcnns.doors.held_out_cli import cv, tune
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
+from htcnns.files.closed_pipe import lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 weights_app = typer.Typer(help="List or verify the weights.")
@@ -41,6 +42,11 @@ def _answer(arguments: list[str] | None) -> int:
         return print_error(error)
     except typer.Exit as leave:
         return leave.exit_code
+    except SystemExit as leave:
+        if leave.code != 1:
+            raise
+        lead_nowhere(sys.stdout)  # the reader of a help has gone, which click takes for a mistake
+        return EXIT_DONE
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:
@@ -106,7 +112,7 @@ def segment(
 
 @app.command()
 def cases(input: InputFolder, channels: Channels = "") -> int:
-    """List the cases in IN and what to rename or convert; run nothing."""
+    """List the cases in IN and what to rename; run nothing."""
     from rich.console import Console  # only for the table
     from rich.table import Table
     from rich.text import Text

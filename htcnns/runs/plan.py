@@ -55,12 +55,14 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     _require_masks_alone(output, settings)
     weights = settings.weights or shipped_weights()
     members = choose_members(read_manifest(weights), settings.members)
-    cases, not_used = _find(input, output, settings, members[0].regions)
-    cases = tuple(_with_numbers(outputs, settings) for outputs in cases)
+    found = _find(input, output, settings)
+    cases = tuple(_outputs_in(found, case, output, settings, members[0].regions) for case in found.cases)
     require_different_masks(cases)
     of_weights = {weights / MANIFEST: "the manifest of the weights"}
     of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
     require_separate(cases, report=settings.report, read=of_weights)
+    if settings.report:
+        _require_new_to_input(settings.report, found)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
@@ -70,7 +72,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         output=output,
         settings=settings,
         cases=cases,
-        not_used=not_used,
+        not_used=_not_used(found, cases),
         ensemble=ensemble,
         swept=tuple(path for folder in folders for path in sweep(folder)),
     )
@@ -134,31 +136,38 @@ def _require_masks_alone(output: Path, settings: RunSettings) -> None:
             )
 
 
-def _find(
-    input: Path, output: Path, settings: RunSettings, regions: RegionSet
-) -> tuple[tuple[CaseOutputs, ...], tuple[Leftover, ...]]:
-    """The cases of the input, and what there belongs to none; what the run itself writes is neither.
+def _find(input: Path, output: Path, settings: RunSettings) -> Search:
+    """What the input holds; what the run itself writes there is left out.
 
     Raises:
         InputError: as `files.cases.search`; an unclear case, unless it may fail alone.
-        SettingsError: the report would replace a file of the input.
     """
     folders = (output, settings.probabilities, settings.previews)
     own = [folder for folder in folders if folder and is_folder(folder) and not _holds_a_case(folder, input, settings)]
     found = search(input, channels=settings.channels, skip=own)
     if settings.on_unclear == OnUnclear.STOP:
         found.require_clear()
-    if settings.report:
-        _require_new_to_input(settings.report, found)
-    cases = tuple(_within(found, outputs_of(case, output, settings, regions)) for case in found.cases)
-    written = {resolved(path) for each in cases for path in each.paths}
-    return cases, tuple(other for other in found.leftovers if resolved(other.path) not in written)
+    return found
 
 
-def _within(found: Search, outputs: CaseOutputs) -> CaseOutputs:
-    """The outputs, told which of them lie in a folder of the input."""
+def _outputs_in(found: Search, case: Case, output: Path, settings: RunSettings, regions: RegionSet) -> CaseOutputs:
+    """A case's outputs, told which of them lie in a folder of the input and whether its label set will do."""
+    outputs = outputs_of(case, output, settings, regions)
     folders = {path.parent: resolved(path.parent) in found.folders for path in outputs.paths}
-    return replace(outputs, in_input=frozenset(path for path in outputs.paths if folders[path.parent]))
+    outputs = replace(outputs, in_input=frozenset(path for path in outputs.paths if folders[path.parent]))
+    try:
+        require_numbers(outputs.regions, outputs.numbers)
+    except SettingsError as error:
+        if settings.labels or settings.on_unclear == OnUnclear.STOP:
+            raise
+        return replace(outputs, case=replace(case, fault=error.inside(case.name, kind=InputError)))
+    return outputs
+
+
+def _not_used(found: Search, cases: tuple[CaseOutputs, ...]) -> tuple[Leftover, ...]:
+    """What looks like a scan or a case and belongs to none, without what an earlier run wrote."""
+    written = {resolved(path) for each in cases for path in each.paths}
+    return tuple(other for other in found.leftovers if resolved(other.path) not in written)
 
 
 def _require_new_to_input(report: Path, found: Search) -> None:
@@ -172,17 +181,6 @@ def _require_new_to_input(report: Path, found: Search) -> None:
             expected="a new file",
             remedy="Give another folder or name.",
         )
-
-
-def _with_numbers(outputs: CaseOutputs, settings: RunSettings) -> CaseOutputs:
-    """The outputs; where the label set of the case's name lacks a label, raises, or else that is the case's fault."""
-    try:
-        require_numbers(outputs.regions, outputs.numbers)
-    except SettingsError as error:
-        if settings.labels or settings.on_unclear == OnUnclear.STOP:
-            raise
-        return replace(outputs, case=replace(outputs.case, fault=error.inside(outputs.case.name, kind=InputError)))
-    return outputs
 
 
 def _holds_a_case(folder: Path, input: Path, settings: RunSettings) -> bool:
