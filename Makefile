@@ -2,11 +2,12 @@
 
 PYTHON ?= python3
 OUT ?= demo-out
+ROUNDS ?= 300
 BIN := .venv/bin
 FAST := not slow and not gpu and not image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test image image-test bench bench-scores bench-training train-demo clean need-engine need-data
+.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train-demo clean need-engine need-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +25,9 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 
 test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
 	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") $(if $(IMAGE),,-m "not image")
+
+fuzz: setup ## hostile scans, archives and folders, ROUNDS=300 of each kind
+	$(BIN)/pytest tests/hostile -n 2 --rounds "$(ROUNDS)"
 
 image: need-engine ## the Docker image, called htcnns
 	docker build --network host --tag htcnns .

@@ -7,11 +7,11 @@ htcnns …                             the command line
 
 import signal
 import sys
-from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
-from htcnns.doors.terminal import print_any_name, print_error
-from htcnns.errors import EXIT_TERMINATED, HtcnnsError, SettingsError
-from htcnns.files.caches import private_caches
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELP = """usage: docker run IMAGE [FLAGS | infer --data_path=DIR --output_path=DIR [FLAGS] | htcnns COMMAND …]
 Without a command every case in /input is segmented into /output; FLAGS are those of `htcnns segment`.
@@ -20,21 +20,39 @@ Without a command every case in /input is segmented into /output; FLAGS are thos
 
 def main(arguments: list[str]) -> int:
     """Answer one call; the exit code."""
-    if arguments and arguments[0] in ("-h", "--help", "help"):
-        print(HELP)
-        return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # process 1 has no default handler
-    print_any_name()
+    # First of all, as process 1 has no default handlers and what is imported below takes seconds.
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with private_caches():
-            return infer(arguments[1:]) if arguments and arguments[0] == "infer" else command_line(arguments)
-    except HtcnnsError as error:
-        return print_error(error)
+        return _answer(arguments)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _answer(arguments: list[str]) -> int:
+    from htcnns.doors.terminal import print_error, steady_output  # after the signals
+    from htcnns.errors import HtcnnsError
+    from htcnns.files.caches import private_caches
+
+    with steady_output():
+        if arguments and arguments[0] in ("-h", "--help", "help"):
+            print(HELP)
+            return 0
+        try:
+            with private_caches():
+                return infer(arguments[1:]) if arguments and arguments[0] == "infer" else command_line(arguments)
+        except HtcnnsError as error:
+            return print_error(error)
 
 
 def command_line(arguments: list[str]) -> int:
     """The htcnns command line; /input to /output where no command is named."""
     from htcnns.doors.cli import main as htcnns  # after the caches are set
+    from htcnns.errors import SettingsError
 
     if arguments and arguments[0] == "htcnns":
         return htcnns(arguments[1:])
@@ -52,8 +70,11 @@ def infer(arguments: list[str]) -> int:
     Raises:
         HtcnnsError: whatever stops the run before or in the middle of the work.
     """
+    from pathlib import Path
+
     from htcnns.doors.run_printer import segment_and_print  # after the caches are set
-    from htcnns.runs.settings import OnFailure, RunSettings
+    from htcnns.errors import SettingsError
+    from htcnns.runs.settings import OnFailure, OnUnclear, RunSettings
 
     flags = parse_flags(arguments)
     for name in ("data_path", "output_path"):
@@ -68,6 +89,7 @@ def infer(arguments: list[str]) -> int:
     settings = RunSettings(
         weights=weights_folder(flags.pop("weights", "")),
         on_failure=flags.pop("on_failure", OnFailure.EMPTY),
+        on_unclear=flags.pop("on_unclear", OnUnclear.FAIL),
         labels=flags.pop("labels", None),
     )
     flags.pop("parameters_file", None)  # part of the contract; nothing in it concerns us
@@ -90,8 +112,10 @@ def parse_flags(arguments: list[str]) -> dict[str, str]:
     return flags
 
 
-def weights_folder(given: str) -> Path | None:
+def weights_folder(given: str) -> "Path | None":
     """The folder given if it holds a manifest of ours, else None: challenge runners mount dummies there."""
+    from pathlib import Path
+
     from htcnns.files.manifest import MANIFEST  # after the caches are set
     from htcnns.files.places import is_file
 

@@ -127,6 +127,10 @@ class OutputError(HtcnnsError):
     exit_code = 6
 
 
+class TakenError(OutputError):
+    """One file that cannot be written because of what stands under its own name; others in its folder can be."""
+
+
 def require_known(name: str, known: Iterable[object], *, what: str, setting: str = "", place: object = "") -> None:
     """Raise SettingsError unless `name` is among the known ones; it lists them and names the nearest.
 

@@ -37,6 +37,7 @@ _TILT = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.1, 0.15), (3.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounds", type=int, default=300, help="rounds of each hostile generator")
     parser.addoption("--data", type=Path, default=None, help="folder with brats/, unlabelled/ and scores/")
 
 

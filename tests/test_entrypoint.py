@@ -1,8 +1,13 @@
 """The container's front door as a function; whole containers are tested in tests/container."""
 
+import gzip
 import importlib.util
 import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,3 +191,142 @@ def test_caches_lie_in_a_folder_that_is_gone_afterwards(call: Call, monkeypatch:
     )
     assert call("htcnns", "doctor")[0] == 0
     assert not os.path.exists(seen[0])
+
+
+def _unit(value: int) -> Callable[[Path], None]:
+    def change(case: Path) -> None:
+        path = next(case.glob("*-t1c.nii.gz"))
+        content = bytearray(gzip.decompress(path.read_bytes()))
+        content[123] = value
+        path.write_bytes(gzip.compress(bytes(content)))
+
+    return change
+
+
+def _long_gzip_name(case: Path) -> None:
+    path = next(case.glob("*-t1c.nii.gz"))
+    whole = gzip.compress(gzip.decompress(path.read_bytes()))
+    path.write_bytes(whole[:3] + b"\x08" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+
+
+def _folder_in_the_output(case: Path) -> None:
+    (case.parents[1] / "io2" / f"{case.name}.nii.gz").mkdir()
+
+
+def _twice(case: Path) -> None:
+    (case / f"{case.name}-t1c.nii").write_bytes(b"another")
+
+
+def _backup(case: Path) -> None:
+    shutil.copytree(case, case.parent / "backup" / case.name)
+
+
+def _metaimage(case: Path) -> None:
+    _ = [path.rename(path.with_name(path.name.replace(".nii.gz", ".mha"))) for path in sorted(case.iterdir())]
+
+
+FAILS_ALONE = {  # and whether an empty mask comes out under infer
+    "metres": (_unit(1), True),
+    "micrometres": (_unit(3), True),
+    "gzip name": (_long_gzip_name, True),
+    "folder for the mask": (_folder_in_the_output, False),
+    "MetaImage": (_metaimage, True),
+}
+NOT_CLEAR = {"two t1c": _twice, "backup copy": _backup}
+COSTS_INFER_ITSELF = FAILS_ALONE | {name: (spoil, True) for name, spoil in NOT_CLEAR.items()}
+
+
+@pytest.fixture
+def good_mask(call: Call, mounts: Path) -> bytes:
+    """The mask of the case that nothing happens to, when it is alone."""
+    assert call("infer", f"--data_path={mounts}/io0/{CASES[1]}", f"--output_path={mounts}/alone")[0] == 0
+    return (mounts / "alone" / f"{CASES[1]}.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize(("spoil", "has_mask"), COSTS_INFER_ITSELF.values(), ids=COSTS_INFER_ITSELF.keys())
+def test_one_hostile_case_costs_infer_only_that(
+    call: Call, mounts: Path, good_mask: bytes, spoil: Callable[[Path], None], has_mask: bool
+) -> None:
+    spoil(mounts / "io0" / CASES[0])
+    code, out, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    assert (code, err) == (0, "")
+    assert len(re.findall(rf"FAILED {CASES[0]}: .*[.?]\n", out)) == 1
+    assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
+    assert (mounts / "io2" / f"{CASES[0]}.nii.gz").is_file() is has_mask
+
+
+@pytest.mark.parametrize("spoil", [spoil for spoil, _ in FAILS_ALONE.values()], ids=FAILS_ALONE.keys())
+def test_one_hostile_case_fails_alone_without_arguments(
+    call: Call, mounts: Path, good_mask: bytes, spoil: Callable[[Path], None]
+) -> None:
+    """As without arguments, but with the mounts in the place of `/input` and `/output`."""
+    spoil(mounts / "io0" / CASES[0])
+    code, out, err = call("htcnns", "segment", mounts / "io0", mounts / "io2", "--short-names")
+    assert (code, err) == (7, "")
+    assert len(re.findall(rf"FAILED {CASES[0]}: .*[.?]\n", out)) == 1
+    assert [path.name for path in (mounts / "io2").iterdir() if path.is_file()] == [f"{CASES[1]}.nii.gz"]
+    assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
+
+
+@pytest.mark.parametrize("spoil", NOT_CLEAR.values(), ids=NOT_CLEAR.keys())
+def test_a_case_that_is_not_clear_is_asked_about_without_arguments(
+    call: Call, mounts: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(mounts / "io0" / CASES[0])
+    code, out, err = call("htcnns", "segment", mounts / "io0", mounts / "io2", "--short-names")
+    assert (code, out, _masks(mounts)) == (3, "", [])
+    assert re.fullmatch(rf"htcnns: .*{CASES[0]}.*[.?]\n", err)
+
+
+def test_names_with_line_ends_are_no_obstacle(call: Call, mounts: Path, good_mask: bytes) -> None:
+    for path in sorted((mounts / "io0" / CASES[0]).iterdir()):
+        path.rename(path.with_name(f"\n{path.name}"))
+    code, _, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    assert (code, err, _masks(mounts)) == (0, "", [f"{name}.nii.gz" for name in CASES])
+    assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
+
+
+def test_a_folder_without_rights_costs_infer_only_its_case(
+    call: Call, mounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by hand, as root may read everything."""
+    real = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if str(folder).endswith(CASES[0]):  # a number where a temporary folder is removed
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr("htcnns.files.walk.os.scandir", refuse)
+    code, out, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    masks = [np.asarray(nib.load(mounts / "io2" / name).dataobj) for name in _masks(mounts)]
+    assert (code, err, [bool(mask.any()) for mask in masks]) == (0, "", [False, True])
+    assert f"FAILED {CASES[0]}: {mounts}/io0/{CASES[0]}: cannot be listed (Permission denied)" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+@pytest.mark.parametrize("module", ["htcnns.doors.terminal", "htcnns.doors.run_printer", "torch"])
+def test_a_signal_during_the_imports_ends_it_without_a_traceback(number: signal.Signals, module: str) -> None:
+    code = (
+        "import builtins, os, runpy, sys; real = builtins.__import__\n"
+        "def note(name, *rest, **named):\n"
+        f"    if name == {module!r}: os.kill(os.getpid(), {int(number)})\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = note\n"
+        "sys.argv = ['entrypoint.py', 'infer', '--data_path=/nowhere', '--output_path=/nowhere']\n"
+        f"runpy.run_path({str(Path(entrypoint.__file__))!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (128 + number, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_help_is_printed_in_any_encoding(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, entrypoint.__file__, "--help"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

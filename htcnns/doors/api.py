@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from htcnns.errors import SettingsError
-from htcnns.files.atomic import require_writable
-from htcnns.files.cases import Case
+from htcnns.files.atomic import require_replaceable, require_writable
+from htcnns.files.case import Case
 from htcnns.files.manifest import choose_members, read_manifest, shipped_weights
 from htcnns.files.names.brats import Convention
 from htcnns.files.names.words import stem
@@ -15,7 +15,7 @@ from htcnns.runs.batch import Watcher
 from htcnns.runs.ensemble import start_ensemble
 from htcnns.runs.pipeline import Segmentation, prepare_case, segment_prepared
 from htcnns.runs.plan import plan_run, run
-from htcnns.runs.settings import RunSettings
+from htcnns.runs.settings import RunSettings, path_of
 
 
 def segment(
@@ -57,13 +57,14 @@ def segment(
         case=case,
         numbers=how.numbers_for(""),
         regions=members[0].regions,
-        mask=Path(output or f"{name}.nii.gz"),
+        mask=Path(f"{name}.nii.gz") if output is None else path_of(output, setting="output"),
         maps={},
         picture=None,
     )
     require_numbers(outputs.regions, outputs.numbers)
     if output is not None:
         require_no_scan([outputs])
+        require_replaceable(outputs.mask)
         require_writable(outputs.mask.parent)
     ensemble = start_ensemble(members, device=how.device, precision=how.precision)
     answer = segment_prepared(
@@ -84,14 +85,15 @@ def segment_folder(input: str | Path, output: str | Path, *, settings: RunSettin
     Raises:
         HtcnnsError: whatever stops the run before any work, and a full disk.
     """
-    plan = plan_run(Path(input), Path(output), settings or RunSettings())
+    folders = path_of(input, setting="input"), path_of(output, setting="output")
+    plan = plan_run(*folders, settings or RunSettings())
     return run(plan, watcher=Watcher(), on_outcome=lambda _: None)
 
 
 def _require_one_case(settings: RunSettings) -> None:
     """Raise SettingsError where a setting is given that concerns a folder of cases alone."""
     defaults = RunSettings()
-    for name in ("again", "on_failure", "report", "probabilities", "previews", "short_names", "channels"):
+    for name in ("again", "on_failure", "on_unclear", "report", "probabilities", "previews", "short_names", "channels"):
         if getattr(settings, name) != getattr(defaults, name):
             raise SettingsError(
                 "has no effect on one case", setting=name, remedy="Leave it out, or call segment_folder."

@@ -9,26 +9,32 @@ from typing import Annotated
 
 import typer
 
+from htcnns.doors.arguments import path
 from htcnns.doors.held_out_cli import cv, tune
-from htcnns.doors.terminal import one_line, print_any_name, print_error
+from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
+from htcnns.files.closed_pipe import lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 weights_app = typer.Typer(help="List or verify the weights.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(recipes_app, name="recipes")
 
-InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.")]
+InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.", parser=path)]
 WeightsFolder = Annotated[
-    Path | None, typer.Option("--weights", help="Folder with manifest.json; default: the shipped one.")
+    Path | None, typer.Option("--weights", help="Folder with manifest.json; default: the shipped one.", parser=path)
 ]
 Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; a user's mistake ends as one sentence on stderr."""
-    print_any_name()
+    with steady_output():
+        return _answer(arguments)
+
+
+def _answer(arguments: list[str] | None) -> int:
     try:
         code = app(args=arguments, prog_name="htcnns", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_DONE
@@ -36,7 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         return print_error(error)
     except typer.Exit as leave:
         return leave.exit_code
-    except typer.Abort:
+    except SystemExit as leave:
+        if leave.code != 1:
+            raise
+        lead_nowhere(sys.stdout)  # the reader of a help has gone, which click takes for a mistake
+        return EXIT_DONE
+    except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have it
@@ -48,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 @app.command()
 def segment(
     input: InputFolder,
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the masks; made if absent.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the masks; made if absent.", parser=path)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     weights: WeightsFolder = None,
@@ -60,9 +71,14 @@ def segment(
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Also segment cases that have a mask already.")] = False,
     on_failure: Annotated[str, typer.Option(help="skip, or empty for an empty mask.")] = "skip",
-    report: Annotated[Path | None, typer.Option(help="File for a JSON report.")] = None,
-    probabilities: Annotated[Path | None, typer.Option(help="Folder for a probability map per region.")] = None,
-    previews: Annotated[Path | None, typer.Option(help="Folder for an overlay picture per case.")] = None,
+    on_unclear: Annotated[
+        str, typer.Option(help="stop if nobody can tell what a case is, or fail for that case alone.")
+    ] = "stop",
+    report: Annotated[Path | None, typer.Option(help="File for a JSON report.", parser=path)] = None,
+    probabilities: Annotated[
+        Path | None, typer.Option(help="Folder for a probability map per region.", parser=path)
+    ] = None,
+    previews: Annotated[Path | None, typer.Option(help="Folder for an overlay picture per case.", parser=path)] = None,
     short_names: Annotated[
         bool, typer.Option("--short-names", help="00495.nii.gz for a flat BraTS2021_00495, as in the 2021 challenge.")
     ] = False,
@@ -74,7 +90,7 @@ def segment(
 
     settings = RunSettings(
         weights=weights,
-        members=_names(members),
+        members=_names(members, setting="members"),
         device=device,
         precision=precision,
         fusion=fusion,
@@ -84,6 +100,7 @@ def segment(
         batch=batch,
         again=again,
         on_failure=on_failure,
+        on_unclear=on_unclear,
         report=report,
         probabilities=probabilities,
         previews=previews,
@@ -112,13 +129,15 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     console.print(table)
     for leftover in found.leftovers:
         console.print(one_line(f"not used: {leftover.path}: {leftover.reason}"), markup=False, highlight=False)
-    return 0
+    return max((print_error(case.fault) for case in found.cases if case.fault), default=EXIT_DONE)
 
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of label maps, CASE.nii.gz.")],
-    truths: Annotated[Path, typer.Argument(metavar="TRUTHS", help="Folder of truths, flat or nested.")],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Folder of label maps, CASE.nii.gz.", parser=path)
+    ],
+    truths: Annotated[Path, typer.Argument(metavar="TRUTHS", help="Folder of truths, flat or nested.", parser=path)],
     rules: Annotated[
         str, typer.Option(help="Whose scores: brats2021, brats2023-gli, brats2024-met ...")
     ] = "brats2023-gli",
@@ -128,12 +147,15 @@ def evaluate(
     also: Annotated[list[str] | None, typer.Option(help="Another score, such as border-nsd-1mm; repeatable.")] = None,
     missing: Annotated[str, typer.Option(help="A truth without prediction: skip, or worst to score it.")] = "skip",
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Compare two folders of predictions case by case.")
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Compare two folders of predictions case by case.", parser=path),
     ] = None,
-    rank: Annotated[list[Path] | None, typer.Option(help="Another folder of predictions to rank; repeatable.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table of cases to this file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    rank: Annotated[
+        list[Path] | None, typer.Option(help="Another folder of predictions to rank; repeatable.", parser=path)
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.", parser=path)] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table of cases to this file.", parser=path)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.", parser=path)] = None,
 ) -> int:
     """Score PREDICTIONS against TRUTHS as the challenges do."""
     from htcnns.doors.score_printer import ScoreFiles, evaluate_and_print
@@ -153,7 +175,9 @@ def evaluate(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the case, its mask, a picture, a report.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for the case, its mask, a picture, a report.", parser=path)
+    ],
 ) -> int:
     """Segment a synthetic head and compare with what is known."""
     from htcnns.doors.demo import segment_demo  # imports torch
@@ -207,15 +231,25 @@ for command in (pack, synthesise, contrasts, train, cv, tune):
     app.command()(command)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _names(text: str, *, setting: str) -> tuple[str, ...]:
+    """The names between commas; none where no text was given."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise SettingsError(
+            "no name",
+            setting=setting,
+            found=repr(text),
+            expected="names between commas",
+            remedy="Name some, or leave it out.",
+        )
+    return names
 
 
 def _channels(text: str) -> tuple | None:
     """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
     from htcnns.labels import SPELLINGS
 
-    names = _names(text.lower())
+    names = _names(text.lower(), setting="channels")
     for name in names:
         require_known(name, SPELLINGS, what="sequence", setting="channels")
     sequences = tuple(SPELLINGS[name] for name in names)

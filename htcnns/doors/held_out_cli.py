@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from htcnns.doors.arguments import path
 from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
 from htcnns.errors import EXIT_DONE
 
@@ -31,27 +32,35 @@ FOLDS = "folds.csv"
 
 def cv(
     caches: Caches,
-    out: Annotated[Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.", parser=path)
+    ],
     work: Work,
     source: Source,
     folds: Annotated[str, typer.Option(help="How many folds, or a file that lists them, JSON or CSV.")] = "5",
     recipe: RecipeName = "compact",
     origin: Annotated[
-        Path | None, typer.Option("--from", help="Weights to start from, made without these patients.")
+        Path | None, typer.Option("--from", help="Weights to start from, made without these patients.", parser=path)
     ] = None,
     steps: Steps = None,
     rules: Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")] = "brats2023-gli",
     extra: Annotated[
-        list[Path] | None, typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.", parser=path),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.", parser=path)
     ] = None,
     source_cases: Annotated[
         list[Path] | None,
-        typer.Option(help="Packed cases of another population: what transfer from it is worth; repeatable."),
+        typer.Option(
+            help="Packed cases of another population: what transfer from it is worth; repeatable.", parser=path
+        ),
     ] = None,
     synthetic_cases: Annotated[
-        list[Path] | None, typer.Option(help="Packed synthetic heads: what training on them is worth; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Packed synthetic heads: what training on them is worth; repeatable.", parser=path),
     ] = None,
-    table: Annotated[Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.")] = None,
     device: Device = "auto",
     threads: Threads = 0,
     workers: Workers = 1,
@@ -59,7 +68,7 @@ def cv(
     """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
 
-    from htcnns.files.atomic import require_no_folder, require_writable
+    from htcnns.files.atomic import followed, require_file_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
     from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign
@@ -90,8 +99,8 @@ def cv(
     else:
         study = None
     if table:
-        require_no_folder(table, setting="table")
-        require_writable(table.parent)
+        require_file_place(table, setting="table")
+        require_writable(followed(table).parent)
     require_writable(out)
     by_case = plan.folds.by_case(store.cards)
     write_fold_list(out / FOLDS, by_case)
@@ -105,8 +114,8 @@ def cv(
 
 
 def tune(
-    held_out: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of `htcnns cv`.")],
-    out: Annotated[Path, typer.Option(help="Folder for a draft of manifest.json with the tuned rules.")],
+    held_out: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of `htcnns cv`.", parser=path)],
+    out: Annotated[Path, typer.Option(help="Folder for a draft of manifest.json with the tuned rules.", parser=path)],
 ) -> int:
     """Tune thresholds and clean-up on what cv kept."""
     from htcnns.doors.training_printer import say
@@ -228,11 +237,11 @@ def _write_table(table: "Table", path: Path) -> None:
 
 def _print_text(text: str, file: Path | None) -> None:
     """Print the text, and write it too where a file is named."""
-    from htcnns.files.atomic import write_whole
+    from htcnns.files.atomic import write_named
 
     print(text)
     if file:
-        write_whole(file, text.encode(errors="surrogateescape"))
+        write_named(file, text.encode(errors="surrogateescape"))
 
 
 def _say_of_scores(cautions: "Sequence[str]", not_scored: "Sequence[str]") -> None:

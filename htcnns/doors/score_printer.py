@@ -10,7 +10,7 @@ from rich.text import Text
 
 from htcnns.doors.terminal import flag, one_line
 from htcnns.errors import EXIT_DONE, SettingsError
-from htcnns.files.atomic import require_no_folder, require_writable, write_whole
+from htcnns.files.atomic import followed, require_file_place, require_writable, write_named
 from htcnns.files.names.words import stem
 from htcnns.files.places import resolved
 from htcnns.reports.score_tables import (
@@ -41,7 +41,7 @@ class ScoreFiles:
         asked_for = {setting: path for setting, path in vars(self).items() if path}
         owners: dict[Path, str] = {}
         for setting, path in asked_for.items():
-            if stem(path.name) is not None:
+            if stem(path.name) is not None or stem(followed(path).name) is not None:
                 raise SettingsError(
                     "is the name of a mask",
                     place=path,
@@ -59,8 +59,8 @@ class ScoreFiles:
                     remedy="Give another name.",
                 )
         for setting, path in asked_for.items():  # last, as it makes folders
-            require_no_folder(path, setting=setting)
-            require_writable(path.parent)
+            require_file_place(path, setting=setting)
+            require_writable(followed(path).parent)
 
 
 def evaluate_and_print(
@@ -72,7 +72,7 @@ def evaluate_and_print(
     paired: tuple[Path, Path] | None = None,
     files: ScoreFiles,
 ) -> int:
-    """Score a folder, and others for the ranking; print the tables and write the files; return the exit code.
+    """Score a folder, and others for the ranking; write the files and print the tables; return the exit code.
 
     Args:
         others: folders of other methods' predictions, ranked together with the first.
@@ -92,17 +92,17 @@ def evaluate_and_print(
         comparisons.append(ranking_table(list(evaluations.values())))
     if paired:
         comparisons.append(comparison_table(evaluations[paired[0]], evaluations[paired[1]]))
-    _print([*tables, *comparisons], first)
     if files.json:
         content = {
             "methods": {evaluation.name: evaluation_record(evaluation) for evaluation in evaluations.values()},
             "comparisons": {table.title: table_records(table) for table in comparisons},
         }
-        write_whole(files.json, _bytes(json_text(content)))
+        write_named(files.json, _bytes(json_text(content)))
     if files.csv:
-        write_whole(files.csv, _bytes(csv_text(tables[0])))
+        write_named(files.csv, _bytes(csv_text(tables[0])))
     if files.markdown:
-        write_whole(files.markdown, _bytes(markdown_text([*tables, *comparisons])))
+        write_named(files.markdown, _bytes(markdown_text([*tables, *comparisons])))
+    _print([*tables, *comparisons], first)
     return EXIT_DONE
 
 

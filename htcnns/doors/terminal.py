@@ -3,8 +3,12 @@
 import io
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 from htcnns.errors import HtcnnsError
+from htcnns.files.closed_pipe import lead_nowhere
 
 _ARGUMENTS = {
     "input": "IN",
@@ -25,11 +29,47 @@ def print_error(error: HtcnnsError, *, prefix: str = "htcnns") -> int:
     return error.exit_code
 
 
-def print_any_name() -> None:
-    """Let a file name that the terminal cannot show be printed with escapes, instead of ending the run."""
-    for stream in (sys.stdout, sys.stderr):
+@contextmanager
+def steady_output() -> Iterator[None]:
+    """Inside, no printed line ends the run: what the terminal cannot show is printed with escapes, and where the reader
+    has gone, as `head` goes, lines go nowhere.
+    """
+    before = sys.stdout, sys.stderr
+    for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (cast(TextIO, _Steady(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+class _Steady:
+    """A stream that goes on when its reader has gone; otherwise the stream itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write as the stream does, or nowhere."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            lead_nowhere(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush as the stream does, or nowhere."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            lead_nowhere(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def one_line(text: str) -> str:

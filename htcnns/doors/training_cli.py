@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from htcnns.doors.arguments import path
 from htcnns.doors.terminal import flag
 from htcnns.errors import EXIT_DONE, SettingsError, require_known
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 recipes_app = typer.Typer(help="List or show the recipes.")
 
-Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.")]
-Work = Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.")]
+Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.", parser=path)]
+Work = Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.", parser=path)]
 Source = Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifest.")]
 RecipeName = Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)]
@@ -30,13 +31,19 @@ WHOLE_TUMOUR = "whole-tumour"  # a truth of one number
 
 
 def pack(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of cases with truth, or an npz of cubes.")],
-    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder for one file per case; made if absent.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of cases with truth, or an npz of cubes.", parser=path)
+    ],
+    cache: Annotated[
+        Path, typer.Argument(metavar="CACHE", help="Folder for one file per case; made if absent.", parser=path)
+    ],
     labels: Annotated[
         list[str], typer.Option(help="Label set of the truths, or SET=PATTERN for cases of that name; repeatable.")
     ],
     unlabelled: Annotated[list[str] | None, typer.Option(help="Case that may lack a truth; repeatable.")] = None,
-    patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for names that do not say it.")] = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV with case,patient for names that do not say it.", parser=path)
+    ] = None,
 ) -> int:
     """Prepare cases for training, one small file each."""
     from htcnns.doors.training_printer import print_packed, say  # imports torch
@@ -56,10 +63,12 @@ def pack(
 
 def synthesise(
     number: Annotated[int, typer.Argument(metavar="N", help="How many heads.", min=1)],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the cases; made if absent.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the cases; made if absent.", parser=path)],
     anatomy: Annotated[
         Path | None,
-        typer.Option(help="Folder of label maps of whole heads, FreeSurfer numbering; default: plain phantoms."),
+        typer.Option(
+            help="Folder of label maps of whole heads, FreeSurfer numbering; default: plain phantoms.", parser=path
+        ),
     ] = None,
     shapes: Annotated[
         list[str] | None, typer.Option(help="SET=DIR: tumour label maps and their label set; repeatable.")
@@ -69,11 +78,14 @@ def synthesise(
     first: Annotated[int, typer.Option(help="Number of the first head; processes may share a series.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the series.")] = 0,
     cavities: Annotated[float, typer.Option(help="Share of heads with a resection cavity, 0 to 1.")] = 0.0,
-    patients: Annotated[Path | None, typer.Option(help="CSV with case,patient for shapes under other names.")] = None,
-    without: Annotated[
-        list[Path] | None, typer.Option(help="Packed cases whose patients' tumours are left out; repeatable.")
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV with case,patient for shapes under other names.", parser=path)
     ] = None,
-    gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.")] = None,
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(help="Packed cases whose patients' tumours are left out; repeatable.", parser=path),
+    ] = None,
+    gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.", parser=path)] = None,
     beside: Annotated[str | None, typer.Option(help="SET=DIR: real cases to show them beside.")] = None,
 ) -> int:
     """Make synthetic heads with tumours, to train on."""
@@ -123,19 +135,21 @@ def synthesise(
 
 def train(
     caches: Caches,
-    out: Annotated[Path, typer.Option(help="Folder for weights, manifest and recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, manifest and recipe.", parser=path)],
     work: Work,
     source: Source,
     recipe: RecipeName = "compact",
     origin: Annotated[
-        Path | None, typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.")
+        Path | None,
+        typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.", parser=path),
     ] = None,
     frozen_stages: Annotated[int, typer.Option(help="Resolutions of the encoder that stay as they are.")] = 0,
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
     steps: Steps = None,
     only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
     validate_on: Annotated[
-        list[Path] | None, typer.Option(help="Packed cases of other patients, scored now and then; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Packed cases of other patients, scored now and then; repeatable.", parser=path),
     ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps from one such look to the next.", min=1)] = 500,
     device: Device = "auto",

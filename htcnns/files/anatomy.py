@@ -6,6 +6,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.nifti import read_volume
+from htcnns.files.places import is_folder
 from htcnns.volume import axis_order, millimetre_shape, spacing_mm, turn
 
 _ENDINGS = (".nii", ".nii.gz")
@@ -20,7 +21,7 @@ def read_anatomies(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: no such folder, no NIfTI file in it, or a file that cannot be read or is no label map.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError("no such folder", place=folder, remedy="Give the folder of whole-head label maps.")
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS))
     if not paths:

@@ -4,58 +4,93 @@ import errno
 import fcntl
 import os
 import re
-import tempfile
+import stat
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from htcnns.errors import OutputError
+from htcnns.errors import OutputError, TakenError
+from htcnns.files.places import resolved
 
 _TEMPORARY = re.compile(r"\.htcnns-\d+-.+\.part")
+_ATTEMPTS = 20  # at a temporary that another run sweeps before it is locked
 
 _REMEDIES = {
     errno.ENOSPC: "Free space there or give another folder.",
     errno.EDQUOT: "Free space there or give another folder.",
     errno.ENOENT: "Make the folder or give another.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
+_OF_THE_NAME = {  # why a file that is written cannot have its name, in a folder where others could
+    *(errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST),
+    *(errno.EPERM, errno.EACCES),  # another user's in a sticky folder, or one that may never change
+    *(errno.EBUSY, errno.ETXTBSY, errno.ENAMETOOLONG),
 }
 
 
 def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | None = None) -> None:
-    """Write the file so that nobody ever sees a part of it, replacing any file of that name.
+    """Write the file so that nobody ever sees a part of it, replacing any file or link of that name.
 
     Args:
         check: function that raises where the finished temporary is not as it should be.
 
     Raises:
+        TakenError: a folder, a device, a pipe or a file that nobody may replace stands there.
         OutputError: the file cannot be written; nothing is left behind, and an older file stays.
     """
-    # Processes in two containers may have one number, so the number alone would let them share a temporary.
-    temporary = path.with_name(f".htcnns-{os.getpid()}-{uuid.uuid4().hex}.part")
+    require_replaceable(path)
+    temporary = None
     try:
-        with temporary.open("wb") as file:
-            _lock(file)  # until it has its name, so that nobody sweeps it; a killed run loses its lock
+        temporary, file = _new_temporary(path.parent)
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
             if check:
                 check(temporary)
-            os.replace(temporary, path)
+            _rename(temporary, path)
     except OSError as error:
         raise _cannot(f"write {path.name}", path.parent, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if temporary:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def write_named(path: Path, content: bytes) -> None:
+    """Write a file that a person named: as `write_whole`, but a link is followed and stays."""
+    write_whole(followed(path), content)
+
+
+def followed(path: Path) -> Path:
+    """The file that a link leads to, whether it is there or not; the path itself where it is no link."""
+    return resolved(path) if os.path.islink(path) else path
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise TakenError where anything but a file or a link stands, as no file may take its place."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return  # nothing stands there, or writing tells why nobody may look
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise TakenError(
+            f"cannot write {path.name} ({os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else 'no regular file'})",
+            place=path.parent,
+            expected="a file of that name, or none",
+            remedy="Move what stands there away or give another folder.",
+        )
 
 
 def require_writable(folder: Path) -> None:
     """Make the folder if need be and write a file into it, or raise OutputError; permission bits do not tell."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".htcnns-0-", suffix=".part", dir=folder)
-        os.close(handle)
-        os.unlink(name)
+        temporary, file = _new_temporary(folder)
+        with file:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot be written by user {os.getuid()} ({error.strerror or error})",
@@ -65,14 +100,16 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def require_no_folder(path: Path, *, setting: str) -> None:
-    """Raise OutputError where a file is to be written and a folder stands, or nobody may look.
+def require_file_place(path: Path, *, setting: str) -> None:
+    """Raise OutputError where a file is to be written, links followed, and something else stands or nobody may look.
 
     Args:
         setting: Python name of the setting that names the file.
     """
     try:
-        is_folder = path.is_dir()
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # whether the folder can be written is asked elsewhere
     except OSError as error:
         raise OutputError(
             f"cannot be written by user {os.getuid()} ({error.strerror or error})",
@@ -81,34 +118,74 @@ def require_no_folder(path: Path, *, setting: str) -> None:
             expected="the name of a file",
             remedy="Give another name, or run as the folder's owner.",
         ) from error
-    if is_folder:
-        raise OutputError(
-            "is a folder",
-            place=path,
-            setting=setting,
-            expected="the name of a file",
-            remedy="Give the name of a file, such as one inside that folder.",
-        )
+    if stat.S_ISDIR(status.st_mode):
+        problem, remedy = "is a folder", "Give the name of a file, such as one inside that folder."
+    elif not stat.S_ISREG(status.st_mode):
+        problem, remedy = "is a device, a pipe or a socket", "Give the name of a file, or leave it out."
+    elif _is_printed_to(status):
+        problem, remedy = "is where the printed lines go", "Give another file."
+    else:
+        return
+    raise OutputError(problem, place=path, setting=setting, expected="the name of a file", remedy=remedy)
 
 
 def sweep(folder: Path) -> tuple[Path, ...]:
     """Remove the temporaries of killed runs and return their paths; none where there is no such folder.
 
-    What another run is writing at this moment stays, unless the file system has no locks.
+    What another run is writing at this moment stays, unless the file system has no locks; so does what this user may
+    not remove.
 
     Raises:
-        OutputError: one of them cannot be removed.
+        OutputError: the folder cannot be listed.
     """
-    if not folder.is_dir():
-        return ()
     try:
         found = sorted(path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and path.is_file())
-        left = [path for path in found if not _is_being_written(path)]
-        for path in left:
-            path.unlink(missing_ok=True)  # another run may sweep, too
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
     except OSError as error:
-        raise _cannot("remove temporaries", folder, error) from error
-    return tuple(left)
+        raise _cannot("look for temporaries", folder, error) from error
+    return tuple(path for path in found if _is_swept(path))
+
+
+def _new_temporary(folder: Path) -> tuple[Path, IO[bytes]]:
+    """A new hidden file, open and locked so that nobody sweeps it; a killed run loses its lock.
+
+    Another run may sweep it in the moment before it is locked; then there is another.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        # Processes in two containers may have one number, so the number alone would let them share a temporary.
+        path = folder / f".htcnns-{os.getpid()}-{uuid.uuid4().hex}.part"
+        file = path.open("xb")
+        if (_lock(file) and os.path.lexists(path)) or attempt == _ATTEMPTS:
+            break
+        file.close()
+        with suppress(OSError):
+            path.unlink()
+    return path, file
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give the temporary its name; raises TakenError where this name alone cannot be had."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in _OF_THE_NAME:
+            raise
+        raise TakenError(
+            f"cannot write {path.name} ({error.strerror or error})",
+            place=path.parent,
+            expected="a file of that name that this user may replace, or none",
+            remedy="Move it away or give another folder.",
+        ) from error
+
+
+def _is_printed_to(status: os.stat_result) -> bool:
+    """Whether the file is this process's own output, as `/dev/stdout` is once that is led into a file."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(status, os.fstat(number)):
+                return True
+    return False
 
 
 def _lock(file: IO[bytes]) -> bool:
@@ -122,13 +199,19 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def _is_being_written(path: Path) -> bool:
-    """Whether another process holds the temporary; False for one that cannot be opened, as removing it will tell."""
+def _is_swept(path: Path) -> bool:
+    """Remove a temporary while nobody else holds it; whether it is gone.
+
+    It is removed under its lock: a run that makes it at this moment then sees that it lost it.
+    """
     try:
         with path.open("rb") as file:
-            return not _lock(file)
-    except OSError:
+            if not _lock(file):
+                return False
+            path.unlink()
+    except OSError:  # swept by another run, or another user's
         return False
+    return True
 
 
 def _cannot(what: str, folder: Path, error: OSError) -> OutputError:

@@ -14,6 +14,7 @@ import torch
 
 from htcnns.errors import InputError, OutputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.places import exists
 
 _DELETE = "Delete it; the fit then starts again."
 
@@ -48,7 +49,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     Raises:
         InputError: a file that is no checkpoint.
     """
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

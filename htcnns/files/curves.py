@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.places import exists
 
 _Point = TypeVar("_Point")
 
@@ -83,7 +84,7 @@ def _write(path: Path, names: Sequence[str], rows: Iterable[Iterable[object]]) -
 
 
 def _read(path: Path, point: Callable[[dict[str, str]], _Point]) -> list[_Point]:
-    if not path.exists():
+    if not exists(path):
         return []
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:

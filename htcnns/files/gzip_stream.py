@@ -39,7 +39,8 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
         raise InputError(
             "cut short; the gzip data end too early", place=path, remedy="Copy or download it again."
         ) from error
-    except (igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub calls it an instance
+    except (igzip_lib.IsalError, igzip.BadGzipFile, OverflowError) as error:  # type: ignore[misc]  # isal's stub
+        # OverflowError: a name or comment of more than half a MiB
         raise InputError(
             f"damaged ({error})", place=path, expected="whole gzip data", remedy="Copy or download it again."
         ) from error

@@ -27,8 +27,13 @@ _UNITS = {1: "metres", 3: "micrometres"}  # NIfTI-1's xyzt_units, its lowest thr
 
 
 def require_usable(affine: np.ndarray, shape: Shape, path: Path) -> None:
-    """Raise InputError where the affine is not finite, is singular, or makes the grid larger than any scanner."""
-    if not np.isfinite(affine.astype(np.float32)).all():  # as the mask's header will hold it
+    """Raise InputError where the affine is not finite, is singular, or makes the grid larger than any scanner.
+
+    It is checked as the mask's header will hold it, in float32, which also is no wider than the scans' own.
+    """
+    with np.errstate(over="ignore"):
+        affine = affine.astype(np.float32).astype(float)
+    if not np.isfinite(affine).all():
         raise InputError(
             "its affine holds NaN or infinity", place=path, expected="numbers", remedy="Convert the scan again."
         )
@@ -61,6 +66,11 @@ def require_millimetres(xyzt_units: int, path: Path) -> None:
             remedy="Convert the scan again, or set the unit of its header (xyzt_units) to mm if its affine is in mm "
             "already.",
         )
+
+
+def in_millimetres(xyzt_units: int) -> int:
+    """The same units with mm in place of metres or micrometres; mm and no unit, and the unit of time, stay."""
+    return xyzt_units & 0b111000 | (2 if xyzt_units & 7 in _UNITS else xyzt_units & 2)
 
 
 def require_head(grid: Grid, name: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.places import is_folder
 from htcnns.volume import Box, Shape, bounding_box, uncrop
 
 FORMAT = 1
@@ -145,7 +146,7 @@ def read_maps(folder: Path) -> list[HeldOutMap]:
     held_out = sorted((each for each in found if each.card.is_held_out), key=lambda each: each.card.case)
     if not held_out:
         raise InputError(
-            "no held-out probabilities there" if folder.is_dir() else "no such folder",
+            "no held-out probabilities there" if is_folder(folder) else "no such folder",
             place=folder,
             expected="the output folder of a cross-validation",
             remedy="Run the cross-validation first.",

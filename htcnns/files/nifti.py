@@ -1,5 +1,6 @@
 """Scans, label maps and masks as NIfTI files, in and out, geometry kept."""
 
+from collections.abc import Iterable
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -9,9 +10,19 @@ import numpy as np
 from htcnns.errors import InputError, OutputError
 from htcnns.files.atomic import write_whole
 from htcnns.files.gzip_stream import open_packed, pack, pieces
-from htcnns.files.nifti_header import Header, Layout, file_content, header_like, header_of, read_layout
+from htcnns.files.header_checks import MAX_VOXELS
+from htcnns.files.nifti_header import (
+    OWN_MARK,
+    Header,
+    Layout,
+    file_content,
+    header_like,
+    header_of,
+    read_geometry,
+    read_layout,
+)
 from htcnns.labels import LabelSet, decode, encode
-from htcnns.volume import Grid, Volume
+from htcnns.volume import Grid, Volume, size_text
 
 STANDARD_SHAPE = (240, 240, 155)
 STANDARD_AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])  # BraTS's own grid
@@ -119,22 +130,31 @@ def write_case_file(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     _write(path, array, header_of(array.shape, array.dtype, affine))
 
 
-def write_empty_mask(path: Path, *, like: Path | None) -> bool:
-    """Write a label map of zeros on the grid of `like`, or on BraTS's standard grid where that cannot be read.
+def write_empty_mask(path: Path, *, like: Iterable[Path]) -> bool:
+    """Write a label map of zeros on the grid of the first of these scans that has one, else on BraTS's standard grid.
+
+    A grid that counts in another unit than mm is taken as if it were mm; one of more voxels than any case may have is
+    passed over, as nobody could use such a mask.
 
     Returns:
-        Whether the grid is that of `like`.
+        Whether the grid is that of a scan.
     """
-    header = header_of(STANDARD_SHAPE, np.dtype(np.uint8), STANDARD_AFFINE)
-    is_known = False
-    if like:
-        try:
-            header = _header_like(like, np.uint8)
-            is_known = True
-        except InputError:
-            pass  # the caller hears of it by the answer
+    header = next(filter(None, map(_empty_mask_header, like)), None)
+    is_known = header is not None
+    if header is None:
+        header = header_of(STANDARD_SHAPE, np.dtype(np.uint8), STANDARD_AFFINE)
+        header["descrip"] = OWN_MARK
     _write(path, np.zeros(header.get_data_shape(), np.uint8, order="F"), header)
     return is_known
+
+
+def is_own_map(path: Path) -> bool:
+    """Whether the file is a mask or a map that a run wrote, by the mark in its header."""
+    try:
+        with open_packed(path) as stream:
+            return read_geometry(stream, path).header["descrip"].item() == OWN_MARK
+    except InputError:
+        return False
 
 
 def _load(path: Path, dtype: type | None = None, *, into: np.ndarray | None = None) -> tuple[Layout, np.ndarray]:
@@ -144,7 +164,14 @@ def _load(path: Path, dtype: type | None = None, *, into: np.ndarray | None = No
         n_voxels = prod(layout.shape)
         if into is None:
             into = np.empty(layout.shape, dtype or (layout.dtype if layout.is_plain else np.float32), order="F")
-        assert into.shape == layout.shape
+        if into.shape != layout.shape:
+            raise InputError(
+                "changed while it was read",
+                place=path,
+                found=size_text(layout.shape),
+                expected=f"{size_text(into.shape)} voxels as a moment before",
+                remedy="Run again when nothing writes to it any more.",
+            )
         assert into.flags.f_contiguous  # else the next line would fill a copy
         values = into.reshape(-1, order="F")
         n_done = 0
@@ -168,6 +195,16 @@ def _header_like(like: Path, dtype: type) -> Header:
     return header_like(layout, dtype, like)
 
 
+def _empty_mask_header(like: Path) -> Header | None:
+    """A header for a mask on the grid of the scan; None where it has none that a mask can lie on."""
+    try:
+        with open_packed(like) as stream:
+            layout = read_geometry(stream, like)
+        return header_like(layout, np.uint8, like) if prod(layout.shape) <= MAX_VOXELS else None
+    except InputError:
+        return None  # the caller hears of it by the answer
+
+
 def _write(path: Path, array: np.ndarray, header: Header) -> None:
     """Write the array under that header, which is completed here."""
     if array.shape != header.get_data_shape():
@@ -175,7 +212,7 @@ def _write(path: Path, array: np.ndarray, header: Header) -> None:
     values = np.asfortranarray(array, dtype=header.get_data_dtype())
     content = file_content(header, values)
     check = partial(_require_same, target=path, values=values, affine=header.get_best_affine())
-    write_whole(path, pack(content) if path.name.endswith(".gz") else content, check=check)
+    write_whole(path, pack(content) if path.name.lower().endswith(".gz") else content, check=check)
 
 
 def _require_same(temporary: Path, *, target: Path, values: np.ndarray, affine: np.ndarray) -> None:

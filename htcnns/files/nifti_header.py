@@ -1,5 +1,6 @@
 """NIfTI headers in and out: what a header promises of a file's voxels, checked, and headers for files of our own."""
 
+import io
 from dataclasses import dataclass
 from logging import CRITICAL, Logger
 from math import prod
@@ -11,12 +12,13 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from htcnns.errors import InputError
-from htcnns.files.header_checks import doubts_on, require_millimetres, require_usable
-from htcnns.volume import Grid, Shape, size_text
+from htcnns.files.header_checks import doubts_on, in_millimetres, require_millimetres, require_usable
+from htcnns.volume import Grid, Shape, grid_difference, size_text
 
 Header = nib.Nifti1Header
 
 MAX_BYTES = 2 * 2**30
+OWN_MARK = b"htcnns"  # the description in masks and maps, which tells them from files of the user
 
 _KINDS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}  # by the header's length, its first number
 _GEOMETRY = (
@@ -59,6 +61,14 @@ def read_layout(stream: BinaryIO, path: Path) -> Layout:
     Raises:
         InputError: no NIfTI header, or one of a file that cannot be used.
     """
+    layout = read_geometry(stream, path)
+    require_millimetres(int(layout.header["xyzt_units"]), path)
+    stream.seek(layout.offset)  # past the extensions, which may name a patient
+    return layout
+
+
+def read_geometry(stream: BinaryIO, path: Path) -> Layout:
+    """The promises of a header whose unit may be another than mm; for masks that stand in for a case."""
     block = stream.read(4)
     kind = _KINDS.get(int.from_bytes(block, "little")) or _KINDS.get(int.from_bytes(block, "big"))
     if kind is None:
@@ -75,13 +85,13 @@ def read_layout(stream: BinaryIO, path: Path) -> Layout:
             layout = _promises(header, path)
     except (HeaderDataError, HeaderTypeError, ValueError, OverflowError) as error:
         raise InputError(f"not a valid NIfTI header ({error})", place=path, remedy="Convert the scan again.") from error
-    require_millimetres(int(header["xyzt_units"]), path)
-    stream.seek(layout.offset)  # past the extensions, which may name a patient
     return layout
 
 
 def header_like(layout: Layout, dtype: type, path: Path) -> Header:
     """A header for voxels of that type on the grid of a scan; nothing but geometry is taken from the scan's header.
+
+    A unit other than mm becomes mm.
 
     Args:
         path: the scan, for the message.
@@ -91,6 +101,7 @@ def header_like(layout: Layout, dtype: type, path: Path) -> Header:
     """
     header = Header()
     header.set_data_dtype(dtype)
+    header["descrip"] = OWN_MARK
     try:
         header.set_data_shape(layout.shape)
     except HeaderDataError as error:
@@ -100,6 +111,14 @@ def header_like(layout: Layout, dtype: type, path: Path) -> Header:
     with np.errstate(all="ignore"):  # NIfTI-2 may hold nonsense too large for NIfTI-1 in the form that is not used
         for name in _GEOMETRY:
             header[name] = layout.header[name]
+    header["xyzt_units"] = in_millimetres(int(layout.header["xyzt_units"]))
+    with np.errstate(all="ignore"):
+        held = read_layout(io.BytesIO(header.binaryblock), path)
+        difference = grid_difference(Grid(held.shape, held.affine), Grid(layout.shape, layout.affine))
+    if difference:
+        raise InputError(
+            f"a grid that NIfTI-1 cannot hold (the mask's {difference})", place=path, remedy="Convert it to NIfTI-1."
+        )
     return header
 
 

@@ -1,21 +1,21 @@
-"""The files that a case's run writes: where each goes, whether an earlier run finished them, and writing them."""
+"""The files that a case's run writes: where each goes, what must not be replaced by one, and writing them."""
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from htcnns.errors import InputError, SettingsError
-from htcnns.files.atomic import write_whole
-from htcnns.files.cases import Case
+from htcnns.errors import InputError, SettingsError, TakenError
+from htcnns.files.atomic import require_replaceable, write_whole
+from htcnns.files.case import Case
 from htcnns.files.names.brats import Convention
-from htcnns.files.nifti import read_grid, read_label_map, write_empty_mask, write_label_map, write_map
+from htcnns.files.nifti import read_label_map, write_empty_mask, write_label_map, write_map
+from htcnns.files.own import is_own
 from htcnns.files.places import resolved
-from htcnns.labels import LABEL_SETS, SEQUENCES, Label, LabelSet, Region, RegionSet, Sequence
-from htcnns.volume import grid_difference
+from htcnns.labels import SEQUENCES, LabelSet, Region, RegionSet, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class CaseOutputs:
         mask: file of the mask.
         maps: file of the probability map of each region; empty unless asked for.
         picture: file of the overlay picture; None unless asked for.
+        in_input: those of them whose folders belong to the input, so that a file there may be the user's own.
     """
 
     case: Case
@@ -37,6 +38,7 @@ class CaseOutputs:
     mask: Path
     maps: dict[Region, Path]
     picture: Path | None
+    in_input: frozenset[Path] = frozenset()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -54,16 +56,30 @@ def mask_name(case: Case, *, short: bool) -> str:
     return f"{case.name.rpartition('_')[2] if is_short else case.name}.nii.gz"
 
 
-def require_possible_names(outputs: CaseOutputs) -> None:
-    """Raise InputError where the case's name is too long for one of its files."""
-    for path in filter(_is_too_long, outputs.paths):
-        raise InputError(
-            "too long a name",
-            place=outputs.case.name,
-            found=f"a file name of {len(os.fsencode(path.name))} bytes to be written",
-            expected=f"one that fits in {path.parent}",
-            remedy="Give the case a shorter name.",
-        )
+def require_free_places(outputs: CaseOutputs) -> None:
+    """Raise where a file of the case cannot have its name, or would replace one of the user's.
+
+    Raises:
+        InputError: too long a name, or a file of the input that no run wrote.
+        TakenError: a folder or a device stands there.
+    """
+    for path in outputs.paths:
+        if _is_too_long(path):
+            raise InputError(
+                "too long a name",
+                place=outputs.case.name,
+                found=f"a file name of {len(os.fsencode(path.name))} bytes to be written",
+                expected=f"one that fits in {path.parent}",
+                remedy="Give the case a shorter name.",
+            )
+        require_replaceable(path)
+        if _is_the_users(path, outputs):
+            raise InputError(
+                "is a file of the input that no run wrote, and would be replaced",
+                place=path,
+                expected="a new file",
+                remedy="Move it away or give another folder.",
+            )
 
 
 def require_different_masks(cases: Iterable[CaseOutputs]) -> None:
@@ -83,50 +99,35 @@ def require_different_masks(cases: Iterable[CaseOutputs]) -> None:
 
 def require_no_scan(cases: Iterable[CaseOutputs], *, report: Path | None = None) -> None:
     """Raise SettingsError where a file to be written is a scan or a truth of any of the cases, by whatever path."""
+    require_separate(cases, report=report, read={})
+
+
+def require_separate(cases: Iterable[CaseOutputs], *, report: Path | None, read: Mapping[Path, str]) -> None:
+    """Raise SettingsError where two files to be written are one, or one is also read, by whatever path.
+
+    Args:
+        read: what each file is that the run reads, in addition to the scans and truths of the cases.
+    """
     cases = tuple(cases)
-    owners = {
-        key: each.case.name
-        for each in cases
-        for file in (*each.case.files.values(), each.case.truth)
-        if file
-        for key in _keys(file)
-    }
+    folders: dict[Path, Path] = {}
+    owners = {key: what for path, what in read.items() for key in _keys(path, folders)}
+    for each in cases:
+        for file in filter(None, (*each.case.files.values(), each.case.truth)):
+            owners |= dict.fromkeys(_keys(file, folders), f"a scan or truth of {each.case.name}")
     written = [(path, f"an output of {each.case.name}") for each in cases for path in each.paths]
     written += [(report, "the report")] if report else []
     for path, what in written:
-        owner = next((owners[key] for key in _keys(path) if key in owners), None)
+        keys = _keys(path, folders)
+        owner = next((owners[key] for key in keys if key in owners), None)
         if owner:
             raise SettingsError(
-                f"is a scan or truth of {owner}, and {what} would overwrite it",
+                f"is {owner}, and {what} would overwrite it",
                 place=path,
                 setting="report" if path == report else "",
                 expected="a new file",
                 remedy="Give another folder or name.",
             )
-
-
-def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | None:
-    """Notes on a case that an earlier run finished; None where the case must be done.
-
-    Finished means a readable label map on the grid of the t1c with at least one voxel, and beside it every
-    probability map and picture that is asked for. A mask without any voxel never counts: it may stand in for a case
-    that failed, and a case that is truly empty is simply done again.
-
-    Args:
-        is_asked: whether a person named the label set, so that a mask with other numbers must be done again. A mask
-            whose label set goes by the case's name is kept, as it may have been written in another set before, or
-            changed by hand.
-    """
-    wanted = outputs.numbers
-    numbers = _numbers_in_mask(outputs)
-    fits = _fits(numbers, wanted)
-    if not numbers or not (fits or (not is_asked and any(_fits(numbers, known) for known in LABEL_SETS.values()))):
-        return None
-    if not fits:
-        return (f"its numbers {sorted(numbers)} are not those of {wanted.name}; name another label set",)
-    if is_asked and _is_ambiguous(numbers, outputs):
-        return (f"the file does not show whether its numbers {sorted(numbers)} are meant as in {wanted.name}",)
-    return ()
+        owners |= dict.fromkeys(keys, what)
 
 
 def write_mask(outputs: CaseOutputs, label_map: np.ndarray) -> None:
@@ -151,21 +152,27 @@ def write_picture(outputs: CaseOutputs, png: bytes) -> None:
         write_whole(outputs.picture, png)
 
 
-def stand_in(outputs: CaseOutputs) -> str:
-    """Write an empty mask on the grid of the t1c, else of another sequence, else on BraTS's own; a note on it.
+def stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
+    """Write an empty mask on the grid of the t1c, else of another sequence, else on BraTS's own.
 
-    A mask of an earlier run is never given up for an empty one. Empty where the name allows no file.
+    A mask of an earlier run is never given up for an empty one.
+
+    Returns:
+        Whether a mask lies there now, and a note on it; empty where the name allows no file.
     """
     path, files = outputs.mask, outputs.case.files
     if _is_too_long(path):
-        return ""
+        return False, ""
     if _holds_tumour(path):
-        return "the mask of an earlier run was left as it is"
-    order = (Sequence.T1C, *SEQUENCES)
-    if any(write_empty_mask(path, like=files[sequence]) for sequence in order if sequence in files):
-        return "an empty mask was written in its place"
-    write_empty_mask(path, like=None)
-    return "an empty mask was written in its place, on the standard BraTS grid, as no header could be read"
+        return True, "the mask of an earlier run was left as it is"
+    if _is_the_users(path, outputs):
+        return False, "no empty mask was written in its place, as a file of the input has its name"
+    try:
+        is_known = write_empty_mask(path, like=[files[s] for s in (Sequence.T1C, *SEQUENCES) if s in files])
+    except TakenError as error:
+        return False, f"no empty mask was written in its place: {error}"
+    on = "" if is_known else ", on the standard BraTS grid, as no header could be used"
+    return True, f"an empty mask was written in its place{on}"
 
 
 def _is_too_long(path: Path) -> bool:
@@ -177,9 +184,21 @@ def _is_too_long(path: Path) -> bool:
     return False
 
 
-def _keys(path: Path) -> set[Path]:
-    """What a file is known by: where links lead to, and where the name itself stands, as a link can be replaced."""
-    return {resolved(path), resolved(path.parent) / path.name}
+def _is_the_users(path: Path, outputs: CaseOutputs) -> bool:
+    """Whether a file of the input stands there that no run wrote."""
+    return path in outputs.in_input and os.path.lexists(path) and not is_own(path)
+
+
+def _keys(path: Path, folders: dict[Path, Path]) -> set[Path]:
+    """What a file is known by: where links lead to, and where the name itself stands, as a link can be replaced.
+
+    Args:
+        folders: where each folder lies that was asked for before; filled in here.
+    """
+    if path.parent not in folders:
+        folders[path.parent] = resolved(path.parent)
+    place = folders[path.parent] / path.name
+    return {place, resolved(place)} if os.path.islink(place) else {place}
 
 
 def _holds_tumour(path: Path) -> bool:
@@ -188,33 +207,3 @@ def _holds_tumour(path: Path) -> bool:
         return os.path.isfile(path) and bool(read_label_map(path).array.any())
     except InputError:
         return False
-
-
-def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
-    """The file numbers in a mask that can be kept, without 0; empty where it, or what belongs beside it, cannot."""
-    t1c = outputs.case.files.get(Sequence.T1C)
-    if t1c is None or not all(map(os.path.isfile, outputs.paths)):
-        return frozenset()
-    try:
-        if grid_difference(read_grid(outputs.mask), read_grid(t1c)):  # the headers first, as they cost least
-            return frozenset()
-        array = read_label_map(outputs.mask).array
-    except InputError:  # whatever lies there is no mask, so it is made
-        return frozenset()
-    return frozenset(np.unique(array[array != 0]).tolist())
-
-
-def _fits(numbers: frozenset[int], label_set: LabelSet) -> bool:
-    return numbers <= set(label_set.numbers.values())
-
-
-def _is_ambiguous(numbers: frozenset[int], outputs: CaseOutputs) -> bool:
-    """Whether the members may have written these numbers in another set as well, where they mean other tissue."""
-    ours = _meanings(outputs.numbers, outputs.regions)
-    others = [_meanings(other, outputs.regions) for other in LABEL_SETS.values()]
-    return any(numbers <= other.keys() and any(other[n] != ours.get(n) for n in numbers) for other in others)
-
-
-def _meanings(label_set: LabelSet, regions: RegionSet) -> dict[int, Label]:
-    """The label of each number that members can give."""
-    return {number: label for label, number in label_set.given_by(regions).items()}

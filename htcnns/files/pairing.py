@@ -6,6 +6,7 @@ from pathlib import Path
 
 from htcnns.errors import InputError
 from htcnns.files.names.words import stem
+from htcnns.files.places import is_file, is_folder
 from htcnns.labels import SPELLINGS
 
 _MASK = re.compile(r"[-_.](seg|mask|label)$", re.IGNORECASE)
@@ -66,12 +67,12 @@ def pair_files(predictions: Path, truths: Path) -> Pairing:
 
 def label_map_files(folder: Path) -> dict[str, Path]:
     """The label maps in a folder and in its cases' folders, by case name."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(
             "no such folder", place=folder, expected="one with label maps", remedy="Give the folder of the files."
         )
     found: dict[str, Path] = {}
-    for path in sorted([*folder.iterdir(), *folder.glob("*/*")]):
+    for path in _listed(folder):
         name = _case_name(path, folder)
         if name is None:
             continue
@@ -93,10 +94,20 @@ def label_map_files(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _listed(folder: Path) -> list[Path]:
+    """What lies in a folder and in its folders, sorted; raises InputError where it cannot be listed."""
+    try:
+        return sorted([*folder.iterdir(), *folder.glob("*/*")])
+    except OSError as error:
+        raise InputError(
+            f"cannot be listed ({error.strerror or error})", place=folder, remedy="Give reading rights."
+        ) from error
+
+
 def _case_name(path: Path, folder: Path) -> str | None:
     """The case whose label map the file is; None for scans, hidden files, and other files in a case's folder."""
     called = stem(path.name)
-    if called is None or path.name.startswith(".") or not path.is_file():
+    if called is None or path.name.startswith(".") or not is_file(path):
         return None
     name = _MASK.sub("", called)
     if name == called and _SCAN.search(called):

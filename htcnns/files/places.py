@@ -35,3 +35,14 @@ def is_file(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether anything stands there; a link that leads nowhere is nothing."""
     return os.path.exists(path)
+
+
+def absence(path: Path) -> str:
+    """Why nothing is seen at a path, in words."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror or error})"
+    return "is no such thing"

@@ -13,6 +13,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.places import is_folder
 from htcnns.labels import SEQUENCES, Label, Region, Sequence
 from htcnns.volume import Shape
 
@@ -163,7 +164,7 @@ def read_cards(folder: Path) -> dict[Path, Card]:
     paths = sorted(folder.glob(f"*{ENDING}"))
     if not paths:
         raise InputError(
-            "no prepared cases there" if folder.is_dir() else "no such folder",
+            "no prepared cases there" if is_folder(folder) else "no such folder",
             place=folder,
             expected=f"a folder with files that end in {ENDING}",
             remedy="Pack cases into it first.",

@@ -25,7 +25,13 @@ def read_case(case: Case) -> Volume:
     # (4, K, J, I), as files hold it: nothing is moved
     stack = np.empty((len(SEQUENCES), *grid.shape[::-1]), np.float32)
     for scan, sequence in zip(stack, SEQUENCES, strict=True):
-        read_volume(case.files[sequence], into=scan.T)
+        volume = read_volume(case.files[sequence], into=scan.T)
+        if grid_difference(volume.grid, grids[sequence]):
+            raise InputError(
+                f"{sequence} ({case.files[sequence].name}) changed while it was read",
+                place=case.name,
+                remedy="Run again when nothing writes to it any more.",
+            )
     return Volume(stack.transpose(0, 3, 2, 1), grid.affine, _doubts(grids))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.nifti import STANDARD_SHAPE, read_label_map
+from htcnns.files.places import is_folder
 from htcnns.labels import LabelSet, decode
 from htcnns.volume import Spacing, axis_order, bounding_box, spacing_mm, turn
 
@@ -46,7 +47,7 @@ def read_shapes(folder: Path, numbers: LabelSet) -> tuple[TumourShape, ...]:
     Raises:
         InputError: no such folder, no tumour in it, a file that cannot be read, or a number that is not known.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError("no such folder", place=folder, remedy="Give the folder of tumour label maps.")
     shapes = tuple(shape for path in sorted(folder.iterdir()) for shape in _read(path, numbers))
     if not shapes:

@@ -1,16 +1,35 @@
 """A walk through the folder of an input: each folder once, and never out of it by a link upwards."""
 
 import os
+import stat
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from htcnns.errors import InputError
+from htcnns.files.places import resolved
 
 _RECOVERED = "lost+found"  # at the top of every ext4 disk, readable by root only
 
 
-def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[tuple[Path, list[Path]]]:
-    """Each folder with its files, both sorted; linked folders come last, so that a folder is met by its own name first.
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder, sorted by name.
+
+    Attributes:
+        files: regular files, and links to such.
+        odd: what is neither file nor folder, such as links that lead nowhere, and in words what it is.
+        fault: why the folder could not be listed; None where it was.
+    """
+
+    folder: Path
+    files: tuple[Path, ...] = ()
+    odd: tuple[tuple[Path, str], ...] = ()
+    fault: InputError | None = None
+
+
+def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Listing]:
+    """Each folder's listing; linked folders come last, so that a folder is met by its own name first.
 
     Hidden files and folders, `lost+found` and links that lead to `root` or above it are ignored.
 
@@ -18,9 +37,10 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[tuple[Path, lis
         skip: folders that are left out, such as the output folder; `root` itself never is.
 
     Raises:
-        InputError: a folder that cannot be read.
+        InputError: `root` itself cannot be listed.
     """
-    skipped = {folder.resolve() for folder in skip}
+    top = resolved(root)
+    skipped = {resolved(folder) for folder in skip}
     seen: set[tuple[int, int]] = set()
     waiting, linked = [root], list[Path]()
     while waiting or linked:
@@ -29,37 +49,59 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[tuple[Path, lis
             status = folder.stat()
             if (status.st_dev, status.st_ino) in seen:
                 continue
-            folders, links, files = _list(folder)
+            folders, links, listing = _list(folder)
         except OSError as error:
-            raise InputError(
-                f"cannot be listed ({error.strerror or error})",
-                place=folder,
-                expected="a readable folder",
-                remedy="Give reading rights or move it away.",
-            ) from error
+            fault = _cannot_be_listed(folder, error)
+            if folder == root:
+                raise fault from error
+            yield Listing(folder, fault=fault)
+            continue
         seen.add((status.st_dev, status.st_ino))
-        yield folder, files
-        waiting += [inner for inner in reversed(folders) if not skipped or inner.resolve() not in skipped]
-        linked += [link for link in links if link.resolve() not in skipped and not _leads_up(link, root)]
+        yield listing
+        waiting += [inner for inner in reversed(folders) if not skipped or resolved(inner) not in skipped]
+        linked += [link for link in links if resolved(link) not in skipped and not top.is_relative_to(resolved(link))]
 
 
-def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Folders, links to folders and files in a folder."""
+def _list(folder: Path) -> tuple[list[Path], list[Path], Listing]:
+    """Folders, links to folders, and the listing of a folder."""
+    folders: list[Path] = []
+    links: list[Path] = []
+    files: list[Path] = []
+    odd: list[tuple[Path, str]] = []
     with os.scandir(folder) as scan:
-        entries = sorted((entry for entry in scan if _is_seen(entry)), key=lambda entry: entry.name)
-    folders = [entry for entry in entries if entry.is_dir() and entry.name != _RECOVERED]
-    return (
-        [folder / entry.name for entry in folders if not entry.is_symlink()],
-        [folder / entry.name for entry in folders if entry.is_symlink()],
-        [folder / entry.name for entry in entries if entry.is_file()],
+        entries = sorted((entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        what = _what(entry)
+        if what == "folder":
+            if entry.name != _RECOVERED:
+                (links if entry.is_symlink() else folders).append(path)
+        elif what == "file":
+            files.append(path)
+        else:
+            odd.append((path, what))
+    return folders, links, Listing(folder, tuple(files), tuple(odd))
+
+
+def _what(entry: os.DirEntry[str]) -> str:
+    """What an entry is, links followed: "folder", "file", or whatever else in words."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        mode = entry.stat().st_mode
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or entry.is_symlink():
+            return f"a link that leads nowhere ({error.strerror})"
+        return f"cannot be looked at ({error.strerror})"
+    return "a pipe" if stat.S_ISFIFO(mode) else "no regular file"
+
+
+def _cannot_be_listed(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot be listed ({error.strerror or error})",
+        place=folder,
+        expected="a readable folder",
+        remedy="Give reading rights or move it away.",
     )
-
-
-def _is_seen(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is neither hidden nor a link that leads nowhere or in a circle."""
-    return not entry.name.startswith(".") and not (entry.is_symlink() and not os.path.exists(entry))
-
-
-def _leads_up(link: Path, root: Path) -> bool:
-    """Whether a link leads to `root` or to a folder above it."""
-    return root.resolve().is_relative_to(link.resolve())

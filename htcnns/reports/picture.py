@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from htcnns.labels import Label, Sequence
 from htcnns.volume import Spacing, bounding_box
@@ -38,6 +39,7 @@ NAMES: Mapping[Label, str] = MappingProxyType(
     }
 )
 
+MARK = "htcnns"  # the software that a picture names, so that a user's own are told apart
 PIXELS_PER_MM = 2.4
 _FINER = 2  # factor by which slices are drawn larger and then shrunk, which smooths their outlines
 _FILL, _LINE = 0.22, 0.95  # opacity inside an outline, and of the outline
@@ -114,9 +116,10 @@ def picture(
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
-    """The content of a PNG file of (height, width, 3) uint8 pixels."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG")
+    """The content of a PNG file of (height, width, 3) uint8 pixels, marked as ours."""
+    content, info = io.BytesIO(), PngInfo()
+    info.add_text("Software", MARK)
+    Image.fromarray(pixels).save(content, format="PNG", pnginfo=info)
     return content.getvalue()
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from htcnns.errors import OutputError
+from htcnns.errors import OutputError, TakenError
+from htcnns.files.finished import kept_notes
 from htcnns.files.outputs import (
     CaseOutputs,
-    kept_notes,
-    require_possible_names,
+    require_free_places,
     stand_in,
     write_maps,
     write_mask,
@@ -51,7 +51,8 @@ def segment_batch(
     """Segment cases: one outcome after another, first those that an earlier run finished, then the others in order.
 
     The next case is read while the networks work on the current one. A full or unwritable disk ends the batch,
-    anything else only the case. When the watcher stops it, the case at hand and those after it get no outcome.
+    anything else only the case, whether it is looked at, segmented or replaced by an empty mask. When the watcher stops
+    it, the case at hand and those after it get no outcome.
 
     Args:
         cases: cases and their output files, no two of which are the same.
@@ -61,8 +62,8 @@ def segment_batch(
     """
     waiting = []
     for outputs in cases:
-        if kept := _kept(outputs, settings):
-            yield kept
+        if done := _done_before(outputs, settings):
+            yield done
         else:
             waiting.append(outputs)
     try:
@@ -75,18 +76,21 @@ def segment_batch(
         return
 
 
-def _kept(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
-    """The outcome of a case that an earlier run finished; None where it must be done."""
-    if settings.again:
+def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
+    """The outcome of a case that an earlier run finished, or that nobody can tell of; None where it must be done."""
+    if settings.again or outputs.case.fault:
         return None
-    notes = kept_notes(outputs, is_asked=settings.labels is not None)
+    try:
+        notes = kept_notes(outputs, is_asked=settings.labels is not None)
+    except Exception as error:  # part of the case boundary
+        return _fail(outputs, error, on_failure=settings.on_failure, seconds=0.0)
     if notes is None:
         return None
     return Outcome(case=outputs.case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
 
 
 def _read(outputs: CaseOutputs, *, ensemble: Ensemble) -> PreparedCase:
-    require_possible_names(outputs)
+    require_free_places(outputs)
     return prepare_case(outputs.case, ensemble)
 
 
@@ -100,9 +104,11 @@ def _work(outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: Run
         prepared = read()
         answer = _segment(prepared, outputs, ensemble, settings, watcher)
         return _write(outputs, prepared, answer, began)
-    except (Stopped, OutputError):
+    except Stopped:
         raise
     except Exception as error:  # the case boundary: whatever a case does, the others go on
+        if _is_of_the_disk(error):
+            raise
         return _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
 
 
@@ -154,9 +160,9 @@ def _draw(outputs: CaseOutputs, prepared: PreparedCase, answer: Segmentation) ->
     try:
         pixels = picture(shown, answer.grid_label_map, (1.0, 1.0, 1.0), legend=_legend(answer), title=name)
         write_picture(outputs, png_bytes(pixels))
-    except OutputError:
-        raise
     except Exception as error:  # whatever a picture does, the mask stays
+        if _is_of_the_disk(error):
+            raise
         return (f"no picture: {failure_of(name, error).sentence}",)
     return ()
 
@@ -170,13 +176,28 @@ def _legend(answer: Segmentation) -> Legend:
 def _fail(outputs: CaseOutputs, error: Exception, *, on_failure: str, seconds: float) -> Outcome:
     """The outcome of a case that failed, with an empty mask where the settings want one and its name can be."""
     failure = failure_of(outputs.case.name, error)
-    note = stand_in(outputs) if on_failure == OnFailure.EMPTY else ""
+    has_mask, note = _stand_in(outputs) if on_failure == OnFailure.EMPTY else (False, "")
     return Outcome(
         case=outputs.case.name,
         state=State.FAILED,
-        mask=outputs.mask if note else None,
+        mask=outputs.mask if has_mask else None,
         error=failure.sentence,
         trace=failure.trace,
         notes=(note,) if note else (),
         seconds=seconds,
     )
+
+
+def _stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
+    """As `files.outputs.stand_in`, inside the case boundary."""
+    try:
+        return stand_in(outputs)
+    except Exception as error:
+        if _is_of_the_disk(error):
+            raise
+        return False, f"no empty mask was written in its place: {failure_of(outputs.case.name, error).sentence}"
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether a full or unwritable disk is the reason, so that no case could be written."""
+    return isinstance(error, OutputError) and not isinstance(error, TakenError)

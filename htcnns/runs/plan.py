@@ -2,22 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from htcnns.errors import InputError, SettingsError
-from htcnns.files.atomic import require_no_folder, require_writable, sweep, write_whole
-from htcnns.files.cases import Case, Leftover, search
-from htcnns.files.manifest import Member, choose_members, read_manifest, shipped_weights
-from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_no_scan
-from htcnns.files.places import is_folder, is_inside, is_same, resolved
+from htcnns.files.atomic import followed, require_file_place, require_writable, sweep, write_named
+from htcnns.files.case import Case, Leftover
+from htcnns.files.cases import Search, search
+from htcnns.files.manifest import MANIFEST, Member, choose_members, read_manifest, shipped_weights
+from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_separate
+from htcnns.files.own import is_own
+from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
 from htcnns.runs.batch import Watcher, segment_batch
 from htcnns.runs.devices import environment, precision_name
 from htcnns.runs.ensemble import Ensemble, start_ensemble
-from htcnns.runs.settings import RunSettings
+from htcnns.runs.settings import OnUnclear, RunSettings
 
 REPORT_FORMAT = 2
 
@@ -30,7 +32,7 @@ class RunPlan:
         input, output: folders.
         settings: how the cases are run.
         cases: cases of the input and their files to be written.
-        not_used: NIfTI files of the input that belong to no case.
+        not_used: what in the input looks like a scan or a case and belongs to none.
         ensemble: loaded members.
         swept: temporaries of killed runs, removed.
     """
@@ -51,11 +53,16 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
     _require_masks_alone(output, settings)
-    members = choose_members(read_manifest(settings.weights or shipped_weights()), settings.members)
-    cases, not_used = _find(input, output, settings, members[0].regions)
-    for outputs in cases:
-        require_numbers(outputs.regions, outputs.numbers)
+    weights = settings.weights or shipped_weights()
+    members = choose_members(read_manifest(weights), settings.members)
+    found = _find(input, output, settings)
+    cases = tuple(_outputs_in(found, case, output, settings, members[0].regions) for case in found.cases)
     require_different_masks(cases)
+    of_weights = {weights / MANIFEST: "the manifest of the weights"}
+    of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
+    require_separate(cases, report=settings.report, read=of_weights)
+    if settings.report:
+        _require_new_to_input(settings.report, found)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
@@ -65,7 +72,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         output=output,
         settings=settings,
         cases=cases,
-        not_used=not_used,
+        not_used=_not_used(found, cases),
         ensemble=ensemble,
         swept=tuple(path for folder in folders for path in sweep(folder)),
     )
@@ -107,7 +114,7 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
         outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
         if plan.settings.report:
             content = _report(plan, outcomes, time.perf_counter() - began)
-            write_whole(plan.settings.report, json_text(content).encode())
+            write_named(plan.settings.report, json_text(content).encode())
     return outcomes
 
 
@@ -129,22 +136,51 @@ def _require_masks_alone(output: Path, settings: RunSettings) -> None:
             )
 
 
-def _find(
-    input: Path, output: Path, settings: RunSettings, regions: RegionSet
-) -> tuple[tuple[CaseOutputs, ...], tuple[Leftover, ...]]:
-    """The cases of the input, and its files that belong to none; what the run itself writes is neither.
+def _find(input: Path, output: Path, settings: RunSettings) -> Search:
+    """What the input holds; what the run itself writes there is left out.
 
     Raises:
-        InputError: as `files.cases.search`.
-        SettingsError: a file to be written is a scan or truth of one of the cases.
+        InputError: as `files.cases.search`; an unclear case, unless it may fail alone.
     """
     folders = (output, settings.probabilities, settings.previews)
     own = [folder for folder in folders if folder and is_folder(folder) and not _holds_a_case(folder, input, settings)]
     found = search(input, channels=settings.channels, skip=own)
-    cases = tuple(outputs_of(case, output, settings, regions) for case in found.cases)
-    require_no_scan(cases, report=settings.report)
+    if settings.on_unclear == OnUnclear.STOP:
+        found.require_clear()
+    return found
+
+
+def _outputs_in(found: Search, case: Case, output: Path, settings: RunSettings, regions: RegionSet) -> CaseOutputs:
+    """A case's outputs, told which of them lie in a folder of the input and whether its label set will do."""
+    outputs = outputs_of(case, output, settings, regions)
+    folders = {path.parent: resolved(path.parent) in found.folders for path in outputs.paths}
+    outputs = replace(outputs, in_input=frozenset(path for path in outputs.paths if folders[path.parent]))
+    try:
+        require_numbers(outputs.regions, outputs.numbers)
+    except SettingsError as error:
+        if settings.labels or settings.on_unclear == OnUnclear.STOP:
+            raise
+        return replace(outputs, case=replace(case, fault=error.inside(case.name, kind=InputError)))
+    return outputs
+
+
+def _not_used(found: Search, cases: tuple[CaseOutputs, ...]) -> tuple[Leftover, ...]:
+    """What looks like a scan or a case and belongs to none, without what an earlier run wrote."""
     written = {resolved(path) for each in cases for path in each.paths}
-    return cases, tuple(other for other in found.leftovers if resolved(other.path) not in written)
+    return tuple(other for other in found.leftovers if resolved(other.path) not in written)
+
+
+def _require_new_to_input(report: Path, found: Search) -> None:
+    """Raise SettingsError where the report would replace a file of the input that no run wrote."""
+    target = followed(report)
+    if resolved(target.parent) in found.folders and exists(target) and not is_folder(target) and not is_own(target):
+        raise SettingsError(
+            "is a file of the input, and the report would replace it",
+            place=report,
+            setting="report",
+            expected="a new file",
+            remedy="Give another folder or name.",
+        )
 
 
 def _holds_a_case(folder: Path, input: Path, settings: RunSettings) -> bool:
@@ -160,8 +196,8 @@ def _holds_a_case(folder: Path, input: Path, settings: RunSettings) -> bool:
 def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
     """Every folder that the run writes to, each once."""
     if settings.report:
-        require_no_folder(settings.report, setting="report")
-    report = settings.report.parent if settings.report else None
+        require_file_place(settings.report, setting="report")
+    report = followed(settings.report).parent if settings.report else None
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
 

@@ -18,6 +18,13 @@ class OnFailure(StrEnum):
     EMPTY = "empty"
 
 
+class OnUnclear(StrEnum):
+    """What a case does of which nobody can tell what it is, such as one with two files for a sequence."""
+
+    STOP = "stop"
+    FAIL = "fail"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """How cases are segmented and what is written; the command line's flags have the same names.
@@ -34,6 +41,8 @@ class RunSettings:
         batch: number of windows that go through a network together.
         again: whether cases are segmented again whose mask is there already.
         on_failure: skip to write nothing for a case that fails, empty to write an empty mask.
+        on_unclear: stop to start nothing while a case is unclear, such as one with two files for a sequence or in a
+            folder that cannot be read; fail to let it fail alone.
         report: file for a JSON report; None for none.
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
@@ -55,6 +64,7 @@ class RunSettings:
     batch: int = 1
     again: bool = False
     on_failure: str = OnFailure.SKIP
+    on_unclear: str = OnUnclear.STOP
     report: Path | None = None
     probabilities: Path | None = None
     previews: Path | None = None
@@ -67,6 +77,7 @@ class RunSettings:
         self._require_kinds()
         require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")
         require_known(self.on_failure, OnFailure, what="choice", setting="on_failure")
+        require_known(self.on_unclear, OnUnclear, what="choice", setting="on_unclear")
         if self.labels is not None:
             label_set(self.labels)
         if not 0 <= self.overlap < 1:
@@ -98,7 +109,7 @@ class RunSettings:
         """Make a path of a text; sets the field."""
         value = getattr(self, name)
         if isinstance(value, str):
-            object.__setattr__(self, name, Path(value))
+            object.__setattr__(self, name, path_of(value, setting=name))
 
     def _require_kinds(self) -> None:
         """Raise SettingsError where a value is of another kind than its setting."""
@@ -127,3 +138,15 @@ class RunSettings:
     def numbers_for(self, case_name: str) -> LabelSet:
         """The label set that a case's mask is written in."""
         return label_set(self.labels) if self.labels else default_label_set(case_name)
+
+
+def path_of(text: str | Path, *, setting: str) -> Path:
+    """The path that a text names; raises SettingsError where it is empty, as that would be the present folder."""
+    if text == "":
+        raise SettingsError(
+            "an empty text",
+            setting=setting,
+            expected="a path",
+            remedy="Name a file or folder; . is the present folder.",
+        )
+    return Path(text)

@@ -4,7 +4,9 @@ Synthetic heads are segmented in seconds by tiny random members, mounted over th
 head of the demo and on real cases.
 """
 
+import gzip
 import json
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,11 @@ Run = Callable[..., CompletedProcess[str]]
 def tumours(output: Path) -> dict[str, bool]:
     """Whether anything is marked, by name, for every entry of an output folder, hidden ones too."""
     return {path.name: bool(read_label_map(path).array.any()) for path in output.iterdir()}
+
+
+def tumours_in_files(output: Path) -> dict[str, bool]:
+    """The same of regular files alone."""
+    return {path.name: bool(read_label_map(path).array.any()) for path in output.iterdir() if path.is_file()}
 
 
 def numbers(mask: Path) -> set[int]:
@@ -132,6 +139,92 @@ def test_broken_case_among_three_gives_no_mask_without_arguments(
     assert f"failed: {THREE[1]}" in done.stdout
     assert tumours(output) == {f"{THREE[0]}.nii.gz": True, f"{THREE[2]}.nii.gz": True}
     assert owners(output) == {(4321, 4321)}
+
+
+def in_metres(case: Path) -> None:
+    """The unit in the header of the t1c becomes metres."""
+    path = next(case.glob("*-t1c.nii.gz"))
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[123] = 1
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def long_gzip_name(case: Path) -> None:
+    """The t1c's gzip member gets a name of more than half a MiB."""
+    path = next(case.glob("*-t1c.nii.gz"))
+    whole = gzip.compress(gzip.decompress(path.read_bytes()))
+    path.write_bytes(whole[:3] + b"\x08" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+
+
+def folder_for_the_mask(case: Path) -> None:
+    """A folder stands where the mask belongs."""
+    (case.parents[1] / "output" / f"{case.name}.nii.gz").mkdir()
+
+
+def metaimage(case: Path) -> None:
+    """The scans are called as those of another format."""
+    for path in sorted(case.iterdir()):
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".mha")))
+
+
+def two_t1c(case: Path) -> None:
+    """A second file for a sequence lies beside the first."""
+    (case / f"{case.name}-t1c.nii").write_bytes(b"another")
+
+
+def without_rights(case: Path) -> None:
+    """Nobody but the owner may look into the folder."""
+    case.chmod(0o700)
+
+
+def backup_copy(case: Path) -> None:
+    """A copy of the case lies beside it."""
+    shutil.copytree(case, case.parent / "backup" / case.name)
+
+
+FAIL_ALONE = (in_metres, long_gzip_name, folder_for_the_mask, metaimage)
+NOT_CLEAR = (two_t1c, without_rights, backup_copy)
+
+
+def name_of(damage: Callable[[Path], None]) -> str:
+    return damage.__name__
+
+
+@pytest.mark.parametrize("damage", [*FAIL_ALONE, *NOT_CLEAR], ids=name_of)
+def test_a_hostile_case_among_three_costs_infer_only_that(
+    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    damage(three_cases / THREE[1])
+    mounts = {"/data": three_cases, "/output": output, WEIGHTS: tiny_weights}
+    done = run_image("infer", "--data_path=/data", "--output_path=/output", mounts=mounts)
+    assert (done.returncode, done.stderr) == (EXIT_DONE, ""), done.stdout + done.stderr
+    assert f"failed: {THREE[1]}" in done.stdout
+    masks = tumours_in_files(output)
+    assert masks == {f"{name}.nii.gz": name != THREE[1] for name in THREE if f"{name}.nii.gz" in masks}
+    assert {f"{THREE[0]}.nii.gz", f"{THREE[2]}.nii.gz"} <= masks.keys()
+    assert (output / f"{THREE[1]}.nii.gz").exists()
+
+
+@pytest.mark.parametrize("damage", FAIL_ALONE, ids=name_of)
+def test_a_hostile_case_among_three_fails_alone_without_arguments(
+    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    damage(three_cases / THREE[1])
+    done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
+    assert (done.returncode, done.stderr) == (EXIT_CASE_FAILED, ""), done.stdout + done.stderr
+    assert f"failed: {THREE[1]}" in done.stdout
+    assert tumours_in_files(output) == {f"{THREE[0]}.nii.gz": True, f"{THREE[2]}.nii.gz": True}
+
+
+@pytest.mark.parametrize("damage", NOT_CLEAR, ids=name_of)
+def test_a_case_that_is_not_clear_is_asked_about_without_arguments(
+    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    damage(three_cases / THREE[1])
+    done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
+    assert (done.returncode, done.stdout) == (InputError.exit_code, ""), done.stdout + done.stderr
+    assert THREE[1] in done.stderr
+    assert tumours(output) == {}
 
 
 def test_root_owns_the_masks_that_it_asked_for(

@@ -91,3 +91,20 @@ def test_a_report_in_the_output_folder_is_refused(tmp_path: Path) -> None:
     settings = htcnns.RunSettings(report=tmp_path / "out" / "report.json")
     with pytest.raises(SettingsError, match=r"^report: .*report\.json lies in the output folder"):
         plan_run(tmp_path, tmp_path / "out", settings)
+
+
+def test_an_empty_output_is_refused(scans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"^output: an empty text; expected a path"):
+        htcnns.segment(**scans, output="")
+    with pytest.raises(SettingsError, match=r"^output: an empty text"):
+        htcnns.segment_folder(tmp_path / "in", "")
+    with pytest.raises(SettingsError, match=r"^report: an empty text"):
+        htcnns.RunSettings(report="")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_an_output_that_is_a_folder_is_refused_before_any_work(tmp_path: Path, scans: dict[str, Path]) -> None:
+    (tmp_path / "mask.nii.gz").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write mask\.nii\.gz \(Is a directory"):
+        htcnns.segment(**scans, output=tmp_path / "mask.nii.gz")

@@ -1,8 +1,10 @@
 """The command line as a person meets it: help, exit codes, one sentence for a mistake."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -248,3 +250,138 @@ def _touch(folder: Path, *names: str) -> None:
     folder.mkdir()
     for name in names:
         (folder / name).touch()
+
+
+def test_cases_that_are_not_clear_are_listed_with_the_others_and_said(
+    tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
+) -> None:
+    folder = make_case(tmp_path, CASE)
+    (folder / f"{CASE}-t1c.nii").touch()
+    make_case(tmp_path, "BraTS2021_00495", naming="BraTS 2021-22")
+    _touch(tmp_path / "P8", "a_t1.mha", "a_t2.mha")
+    said = htcnns("cases", tmp_path)
+    assert said.code == 3
+    assert all(name in said.out for name in (CASE, "BraTS2021_00495", "P8"))
+    assert re.fullmatch(rf"htcnns: .*two files for t1c of {CASE}: .*\.\n", said.err)
+
+
+def test_a_case_in_another_format_is_named_and_costs_only_itself(tmp_path: Path, segment: Command) -> None:
+    _touch(tmp_path / "in" / "P8", "a_t1.hdr", "a_t1.img", "a_t2.hdr", "a_t2.img")
+    said = segment()
+    assert (said.code, said.err) == (7, "")
+    assert said.out.splitlines()[-2:] == ["1 done, 1 failed", "failed: P8"]
+    assert "t1n, t1c, t2w, t2f missing, as a_t1.hdr is half of a .hdr/.img pair" in said.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("segment", "", "out"),
+        ("segment", "in", ""),
+        ("segment", "in", "out", "--report", ""),
+        ("segment", "in", "out", "--weights", ""),
+        ("cases", ""),
+        ("evaluate", "", "truths"),
+        ("evaluate", "a", "b", "--csv", ""),
+        ("demo", ""),
+        ("weights", "list", "--weights", ""),
+        ("pack", "", "cache", "--labels", "brats2023"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_text_is_no_path(
+    tmp_path: Path, htcnns: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = htcnns(*arguments)
+    assert (said.code, said.out, list(tmp_path.iterdir())) == (2, "", [])
+    assert re.fullmatch(
+        r"htcnns: Invalid value for '.*': an empty text; expected a path\. See htcnns --help\.\n", said.err
+    )
+
+
+@pytest.mark.parametrize("flag", ["--members", "--channels"])
+def test_commas_alone_name_nothing(segment: Command, flag: str) -> None:
+    said = segment(flag, ",")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"htcnns: {flag}: no name; found ',', expected names between commas.")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
+def test_a_report_never_replaces_a_pipe_or_a_device(
+    tmp_path: Path, segment: Command, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "report")
+    before = os.lstat(tmp_path / "report").st_ino
+    said = segment("--report", tmp_path / "report")
+    assert (said.code, said.out, os.lstat(tmp_path / "report").st_ino) == (6, "", before)
+    assert "--report: " in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("segment", "x" * 300, "out"),
+        ("segment", "in", "x" * 300),
+        ("segment", "in", "out", "--report", "x" * 300),
+        ("cases", "x" * 300),
+        ("evaluate", "x" * 300, "y"),
+        ("evaluate", "in", "in", "--json", "x" * 300),
+        ("weights", "list", "--weights", "x" * 300),
+    ],
+    ids=lambda words: " ".join(words).replace("x" * 300, "long"),
+)
+def test_a_name_that_no_file_system_takes_is_one_line(
+    tmp_path: Path,
+    htcnns: Command,
+    make_case: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    monkeypatch.chdir(tmp_path)
+    said = htcnns(*arguments)
+    assert said.code in (2, 3, 4, 6)
+    assert re.fullmatch(r"htcnns: .*\n", said.err)
+
+
+PRINTS = [("--help",), ("weights", "list"), ("cases", "{}"), ("recipes", "list")]
+
+
+@pytest.mark.parametrize("command", PRINTS, ids=lambda words: words[0])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(
+    tmp_path: Path, make_case: Callable[..., Path], command: tuple[str, ...], encoding: str
+) -> None:
+    make_case(tmp_path, "caf\u00e9 \u811a", naming="free")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "htcnns", *(word.format(tmp_path) for word in command)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"},
+        check=False,
+        timeout=300,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_signal_while_it_is_imported_ends_it_without_a_traceback() -> None:
+    done = _interrupted_at("htcnns.doors.cli", "import htcnns.__main__", signal.SIGINT)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def _interrupted_at(module: str, code: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """Run the code in a process that gets the signal when it begins to import the module."""
+    before = (
+        "import builtins, os; real = builtins.__import__\n"
+        "def note(name, *rest, **named):\n"
+        f"    if name == {module!r}: os.kill(os.getpid(), {int(number)})\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = note\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", before + code], capture_output=True, text=True, check=False, timeout=300
+    )

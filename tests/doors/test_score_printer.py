@@ -1,5 +1,6 @@
 """What an evaluation prints, and what it refuses before it scores."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,47 @@ def test_two_tables_in_one_file_are_refused(tmp_path: Path, evaluate: Command) -
     assert not (tmp_path / "new").exists()
     assert said.err.startswith("htcnns: --csv: ")
     assert said.err.endswith("scores: is also the file for --json; expected one file for each. Give another name.\n")
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
+def test_a_table_never_replaces_a_pipe_and_follows_a_link(tmp_path: Path, evaluate: Command, flag: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    said = evaluate(flag, tmp_path / "pipe")
+    assert (said.code, said.out, (tmp_path / "pipe").is_fifo()) == (6, "", True)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "link").symlink_to("store/table")
+    assert evaluate(flag, tmp_path / "link").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "store" / "table").stat().st_size > 0
+
+
+def test_a_link_to_a_mask_is_no_place_for_a_table(tmp_path: Path, evaluate: Command) -> None:
+    truth = tmp_path / "truths" / "x[red].nii.gz"
+    before = truth.read_bytes()
+    (tmp_path / "table.csv").symlink_to(truth)
+    said = evaluate("--csv", tmp_path / "table.csv")
+    assert (said.code, said.out, truth.read_bytes()) == (2, "", before)
+
+
+def test_files_are_written_though_nobody_reads_the_tables(
+    tmp_path: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `| head -1`: the first line that is printed finds that the reader has gone."""
+
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("htcnns.doors.score_printer._print", gone)
+    with pytest.raises(BrokenPipeError):
+        evaluate("--json", tmp_path / "y.json", "--csv", tmp_path / "y.csv", "--markdown", tmp_path / "y.md")
+    assert [path.name for path in sorted(tmp_path.glob("y.*"))] == ["y.csv", "y.json", "y.md"]
+
+
+def test_a_mask_whose_gzip_cannot_be_read_is_one_sentence(tmp_path: Path, evaluate: Command) -> None:
+    path = tmp_path / "predictions" / "x[red].nii.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:3] + b"\x10" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+    said = evaluate()
+    assert (said.code, said.out) == (3, "")
+    assert "damaged" in said.err
+    assert len(said.err.splitlines()) == 1

@@ -1,8 +1,11 @@
 """What reaches a terminal."""
 
+import io
+import sys
+
 import pytest
 
-from htcnns.doors.terminal import one_line
+from htcnns.doors.terminal import one_line, steady_output
 
 
 @pytest.mark.parametrize(
@@ -18,3 +21,24 @@ from htcnns.doors.terminal import one_line
 )
 def test_control_characters_become_escapes_and_others_stay(text: str, shown: str) -> None:
     assert one_line(text) == shown
+
+
+class _Gone(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_lines_whose_reader_has_gone_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    led: list[object] = []
+    stream = _Gone()
+    monkeypatch.setattr("htcnns.doors.terminal.lead_nowhere", led.append)
+    monkeypatch.setattr("sys.stdout", stream)
+    with steady_output():
+        print("line", flush=True)
+    assert set(map(id, led)) == {id(stream)}
+    assert sys.stdout is stream

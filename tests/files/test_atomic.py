@@ -1,13 +1,15 @@
 """Files appear whole or not at all, and what a killed run left is swept."""
 
 import errno
+import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from htcnns.errors import OutputError
-from htcnns.files.atomic import require_no_folder, require_writable, sweep, write_whole
+from htcnns.errors import OutputError, TakenError
+from htcnns.files.atomic import require_file_place, require_writable, sweep, write_named, write_whole
 
 
 def test_a_written_file_holds_the_content_and_nothing_lies_beside_it(tmp_path: Path) -> None:
@@ -142,7 +144,113 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused_with_its_setting(tmp_path: Path) -> None:
-    require_no_folder(tmp_path / "report.json", setting="report")
+    require_file_place(tmp_path / "report.json", setting="report")
     with pytest.raises(OutputError, match=rf"^report: {tmp_path}: is a folder; expected the name of a file") as caught:
-        require_no_folder(tmp_path, setting="report")
+        require_file_place(tmp_path, setting="report")
     assert caught.value.setting == "report"
+
+
+def _sweep_before_it_is_locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, ...]]:
+    """Lets another run sweep the folder just before the first temporary is locked; what it swept."""
+    real, swept = fcntl.flock, list[tuple[Path, ...]]()
+
+    def lock(file: object, how: int) -> None:
+        if not swept:
+            swept.append(())  # the sweep locks as well
+            swept[0] = sweep(folder)
+        real(file, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("htcnns.files.atomic.fcntl.flock", lock)
+    return swept
+
+
+def test_a_probe_that_another_run_sweeps_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = _sweep_before_it_is_locked(tmp_path, monkeypatch)
+    require_writable(tmp_path)
+    assert (len(swept[0]), os.listdir(tmp_path)) == (1, [])
+
+
+def test_a_temporary_that_another_run_sweeps_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = _sweep_before_it_is_locked(tmp_path, monkeypatch)
+    write_whole(tmp_path / "x.bin", b"content")
+    assert (len(swept[0]), os.listdir(tmp_path)) == (1, ["x.bin"])
+
+
+def test_a_probe_is_not_swept_while_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, swept = Path.unlink, list[tuple[Path, ...]]()
+
+    def unlink(path: Path, **named: bool) -> None:
+        if not swept:
+            swept.append(sweep(tmp_path))
+        real(path, **named)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    require_writable(tmp_path)
+    assert swept == [()]
+
+
+def test_a_temporary_of_another_user_is_left_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a sticky folder; refused by hand, as root may remove everything."""
+    theirs, ours = tmp_path / ".htcnns-1-theirs.part", tmp_path / ".htcnns-2-ours.part"
+    theirs.touch()
+    ours.touch()
+    real = Path.unlink
+
+    def refuse(path: Path, **named: bool) -> None:
+        if path == theirs:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        real(path, **named)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert sweep(tmp_path) == (ours,)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "x.bin")
+    before = os.lstat(tmp_path / "x.bin").st_ino
+    with pytest.raises(TakenError, match=r"cannot write x\.bin \(.*Move what stands there away"):
+        write_whole(tmp_path / "x.bin", b"content")
+    assert (os.lstat(tmp_path / "x.bin").st_ino, os.listdir(tmp_path)) == (before, ["x.bin"])
+
+
+def test_a_name_alone_that_cannot_be_had_is_told_from_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("htcnns.files.atomic.os.replace", refuse)
+    with pytest.raises(TakenError, match=r"cannot write x\.bin \(Operation not permitted"):
+        write_whole(tmp_path / "x.bin", b"content")
+
+
+def test_a_named_file_is_written_where_its_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "report.json").symlink_to("store/later.json")
+    write_named(tmp_path / "report.json", b"content")
+    assert (tmp_path / "report.json").is_symlink()
+    assert (tmp_path / "store" / "later.json").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
+def test_a_device_or_a_pipe_is_no_place_for_a_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "report.json")
+    with pytest.raises(
+        OutputError, match=r"^report: .*report\.json: is a device, a pipe or a socket; expected the name"
+    ):
+        require_file_place(tmp_path / "report.json", setting="report")
+
+
+def test_the_file_that_lines_are_printed_to_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log").touch()
+    monkeypatch.setattr("htcnns.files.atomic.os.fstat", lambda _: os.stat(tmp_path / "log"))
+    with pytest.raises(OutputError, match="log: is where the printed lines go"):
+        require_file_place(tmp_path / "log", setting="report")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/report.json"], ids=["file", "folder"])
+def test_a_name_that_no_file_system_takes_is_said(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written by user \d+ \(File name too long"):
+        require_file_place(tmp_path / name, setting="report")
+    with pytest.raises(OutputError, match=r"cannot be written by user \d+ \(File name too long"):
+        require_writable(tmp_path / name)
+    assert sweep(tmp_path) == ()

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -478,3 +479,129 @@ def test_candidate_masks_are_not_taken_for_scans(data: Path) -> None:
         ("TCGA-FG-6692", "free", ()),
     ]
     assert {leftover.path.parent.name for leftover in result.leftovers} == {"candidates"}
+
+
+FORMATS = (".hdr", ".img", ".img.gz", ".mha", ".mhd", ".nrrd", ".mgz", ".mnc", ".nii.bz2")
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("names", [NEW, FREE], ids=["strict", "free"])
+def test_a_case_in_a_format_that_is_not_read_is_a_case_without_scans(
+    tmp_path: Path, names: tuple[str, ...], ending: str
+) -> None:
+    _touch(tmp_path / "P6", *OLD)
+    _touch(tmp_path / "P7", *(name.partition(".nii")[0] + ending for name in names))
+    first, second = sorted(search(tmp_path).cases, key=lambda case: case.found, reverse=True)
+    assert (first.missing, second.found, len(second.unread)) == ((), (), 4)
+    with pytest.raises(InputError, match=r"t1n, t1c, t2w, t2f missing, as .* is .*(not NIfTI|pair|gzip).*; found none"):
+        second.require_complete()
+
+
+def test_a_sequence_in_another_format_is_said_where_it_is_missing(tmp_path: Path) -> None:
+    (found,) = find_cases(_touch(tmp_path / "P7", *FREE[:3], "a_flair.mha"))
+    with pytest.raises(
+        InputError, match=r"t2f missing, as a_flair\.mha is MetaImage, not NIfTI; found t1n, t1c, t2w\."
+    ):
+        found.require_complete()
+
+
+def test_a_sequence_in_two_formats_is_read_and_the_other_named(tmp_path: Path) -> None:
+    result = search(_touch(tmp_path / "P7", *FREE, "a_flair.mha"))
+    assert [(case.missing, case.unread) for case in result.cases] == [((), ())]
+    assert [left.reason for left in result.leftovers] == ["MetaImage, not NIfTI; convert it to .nii.gz"]
+
+
+def test_a_stray_file_of_another_format_is_named_and_makes_no_case(tmp_path: Path) -> None:
+    _touch(tmp_path / "P7", *FREE)
+    _touch(tmp_path / "atlas", "t1.mha")
+    result = search(tmp_path)
+    assert [case.name for case in result.cases] == ["P7"]
+    assert [left.path for left in result.leftovers] == [tmp_path / "atlas" / "t1.mha"]
+
+
+def test_a_folder_of_dicom_is_named_once(tmp_path: Path) -> None:
+    _touch(tmp_path / "P7", *FREE)
+    _touch(tmp_path / "P8", "1.dcm", "2.DCM", "3.ima")
+    (left,) = search(tmp_path).leftovers
+    assert (left.path, left.reason) == (tmp_path / "P8", "3 DICOM files in it; convert them to .nii.gz")
+
+
+def test_a_line_end_hides_no_scan(tmp_path: Path) -> None:
+    _touch(tmp_path / "P\n7", *(f"a\n{name}" for name in FREE))
+    _touch(tmp_path / "flat", "x\ny.nii.gz", *OLD)
+    result = search(tmp_path)
+    assert [(case.name, case.missing) for case in result.cases] == [("BraTS2021_00495", ()), ("P\n7", ())]
+    assert [left.path.name for left in result.leftovers] == ["x\ny.nii.gz"]
+
+
+def test_scans_that_are_links_to_nowhere_are_missing_and_not_unseen(tmp_path: Path) -> None:
+    _touch(tmp_path / "P7", *FREE)
+    (tmp_path / "P8").mkdir()
+    _ = [(tmp_path / "P8" / name).symlink_to("nowhere") for name in FREE]
+    (tmp_path / "P9").symlink_to("unmounted")
+    result = search(tmp_path)
+    assert [(case.name, len(case.missing)) for case in result.cases] == [("P7", 0), ("P8", 4)]
+    assert [(left.path.name, left.reason) for left in result.leftovers] == [
+        ("P9", "a link that leads nowhere (No such file or directory)")
+    ]
+
+
+def test_a_case_that_is_not_clear_leaves_the_others_alone(tmp_path: Path) -> None:
+    _touch(tmp_path / "good", *OLD)
+    _touch(tmp_path / "twice", *NEW, "BraTS-GLI-00001-000-t1c.nii")
+    _touch(tmp_path / "P7", "SMITH_t1.nii.gz", "JONES_t1ce.nii.gz", "SMITH_t2.nii.gz", "JONES_flair.nii.gz")
+    _touch(tmp_path / "nnunet", *NNUNET)
+    result = search(tmp_path)
+    assert [(case.name, bool(case.fault)) for case in result.cases] == [
+        ("BraTS-GLI-00001-000", True),
+        ("BraTS2021_00495", False),
+        ("P7", True),
+        ("glioma_7", True),
+    ]
+    assert result.leftovers == ()
+    with pytest.raises(InputError, match="two files for t1c"):
+        result.require_clear()
+
+
+def test_two_cases_of_one_name_are_one_that_is_not_clear(tmp_path: Path) -> None:
+    _touch(tmp_path / "a", *NEW)
+    _touch(tmp_path / "b", *NEW)
+    (case,) = search(tmp_path).cases
+    assert "two cases of this name" in str(case.fault)
+
+
+def test_a_case_in_two_formats_is_the_one_that_can_be_read(tmp_path: Path) -> None:
+    _touch(tmp_path / "nifti" / "P7", *FREE)
+    _touch(tmp_path / "mha" / "P7", "a_t1.mha", "a_t1ce.mha", "a_t2.mha", "a_flair.mha")
+    result = search(tmp_path)
+    assert [(case.name, case.missing, case.fault) for case in result.cases] == [("P7", (), None)]
+    assert tmp_path / "mha" / "P7" in {left.path for left in result.leftovers}
+
+
+def test_a_folder_that_cannot_be_listed_is_a_case_that_is_not_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by hand, as root may read everything."""
+    _touch(tmp_path / "P7", *FREE)
+    locked, real = _touch(tmp_path / "P8"), os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder) == locked:
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr("htcnns.files.walk.os.scandir", refuse)
+    result = search(tmp_path)
+    assert [(case.name, bool(case.fault)) for case in result.cases] == [("P7", False), ("P8", True)]
+    assert "P8: cannot be listed (Permission denied)" in str(result.cases[1].fault)
+
+
+def test_three_thousand_flat_cases_among_as_many_strangers_are_found_quickly(tmp_path: Path) -> None:
+    for number in range(3000):
+        _touch(tmp_path, *(f"BraTS-GLI-{number:05}-000-{word}.nii.gz" for word in ("t1n", "t1c", "t2w")))
+        _touch(tmp_path, f"BraTS_GLI_{number:05}_000_flair.nii.gz")
+    began = time.process_time()
+    result = search(tmp_path)
+    rows = case_rows(result)
+    assert time.process_time() - began < 6  # 1.0 s on a machine with nothing else to do
+    assert (len(rows), len(result.leftovers), {len(row.rename) for row in rows}) == (3000, 3000, {1})

@@ -1,5 +1,6 @@
 """What counts as finished: the mask's grid, voxels and numbers, and what lies beside it."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from htcnns.files.cases import Case, find_cases
+from htcnns.files.finished import kept_notes
 from htcnns.files.nifti import read_volume, write_case_file
-from htcnns.files.outputs import CaseOutputs, kept_notes
+from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import GLIOMA, LABEL_SETS, Region
 
 CASE = "BraTS-GLI-00001-000"
@@ -79,10 +81,22 @@ def test_what_is_asked_for_besides_must_be_there(
     mask = mask_of(1, 2, 3).mask
     outputs = replace(_outputs(case, mask), maps={Region.WT: tmp_path / "wt.nii.gz"}, picture=tmp_path / "picture.png")
     assert _notes(outputs) is None
-    (tmp_path / "wt.nii.gz").touch()
+    shutil.copy(mask, tmp_path / "wt.nii.gz")
     assert _notes(outputs) is None
-    (tmp_path / "picture.png").touch()
+    (tmp_path / "picture.png").write_bytes(b"PNG")
     assert _notes(outputs) == ()
+
+
+@pytest.mark.parametrize("name", ["wt.nii.gz", "picture.png"])
+def test_a_file_without_a_byte_beside_the_mask_is_not_finished(
+    tmp_path: Path, case: Case, mask_of: Callable[..., CaseOutputs], name: str
+) -> None:
+    mask = mask_of(1, 2, 3).mask
+    outputs = replace(_outputs(case, mask), maps={Region.WT: tmp_path / "wt.nii.gz"}, picture=tmp_path / "picture.png")
+    shutil.copy(mask, tmp_path / "wt.nii.gz")
+    (tmp_path / "picture.png").write_bytes(b"PNG")
+    (tmp_path / name).write_bytes(b"")
+    assert _notes(outputs) is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from htcnns.errors import InputError, OutputError
 from htcnns.files.nifti import (
     STANDARD_AFFINE,
     STANDARD_SHAPE,
+    is_own_map,
     read_label_map,
     read_labels,
     read_volume,
@@ -324,7 +325,7 @@ def test_nothing_that_could_name_a_patient_is_copied(tmp_path: Path, scan: Path,
     content = gzip.decompress((tmp_path / "m.nii.gz").read_bytes())
     header = nib.load(tmp_path / "m.nii.gz").header
     texts = [header[name].item() for name in ("descrip", "aux_file", "intent_name", "db_name", "data_type")]
-    assert texts == [b""] * 5
+    assert texts == [b"htcnns", b"", b"", b"", b""]
     assert (float(header["cal_min"]), float(header["cal_max"])) == (0, 0)
     assert struct.unpack_from("<3f", content, 108) == (352, 1, 0)  # offset, slope, intercept: no extension, no scale
     assert len(content) == 352 + 210
@@ -417,7 +418,7 @@ def test_a_case_file_has_both_codes(tmp_path: Path, ending: str) -> None:
 
 
 def test_an_empty_mask_lies_on_the_grid_of_the_scan(tmp_path: Path, scan: Path) -> None:
-    assert write_empty_mask(tmp_path / "m.nii.gz", like=scan)
+    assert write_empty_mask(tmp_path / "m.nii.gz", like=[scan])
     volume = read_label_map(tmp_path / "m.nii.gz")
     assert (volume.array.shape, volume.array.any()) == (SHAPE, False)
     np.testing.assert_array_equal(volume.affine, nib.load(scan).affine)
@@ -425,15 +426,67 @@ def test_an_empty_mask_lies_on_the_grid_of_the_scan(tmp_path: Path, scan: Path) 
 
 def test_an_empty_mask_keeps_the_grid_of_a_scan_cut_behind_its_header(tmp_path: Path) -> None:
     cut = _file(tmp_path / "t1c.nii", lambda block: block.__delitem__(slice(360, None)))
-    assert write_empty_mask(tmp_path / "m.nii.gz", like=cut)
+    assert write_empty_mask(tmp_path / "m.nii.gz", like=[cut])
     assert read_label_map(tmp_path / "m.nii.gz").array.shape == SHAPE
 
 
 @pytest.mark.parametrize("name", [None, "broken.nii.gz"], ids=["no scan", "broken scan"])
 def test_an_empty_mask_without_a_grid_lies_on_brats_own(tmp_path: Path, name: str | None) -> None:
     (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8bno gzip")
-    assert not write_empty_mask(tmp_path / "m.nii.gz", like=tmp_path / name if name else None)
+    assert not write_empty_mask(tmp_path / "m.nii.gz", like=[tmp_path / name] if name else [])
     mask = nib.load(tmp_path / "m.nii.gz")
     assert mask.shape == STANDARD_SHAPE
     np.testing.assert_array_equal(mask.affine, STANDARD_AFFINE)
     np.testing.assert_array_equal(mask.get_qform(), STANDARD_AFFINE)
+
+
+@pytest.mark.parametrize("unit", ["meter", "micron"])
+def test_an_empty_mask_counts_in_mm_where_the_scan_counts_in_something_else(
+    tmp_path: Path, scan: Path, unit: str
+) -> None:
+    image = nib.load(scan)
+    image.header.set_xyzt_units(unit, "sec")
+    nib.save(image, tmp_path / "t1c.nii.gz")
+    assert write_empty_mask(tmp_path / "m.nii.gz", like=[tmp_path / "t1c.nii.gz"])
+    mask = nib.load(tmp_path / "m.nii.gz")
+    assert mask.header.get_xyzt_units() == ("mm", "sec")
+    np.testing.assert_array_equal(mask.affine, image.affine)
+
+
+def _thin(path: Path) -> Path:
+    """A NIfTI-2 scan whose affine is singular in the float32 of NIfTI-1."""
+    affine = np.diag([1e-60, 5.0, 5.0, 1.0])
+    nib.save(nib.Nifti2Image(np.arange(210, dtype=np.int16).reshape(SHAPE), affine), path)
+    return path
+
+
+def test_an_affine_that_is_singular_in_float32_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its affine is singular"):
+        read_volume(_thin(tmp_path / "t1c.nii"))
+
+
+def test_an_empty_mask_takes_the_next_grid_where_the_first_cannot_be_held(tmp_path: Path, scan: Path) -> None:
+    assert write_empty_mask(tmp_path / "m.nii.gz", like=[_thin(tmp_path / "t1c.nii"), scan])
+    np.testing.assert_array_equal(read_label_map(tmp_path / "m.nii.gz").affine, nib.load(scan).affine)
+    assert not write_empty_mask(tmp_path / "m.nii.gz", like=[tmp_path / "t1c.nii"])
+    assert read_label_map(tmp_path / "m.nii.gz").array.shape == STANDARD_SHAPE
+
+
+def test_an_empty_mask_is_never_of_more_voxels_than_a_case_may_have(tmp_path: Path) -> None:
+    promise = _file(tmp_path / "t1c.nii", lambda block: struct.pack_into("<4h", block, 40, 3, 800, 800, 800))
+    assert not write_empty_mask(tmp_path / "m.nii.gz", like=[promise])
+    assert read_label_map(tmp_path / "m.nii.gz").array.shape == STANDARD_SHAPE
+
+
+def test_masks_are_told_from_the_users_own_files(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
+    write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
+    write_empty_mask(tmp_path / "e.nii.gz", like=[])
+    (tmp_path / "broken.nii.gz").write_bytes(b"broken")
+    names = ("m.nii.gz", "e.nii.gz", scan.name, "broken.nii.gz", "absent.nii.gz")
+    assert [is_own_map(tmp_path / name) for name in names] == [True, True, False, False, False]
+
+
+def test_upper_case_gz_is_packed_as_well(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
+    write_label_map(tmp_path / "m.NII.GZ", label_map, NUMBERS, like=scan)
+    assert (tmp_path / "m.NII.GZ").read_bytes()[:2] == b"\x1f\x8b"
+    np.testing.assert_array_equal(read_label_map(tmp_path / "m.NII.GZ").array, label_map)

@@ -1,14 +1,25 @@
 """The files that a run writes: none of an impossible name, none over a scan."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from htcnns.errors import InputError, SettingsError
+from htcnns.errors import InputError, SettingsError, TakenError
 from htcnns.files.cases import Case
 from htcnns.files.names.brats import Convention
-from htcnns.files.outputs import CaseOutputs, require_different_masks, require_no_scan, require_possible_names
+from htcnns.files.nifti import write_empty_mask
+from htcnns.files.outputs import (
+    CaseOutputs,
+    require_different_masks,
+    require_free_places,
+    require_no_scan,
+    require_separate,
+    stand_in,
+)
 from htcnns.labels import GLIOMA, LABEL_SETS, Region, Sequence
+from htcnns.reports.picture import png_bytes
 
 
 def _case(folder: Path, name: str = "P7") -> Case:
@@ -27,7 +38,7 @@ def _outputs(
 @pytest.mark.parametrize("name", ["flair.nii.gz", "seg.nii.gz"])
 @pytest.mark.parametrize("what", ["mask", "map", "picture", "report"])
 def test_nothing_is_written_over_a_scan_or_a_truth(tmp_path: Path, name: str, what: str) -> None:
-    paths = dict.fromkeys(("mask", "map", "picture", "report"), tmp_path / "other") | {what: tmp_path / name}
+    paths = {key: tmp_path / f"other {key}" for key in ("mask", "map", "picture", "report")} | {what: tmp_path / name}
     outputs = _outputs(_case(tmp_path), paths["mask"], {Region.WT: paths["map"]}, paths["picture"])
     with pytest.raises(SettingsError, match=rf"{name}: is a scan or truth of P7, and .* Give another folder or name\."):
         require_no_scan([outputs], report=paths["report"])
@@ -60,16 +71,16 @@ def test_new_files_beside_the_scans_are_allowed(tmp_path: Path) -> None:
 
 
 def test_a_name_has_255_bytes_at_most(tmp_path: Path) -> None:
-    require_possible_names(_outputs(_case(tmp_path), tmp_path / ("x" * 255)))
+    require_free_places(_outputs(_case(tmp_path), tmp_path / ("x" * 255)))
     with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 256 bytes to be written"):
-        require_possible_names(_outputs(_case(tmp_path), tmp_path / ("x" * 256)))
+        require_free_places(_outputs(_case(tmp_path), tmp_path / ("x" * 256)))
 
 
 def test_a_map_whose_name_is_too_long_is_said(tmp_path: Path) -> None:
     outputs = _outputs(_case(tmp_path), tmp_path / "mask", {Region.WT: tmp_path / ("\u811a" * 86)})
-    require_possible_names(_outputs(outputs.case, outputs.mask))
+    require_free_places(_outputs(outputs.case, outputs.mask))
     with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 258 bytes"):
-        require_possible_names(outputs)
+        require_free_places(outputs)
 
 
 def test_two_cases_for_one_mask_are_refused(tmp_path: Path) -> None:
@@ -81,3 +92,38 @@ def test_two_cases_for_one_mask_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=says):
         require_different_masks(cases)
     require_different_masks(cases[:1])
+
+
+@pytest.mark.parametrize("what", ["mask", "map", "picture"])
+def test_a_file_of_the_input_that_no_run_wrote_is_never_replaced(tmp_path: Path, what: str) -> None:
+    paths = {key: tmp_path / f"{key}{end}" for key, end in (("mask", ".nii.gz"), ("map", ".nii"), ("picture", ".png"))}
+    paths[what].write_bytes(b"mine")
+    outputs = _outputs(_case(tmp_path), paths["mask"], {Region.WT: paths["map"]}, paths["picture"])
+    require_free_places(outputs)  # in another folder such a file is a damaged one of an earlier run
+    with pytest.raises(InputError, match=r"is a file of the input that no run wrote.*Move it away or give another"):
+        require_free_places(replace(outputs, in_input=frozenset(outputs.paths)))
+
+
+def test_a_mask_of_an_earlier_run_in_the_input_may_be_replaced(tmp_path: Path) -> None:
+    outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz", picture=tmp_path / "P7.png")
+    write_empty_mask(outputs.mask, like=[])
+    outputs.picture.write_bytes(png_bytes(np.zeros((4, 4, 3), np.uint8)))
+    require_free_places(replace(outputs, in_input=frozenset(outputs.paths)))
+
+
+def test_a_folder_in_the_place_of_an_output_is_said(tmp_path: Path) -> None:
+    (tmp_path / "P7.nii.gz").mkdir()
+    outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz")
+    with pytest.raises(TakenError, match=r"cannot write P7\.nii\.gz \(Is a directory\)"):
+        require_free_places(outputs)
+    assert stand_in(outputs)[0] is False
+
+
+@pytest.mark.parametrize("place", ["P7.png", "weights/manifest.json"])
+def test_two_files_never_share_a_path(tmp_path: Path, place: str) -> None:
+    outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz", picture=tmp_path / "P7.png")
+    (tmp_path / "link").symlink_to(place)
+    with pytest.raises(SettingsError, match=r"^report: .*link: is .*, and the report would overwrite it"):
+        require_separate(
+            [outputs], report=tmp_path / "link", read={tmp_path / "weights" / "manifest.json": "the manifest"}
+        )

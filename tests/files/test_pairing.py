@@ -68,3 +68,19 @@ def test_what_cannot_be_paired_is_refused(tmp_path: Path, predictions: tuple[str
 def test_a_folder_that_is_absent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"p: no such folder; expected one with label maps"):
         pair_files(tmp_path / "p", _touch(tmp_path / "t", "a.nii"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below"], ids=["too long", "below a file"])
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="no such folder"):
+        pair_files(tmp_path / name, tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\)"):
+        pair_files(tmp_path, tmp_path)

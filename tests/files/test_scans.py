@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from htcnns.errors import InputError
+from htcnns.files import scans
 from htcnns.files.cases import Case, find_cases
 from htcnns.files.nifti import read_labels, write_case_file
 from htcnns.files.scans import read_case
 from htcnns.labels import SEQUENCES, Sequence, default_label_set
+from htcnns.volume import Volume
 
 T1N, T1C, T2W, T2F = Sequence
 AFFINE = np.array([[-5.0, 0, 0, 5], [0, -5, 0, 9], [0, 0, 5, -3], [0, 0, 0, 1]])  # 40 x 35 x 30 mm
@@ -152,3 +154,18 @@ def test_reading_a_case_takes_less_time_than_nibabel_does(data: Path) -> None:
     # 0.39 to 0.55 on three BraTS cases, our measurement: CPU time, medians of 9, two busy cores. nibabel neither
     # checks nor stacks meanwhile.
     assert np.median(ratios) < 0.8
+
+
+@pytest.mark.parametrize("change", [{"shape": (8, 7, 5)}, {"by_mm": 2.0}], ids=["shape", "place"])
+def test_a_scan_that_changes_between_header_and_voxels_is_said(
+    case: Case, monkeypatch: pytest.MonkeyPatch, change: dict
+) -> None:
+    real = scans.read_volume
+
+    def read_late(path: Path, *, into: np.ndarray) -> Volume:
+        _move(case, T2W, **change)
+        return real(path, into=into)
+
+    monkeypatch.setattr(scans, "read_volume", read_late)
+    with pytest.raises(InputError, match=r"t2w.* changed while it was read.* Run again when nothing writes to it"):
+        read_case(case)

@@ -144,7 +144,7 @@ def test_empty_takes_the_standard_grid_where_no_header_can_be_read(three: Path, 
         path.write_bytes(b"\x1f\x8b nothing")
     outcome = run(on_failure="empty")[1]
     assert outcome.notes == (
-        "an empty mask was written in its place, on the standard BraTS grid, as no header could be read",
+        "an empty mask was written in its place, on the standard BraTS grid, as no header could be used",
     )
     assert nib.load(outcome.mask).shape == (240, 240, 155)
 
@@ -421,3 +421,76 @@ def test_windows_are_told_of_all_members_and_folds(
     run(watcher=watcher, ensemble=ensemble_of([pointwise(), pointwise()], [pointwise()]))
     assert starts == [(NAMES[0],)]
     assert windows == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("unit", [1, 3], ids=["metres", "micrometres"])
+def test_a_stand_in_comes_out_whatever_unit_a_header_counts_in(three: Path, run: Run, unit: int) -> None:
+    path = three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz"
+    image = nib.load(path)
+    image.header["xyzt_units"] = unit
+    nib.save(image, path)
+    outcomes = run(on_failure="empty")
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    mask = nib.load(outcomes[1].mask)
+    assert (mask.header.get_xyzt_units()[0], mask.shape) == ("mm", image.shape)
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "empty"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+@pytest.mark.usefixtures("three")
+def test_what_stands_in_a_masks_place_costs_only_that_case(
+    tmp_path: Path, run: Run, make: Callable[[Path], None], on_failure: str
+) -> None:
+    make(tmp_path / "out" / f"{NAMES[1]}.nii.gz")
+    outcomes = run(on_failure=on_failure)
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    assert (outcomes[1].mask, "Move what stands there away" in outcomes[1].error) == (None, True)
+
+
+@pytest.mark.usefixtures("three")
+def test_a_folder_in_a_pictures_place_costs_only_that_case(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "pictures" / f"{NAMES[1]}.png").mkdir(parents=True)
+    assert _states(run(previews=tmp_path / "pictures")) == [State.DONE, State.FAILED, State.DONE]
+
+
+@pytest.mark.parametrize("function", ["kept_notes", "stand_in"])
+def test_whatever_a_look_or_a_stand_in_raises_costs_only_its_case(
+    three: Path, run: Run, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """A mistake of ours where a case is looked at or replaced by an empty mask."""
+    (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
+    real = getattr(batch, function)
+
+    def fail(outputs: CaseOutputs, **named: object) -> object:
+        if outputs.case.name == NAMES[1]:
+            raise RuntimeError("ours")
+        return real(outputs, **named)
+
+    monkeypatch.setattr(batch, function, fail)
+    outcomes = run(on_failure="empty")
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    assert "RuntimeError: ours" in outcomes[1].error + outcomes[1].notes[0] or outcomes[1].mask
+
+
+def test_a_full_disk_ends_the_batch_at_a_stand_in_as_well(
+    three: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (three / NAMES[0] / f"{NAMES[0]}-t1c.nii.gz").write_bytes(b"broken")
+    monkeypatch.setattr("htcnns.files.atomic.os.fsync", full)
+    with pytest.raises(OutputError, match=r"cannot write .*00001-000.*No space left"):
+        run(on_failure="empty")
+
+
+@pytest.mark.parametrize("damaged", ["mask", "t1c"])
+def test_a_gzip_name_too_long_for_isal_costs_a_finished_case_only_its_finish(
+    tmp_path: Path, three: Path, run: Run, damaged: str
+) -> None:
+    run()
+    places = {"mask": tmp_path / "out" / f"{NAMES[1]}.nii.gz", "t1c": three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz"}
+    whole = places[damaged].read_bytes()
+    places[damaged].write_bytes(whole[:3] + b"\x08" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+    expected = {"mask": State.DONE, "t1c": State.FAILED}[damaged]
+    assert _states(run()) == [State.KEPT, expected, State.KEPT]

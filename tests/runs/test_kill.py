@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from htcnns.files import atomic as whole
 pytestmark = pytest.mark.slow
 
 NAMES = tuple(f"BraTS-GLI-{number:05d}-000" for number in range(12))
-MOMENTS = [random.Random(2024 + number).random() for number in range(10)]  # each a part of a whole run's time
+MOMENTS = [random.Random(2024 + number).random() for number in range(30)]  # each a part of a whole run's time
 FORKS = multiprocessing.get_context("forkserver")
 Prints = dict[str, tuple[int, str]]
 
@@ -121,6 +121,42 @@ def test_a_signal_ends_the_run_cleanly_and_what_is_left_is_said(
     assert out.splitlines()[-1] == f"not started: {', '.join(left)}"
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()}.items() <= batch.masks.items()
     assert report.is_file()
+
+
+def test_two_runs_in_one_folder_disturb_neither(tmp_path: Path, batch: Batch) -> None:
+    first, second = batch.process(tmp_path / "out"), batch.process(tmp_path / "out")
+    first.join()
+    second.join()
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
+
+
+@pytest.mark.parametrize("n_kib", [4, 16, 64, 256, 1024])
+def test_a_small_disk_holds_whole_masks_and_a_larger_one_the_rest(tmp_path: Path, batch: Batch, n_kib: int) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    with _disk(output, n_kib):
+        code = _finish(batch, output)
+        finished = _prints(output)
+        assert code == (0 if len(finished) == len(NAMES) else 6)
+        assert {name: content for name, (_, content) in finished.items()}.items() <= batch.masks.items()
+        subprocess.run(["mount", "-o", "remount,size=64m", str(output)], check=True)
+        assert _finish(batch, output) == 0
+        after = _prints(output)
+        assert {name: content for name, (_, content) in after.items()} == batch.masks
+        assert finished.items() <= after.items()
+
+
+@contextlib.contextmanager
+def _disk(folder: Path, n_kib: int) -> Iterator[None]:
+    """A disk in memory of that size; skips where this user may mount none."""
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={n_kib}k", "tmpfs", str(folder)], check=False)
+    if made.returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def _segment(arguments: tuple[str, ...], killed_at_rename: int) -> None:

@@ -190,14 +190,14 @@ def test_a_report_where_nobody_may_look_is_refused_before_any_work(
     tmp_path: Path, plan_of: Callable[..., RunPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused by hand, as root may look everywhere."""
-    real, report = Path.is_dir, tmp_path / "locked" / "report.json"
+    real, report = os.stat, tmp_path / "locked" / "report.json"
 
-    def refuse(path: Path) -> bool:
+    def refuse(path: object, *arguments: object, **named: object) -> os.stat_result:
         if path == report:
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, *arguments, **named)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(Path, "is_dir", refuse)
+    monkeypatch.setattr("htcnns.files.atomic.os.stat", refuse)
     with pytest.raises(OutputError, match=r"^report: .*: cannot be written by user \d+ \(Permission denied\)"):
         plan_of(report=report)
 
@@ -260,3 +260,72 @@ def test_overlap_and_mirroring_cost_windows(tmp_path: Path, plan_of: Callable[..
     mirrored = _run(plan_of(overlap=0.0, mirror="i"))
     plain = _run(plan_of(output=tmp_path / "plain"))
     assert [outcome.n_windows for outcome in mirrored] == [2 * outcome.n_windows for outcome in plain]
+
+
+def test_a_case_segmented_into_its_own_folder_loses_nothing(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
+) -> None:
+    folder = make_case(tmp_path, "P7", naming="free")
+    (folder / "P7.nii.gz").write_bytes(b"mine")
+    (outcome,) = _run(plan_of(input=folder, output=folder, on_failure="empty"))
+    assert (outcome.state, (folder / "P7.nii.gz").read_bytes()) == (State.FAILED, b"mine")
+    assert "P7.nii.gz: is a file of the input that no run wrote, and would be replaced" in outcome.error
+
+
+def test_a_case_segmented_into_its_own_folder_may_be_segmented_again(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
+) -> None:
+    folder = make_case(tmp_path, "P7", naming="free")
+    states = [_run(plan_of(input=folder, output=folder, again=again))[0].state for again in (False, False, True)]
+    assert states == [State.DONE, State.KEPT, State.DONE]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "dataset.json", "x.nii.gz"])
+def test_a_report_never_replaces_a_file_of_the_input(two: Path, plan_of: Callable[..., RunPlan], name: str) -> None:
+    (two / name).write_text("{}")
+    with pytest.raises(SettingsError, match=r"^report: .*is a file of the input, and the report would replace it"):
+        plan_of(report=two / name)
+    assert (two / name).read_text() == "{}"
+
+
+def test_a_report_in_the_input_is_replaced_by_the_next(two: Path, plan_of: Callable[..., RunPlan]) -> None:
+    _run(plan_of(report=two / "report.json"))
+    _run(plan_of(report=two / "report.json"))
+    assert {case["state"] for case in _report(two / "report.json")["cases"]} == {State.KEPT}
+
+
+@pytest.mark.usefixtures("two")
+def test_a_report_never_replaces_the_manifest_or_a_picture(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], tiny_weights: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"is the manifest of the weights, and the report would overwrite it"):
+        plan_of(report=tiny_weights / "manifest.json")
+    with pytest.raises(SettingsError, match=rf"is an output of {FIRST}, and the report would overwrite it"):
+        plan_of(report=tmp_path / "pictures" / f"{FIRST}.png", previews=tmp_path / "pictures")
+
+
+@pytest.mark.usefixtures("two")
+def test_a_report_is_written_where_its_link_leads(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "report.json").symlink_to("store/report.json")
+    _run(plan_of(report=tmp_path / "report.json"))
+    assert (tmp_path / "report.json").is_symlink()
+    assert _report(tmp_path / "store" / "report.json")["n_done"] == 2
+
+
+def test_an_unclear_case_stops_the_run_or_fails_alone(two: Path, plan_of: Callable[..., RunPlan]) -> None:
+    (two / FIRST / f"{FIRST}-t1c.nii").write_bytes(b"another")
+    with pytest.raises(InputError, match=f"two files for t1c of {FIRST}"):
+        plan_of()
+    outcomes = _run(plan_of(on_unclear="fail", on_failure="empty"))
+    assert [outcome.state for outcome in outcomes] == [State.FAILED, State.DONE]
+    assert outcomes[0].error.startswith(f"{FIRST}: {two}/{FIRST}: two files for t1c")
+    assert outcomes[0].mask.is_file()
+
+
+def test_an_unclear_case_is_never_taken_for_finished(two: Path, plan_of: Callable[..., RunPlan]) -> None:
+    _run(plan_of())
+    (two / FIRST / f"{FIRST}-t1c.nii").write_bytes(b"another")
+    outcomes = _run(plan_of(on_unclear="fail", on_failure="empty"))
+    assert [outcome.state for outcome in outcomes] == [State.FAILED, State.KEPT]
+    assert outcomes[0].notes == ("the mask of an earlier run was left as it is",)

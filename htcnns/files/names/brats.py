@@ -62,7 +62,7 @@ NAMINGS = (
     ),
     Naming(
         convention=Convention.BRATS_2017,
-        case=re.compile(r"brats(17|18|19|20)_.+", re.IGNORECASE),
+        case=re.compile(r"brats(17|18|19|20)_.+", re.IGNORECASE | re.DOTALL),
         separator="_",
         endings=_OLD_ENDINGS,
         example="Brats18_2013_2_1_t1ce.nii.gz",

@@ -13,9 +13,10 @@ from types import MappingProxyType
 from htcnns.errors import InputError
 from htcnns.files.json_file import read_json
 from htcnns.files.names.words import FREE_SPELLINGS, letters
+from htcnns.files.places import is_file
 from htcnns.labels import Sequence
 
-_NAME = re.compile(r"(.+)_(00\d\d)")  # four digits, but never a year
+_NAME = re.compile(r"(.+)_(00\d\d)", re.DOTALL)  # four digits, but never a year
 _CHANNELS = MappingProxyType(
     {
         **FREE_SPELLINGS,
@@ -56,7 +57,7 @@ def channel_order(folder: Path) -> tuple[Sequence, ...]:
         InputError: no such file, one that cannot be read, or a channel that is none of the four sequences.
     """
     for place in (folder, Path(os.path.abspath(folder)).parent):
-        if (place / "dataset.json").is_file():
+        if is_file(place / "dataset.json"):
             return _sequences(place / "dataset.json")
     raise InputError(
         "names such as CASE_0000.nii.gz, but no dataset.json says what 0000 is, which differs between data sets",

@@ -23,7 +23,7 @@ _MASK_FOLDERS = ("labelstr", "labelsts", "labels")
 
 def stem(file_name: str) -> str | None:
     """The name without `.nii` or `.nii.gz`; None where it has neither ending and so is no NIfTI file's."""
-    match = re.fullmatch(r"(.+)\.nii(\.gz)?", file_name, re.IGNORECASE)
+    match = re.fullmatch(r"(.+)\.nii(\.gz)?", file_name, re.IGNORECASE | re.DOTALL)  # a name may hold a line end
     return match[1] if match else None
 
 
@@ -35,11 +35,6 @@ def words(stem: str) -> list[str]:
 def letters(name: str) -> str:
     """The name in lower case, its letters a to z and its digits only."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def same_letters(name: str, start: str) -> bool:
-    """Whether `name` begins with `start`, case and separators ignored."""
-    return letters(name).startswith(letters(start))
 
 
 def sequences_in(stem: str) -> tuple[Sequence, ...]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from htcnns.files.names.words import is_mask, is_segmentation, letters, same_letters, sequences_in, stem
+from htcnns.files.names.words import is_mask, is_segmentation, letters, sequences_in, stem
 from htcnns.labels import Sequence
 
 T1N, T1C, T2W, T2F = Sequence
@@ -72,5 +72,3 @@ def test_a_brain_mask_is_no_segmentation() -> None:
 
 def test_letters_are_compared_without_case_and_separators() -> None:
     assert letters("BraTS-GLI_00001.é") == "bratsgli00001"
-    assert same_letters("brats_gli_00001_t1c.nii", "BraTS-GLI-00001")
-    assert not same_letters("brats_gli_00002_t1c.nii", "BraTS-GLI-00001")

@@ -1,0 +1,12 @@
+"""Kinds of argument on the command line."""
+
+from pathlib import Path
+
+import typer
+
+
+def path(text: str) -> Path:
+    """The path that an argument names; an empty one would be the present folder, and nobody means that."""
+    if not text:
+        raise typer.BadParameter("an empty text; expected a path")
+    return Path(text)

@@ -1,0 +1,260 @@
+"""The cases whose files lie in one folder, and what else lies there."""
+
+import os
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from htcnns.errors import InputError
+from htcnns.files.case import Case, Leftover
+from htcnns.files.names import words
+from htcnns.files.names.brats import Convention, read_brats
+from htcnns.files.names.dataset_json import channel_order, read_channels, read_nnunet, sequence_of
+from htcnns.files.names.formats import DICOM, scan_stem, unread_format
+from htcnns.files.names.free import NameReading, read_names, two_cases
+from htcnns.files.walk import Listing
+from htcnns.labels import Sequence
+
+_Unread = tuple[Path, str]  # a file and why it is no scan
+
+
+def cases_in(listing: Listing, channels: tuple[Sequence, ...] | None) -> tuple[list[Case], list[Leftover]]:
+    """The cases whose files lie in this very folder, and the files there that look like scans and belong to none.
+
+    Whatever is wrong with one case is that case's fault, and no other's.
+
+    Args:
+        channels: order of nnU-Net's channels; None reads `dataset.json`.
+    """
+    folder = listing.folder
+    if listing.fault:
+        return [_unclear(name_of(folder), folder, listing.fault)], []
+    files = [file for file in listing.files if words.stem(file.name)]
+    unread = _unread_files(listing)
+    order, faults = ((), {}) if words.is_mask_folder(folder.name) else _channel_order(folder, files, channels)
+    named = _named(folder, files, order, faults)
+    cases = [*_assemble(folder, named, order), *(_unclear(name, folder, fault) for name, fault in faults.items())]
+    cases = _with_unread(cases, folder, _named(folder, [path for path, _ in unread], (), {}), dict(unread))
+    taken = {name.path for name in named if name.sequence}
+    rest = [file for file in files if file not in taken]
+    return cases, [*_leftovers(cases, files, rest, set(faults)), *_odd_ones(listing, cases, unread)]
+
+
+def name_of(folder: Path) -> str:
+    """The folder's own name, however it was reached."""
+    return os.path.basename(os.path.abspath(folder)) or "case"  # only "/" has no name
+
+
+@dataclass(frozen=True)
+class _NamedFile:
+    """A file whose name was understood; the sequence of a truth is None."""
+
+    path: Path
+    case: str
+    naming: Convention
+    sequence: Sequence | None
+
+
+def _unclear(name: str, folder: Path, fault: InputError) -> Case:
+    """A case of which nothing is known but that it is there."""
+    return Case(name=name, files={}, naming=Convention.FREE, folder=folder, flat=False, fault=fault)
+
+
+def _channel_order(
+    folder: Path, files: list[Path], channels: tuple[Sequence, ...] | None
+) -> tuple[tuple[Sequence, ...], dict[str, InputError]]:
+    """The order of nnU-Net's channels where a file of the folder is named by them; else why its cases have none."""
+    read = read_channels(map(_stem, files))
+    if not read:
+        return (), {}
+    try:
+        return channels or channel_order(folder), {}
+    except InputError as error:
+        return (), {case: error for case, _ in read.values()}
+
+
+def _named(
+    folder: Path, files: list[Path], order: tuple[Sequence, ...], faults: dict[str, InputError]
+) -> list[_NamedFile]:
+    """The files whose names say whose scan or truth they are; adds the faults of cases that the order does not fit."""
+    named = _read_strict(files, order, faults)
+    if not any(name.sequence for name in named) and not words.is_mask_folder(folder.name) and not faults:
+        readings = read_names([_stem(file) for file in files])
+        named = [name for file in files if (name := _read_free(file, folder, readings[_stem(file)]))]
+    return named
+
+
+def _read_strict(files: list[Path], order: tuple[Sequence, ...], faults: dict[str, InputError]) -> list[_NamedFile]:
+    """The files with a BraTS name or, where there is an order of channels, an nnU-Net one."""
+    nnunet = read_channels(map(_stem, files), order) if order else {}
+    named = []
+    for file in files:
+        if brats := read_brats(_stem(file)):
+            naming, case, sequence = brats
+            named.append(_NamedFile(file, case, naming, sequence))
+        elif _stem(file) in nnunet:
+            case, channel = nnunet[_stem(file)]
+            try:
+                named.append(_NamedFile(file, case, Convention.NNUNET, sequence_of(channel, order, file=file)))
+            except InputError as error:
+                faults.setdefault(case, error)
+    return [name for name in named if name.case not in faults]
+
+
+def _read_free(file: Path, folder: Path, reading: NameReading) -> _NamedFile | None:
+    """A scan or a truth of the case that the folder is named after; None for others."""
+    if reading.sequence or (reading.is_mask and words.is_segmentation(_stem(file))):
+        return _NamedFile(file, name_of(folder), Convention.FREE, reading.sequence)
+    return None
+
+
+def _assemble(folder: Path, named: list[_NamedFile], channels: tuple[Sequence, ...]) -> Iterator[Case]:
+    """The cases that the files of a folder make up; truths without scans make none."""
+    groups: dict[tuple[str, Convention], list[_NamedFile]] = defaultdict(list)
+    for name in named:
+        groups[name.case, name.naming].append(name)
+    for (case, naming), members in groups.items():
+        files: dict[Sequence, Path] = {}
+        for name in members:
+            if name.sequence:
+                files.setdefault(name.sequence, name.path)
+        truths = [name.path for name in members if name.sequence is None]
+        if files:
+            yield Case(
+                name=case,
+                files=files,
+                naming=naming,
+                folder=folder,
+                flat=name_of(folder) != case,
+                channels=channels if naming is Convention.NNUNET else (),
+                truth=truths[0] if len(truths) == 1 else None,
+                fault=_two_files(folder, members) or _two_patients(folder, files, naming),
+            )
+
+
+def _two_files(folder: Path, members: list[_NamedFile]) -> InputError | None:
+    """What is wrong where a sequence has two files."""
+    first: dict[Sequence, Path] = {}
+    for name in members:
+        if name.sequence and first.setdefault(name.sequence, name.path) != name.path:
+            return InputError(
+                f"two files for {name.sequence} of {name.case}: {first[name.sequence].name} and {name.path.name}",
+                place=folder,
+                expected="one",
+                remedy="Move one away, or give each case a folder of its own.",
+            )
+    return None
+
+
+def _two_patients(folder: Path, files: dict[Sequence, Path], naming: Convention) -> InputError | None:
+    """Scans of two patients must not become one case because they share a folder; strict names cannot."""
+    scans = {_stem(path): path.name for path in files.values()}
+    if naming is Convention.FREE and (pair := two_cases(list(scans))):
+        one, other = (scans[stem] for stem in pair)
+        return InputError(
+            f"{one} and {other} belong to two cases by their names",
+            place=folder,
+            expected="the scans of one case, as free names do not say whose a scan is",
+            remedy="Give each case a folder of its own, or name its files alike.",
+        )
+    return None
+
+
+def _unread_files(listing: Listing) -> list[_Unread]:
+    """Files that are named as scans but cannot be read as such, and why."""
+    by_format = [(file, kind) for file in listing.files if (kind := unread_format(file.name))]
+    return by_format + [(path, what) for path, what in listing.odd if scan_stem(path.name)]
+
+
+def _with_unread(cases: list[Case], folder: Path, named: list[_NamedFile], why: dict[Path, str]) -> list[Case]:
+    """The cases, told which of their missing sequences cannot be read, and those of which no scan can be read.
+
+    A free name alone may be a stray file's, so a case needs two sequences then.
+    """
+    of_case: dict[str, dict[Sequence, _NamedFile]] = defaultdict(dict)
+    for name in reversed(named):
+        if name.sequence:
+            of_case[name.case][name.sequence] = name
+    for n, case in enumerate(cases):
+        found = of_case.pop(case.name, {})
+        unread = tuple((name.path, why[name.path]) for key, name in found.items() if key in case.missing)
+        cases[n] = replace(case, unread=tuple(sorted(unread)))
+    for case_name, found in of_case.items():
+        naming = next(iter(found.values())).naming
+        if naming is not Convention.FREE or (len(found) > 1 and not cases):
+            cases.append(
+                Case(
+                    name=case_name,
+                    files={},
+                    naming=naming,
+                    folder=folder,
+                    flat=name_of(folder) != case_name,
+                    unread=tuple(sorted((name.path, why[name.path]) for name in found.values())),
+                )
+            )
+    return cases
+
+
+def _leftovers(cases: list[Case], files: list[Path], rest: list[Path], unclear: set[str]) -> Iterator[Leftover]:
+    """Those of the rest of the NIfTI files that belong to no case either."""
+    readings = read_names([_stem(file) for file in files])
+    truths = {case.truth for case in cases}
+    owned = _Starts(cases)
+    for file in rest:
+        reading = readings[_stem(file)]
+        if file in truths or (owned.has(file) and (reading.is_mask or words.is_segmentation(_stem(file)))):
+            continue
+        if unclear and (nnunet := read_nnunet(_stem(file))) and nnunet[0] in unclear:
+            continue  # a file of a case whose fault is said
+        if leftover := _leftover(file, reading):
+            yield leftover
+
+
+class _Starts:
+    """Whether a file's name begins as that of a case beside it, case and separators ignored; quick for many cases."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._is_free = False
+        names: set[str] = set()
+        for case in cases:
+            self._is_free |= case.naming is Convention.FREE
+            names.add(words.letters(case.name))
+        self._lengths = sorted(set(map(len, names)))
+        self._names = names
+
+    def has(self, file: Path) -> bool:
+        """Whether the file may be of one of the cases; any file may beside a case of free naming."""
+        name = words.letters(file.name)
+        lengths = self._lengths[: bisect_right(self._lengths, len(name))]
+        return self._is_free or any(name[:length] in self._names for length in lengths)
+
+
+def _leftover(file: Path, reading: NameReading) -> Leftover | None:
+    """Why the file was left over; None for a label map in a folder of such."""
+    if words.is_mask_folder(file.parent.name):
+        return Leftover(file, f"in {file.parent.name}, a folder of label maps") if reading.sequence else None
+    if reading.sequence:
+        return Leftover(file, "named in another way than the cases beside it", is_near_miss=True)
+    if read_nnunet(_stem(file)) and not reading.is_mask:
+        return Leftover(file, f"{reading.reason}; an nnU-Net case has several channels, 0000 among them")
+    return Leftover(file, reading.reason)
+
+
+def _odd_ones(listing: Listing, cases: list[Case], unread: list[_Unread]) -> Iterator[Leftover]:
+    """What looks like a scan or a case and cannot be read; a folder of DICOM is one."""
+    said = {path for case in cases for path, _ in case.unread}
+    for path, reason in unread:
+        if path not in said:
+            yield Leftover(path, f"{reason}; convert it to .nii.gz" if unread_format(path.name) else reason)
+    for path, what in listing.odd:
+        if not path.suffix:  # as a case's folder is named
+            yield Leftover(path, what)
+    kinds = Counter(file.suffix.lower() for file in listing.files)
+    if n_dicom := sum(kinds[kind] for kind in DICOM):
+        yield Leftover(listing.folder, f"{n_dicom} DICOM files in it; convert them to .nii.gz")
+
+
+def _stem(file: Path) -> str:
+    return scan_stem(file.name) or file.name

@@ -1,0 +1,33 @@
+"""Whether a file was written by a run, by the mark that each kind carries; all others are the user's."""
+
+from pathlib import Path
+
+from htcnns.errors import InputError
+from htcnns.files.json_file import read_json
+from htcnns.files.names.words import stem
+from htcnns.files.nifti import is_own_map
+from htcnns.reports.picture import MARK
+
+_OF_A_REPORT = {"format", "environment", "members", "n_done", "n_failed", "cases"}
+_START = 512  # bytes of a picture before which its mark stands
+
+
+def is_own(path: Path) -> bool:
+    """Whether a mask, a map, a picture or a report there comes from a run; False where it cannot be read."""
+    if stem(path.name) is not None:
+        return is_own_map(path)
+    if path.suffix == ".png":
+        return _starts_with_mark(path)
+    try:
+        content = read_json(path)
+    except InputError:
+        return False
+    return isinstance(content, dict) and content.keys() >= _OF_A_REPORT
+
+
+def _starts_with_mark(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return MARK.encode() in file.read(_START)
+    except OSError:
+        return False

@@ -1,0 +1,30 @@
+"""A scan whose header is hostile costs only its own case."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arena import Arena
+from headers import Base, bases_of, hostile_scan
+
+from htcnns.labels import SEQUENCES
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def bases(cases: Path) -> list[Base]:
+    return bases_of(next(cases.rglob("*00002-000-t1c.nii.gz")))
+
+
+def test_a_hostile_header_costs_only_its_case(arena: Arena, bases: list[Base], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arena.scan(rng.choice(SEQUENCES)).write_bytes(hostile_scan(bases, rng))
+    arena.survived(arena.run())
+
+
+def test_a_case_with_four_hostile_headers_still_gets_a_mask(arena: Arena, bases: list[Base], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    content = hostile_scan(bases, rng)
+    _ = [arena.scan(sequence).write_bytes(content) for sequence in SEQUENCES]
+    arena.survived(arena.run())

@@ -1,0 +1,39 @@
+"""Whatever stands around it, a good case gets its mask, and nothing that was there before is changed."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arena import GOOD, Arena
+from trees import spoil_tree
+
+pytestmark = pytest.mark.slow
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """The checksum of every regular file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_hostile_tree_costs_no_good_case(arena: Arena, htcnns: Callable[..., object], seed: int) -> None:
+    spoil_tree(arena.bad, arena.output, np.random.default_rng(seed))
+    before = _contents(arena.folder / "in")
+    older = [path.name for path in arena.output.glob("*")]
+    listed = htcnns("cases", arena.folder / "in")
+    arena.survived(arena.run("--on-unclear", "fail"), named=(GOOD,), older=older)
+    assert listed.code in (0, 3)
+    assert _contents(arena.folder / "in") == before
+
+
+def test_a_hostile_tree_segmented_into_itself_loses_nothing(
+    arena: Arena, htcnns: Callable[..., object], tiny_weights: Path, seed: int
+) -> None:
+    spoil_tree(arena.bad, arena.folder / "in", np.random.default_rng(seed))
+    before = _contents(arena.folder / "in")
+    flags = ("--weights", tiny_weights, "--members", "unet", "--device", "cpu", "--precision", "fp32")
+    said = htcnns("segment", arena.folder / "in", arena.folder / "in", *flags, "--on-unclear", "fail", "--again")
+    assert said.code in (0, 7)
+    assert before.items() <= _contents(arena.folder / "in").items()
