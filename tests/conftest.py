@@ -38,12 +38,19 @@ _TILT = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.1, 0.15), (3.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--data", type=Path, default=None, help="folder with brats/, unlabelled/ and scores/")
+    parser.addoption("--rounds", type=int, default=300, help="attempts of each generator in tests/hostile")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """What the tests compute is so small that a second thread only waits; tests on real cases take more."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many attempts a generator of tests/hostile makes."""
+    return int(request.config.getoption("--rounds"))
 
 
 @pytest.fixture
