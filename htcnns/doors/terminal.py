@@ -1,10 +1,10 @@
-"""What a terminal can show: errors in the reader's words, and any file name on one line."""
+"""What a terminal can show: errors in the reader's words, and any file name."""
 
 import io
 import sys
-import unicodedata
 
 from htcnns.errors import HtcnnsError
+from htcnns.reports.plain_text import one_line
 
 _ARGUMENTS = {
     "input": "IN",
@@ -30,14 +30,6 @@ def print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def one_line(text: str) -> str:
-    """The text with control characters and line ends as escapes, such as \\n and \\x1b; a file name may hold them."""
-    return "".join(
-        ascii(character)[1:-1] if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character
-        for character in text
-    )
 
 
 def counted(number: int, thing: str) -> str:
