@@ -9,6 +9,7 @@ import numpy as np
 from htcnns.errors import InputError, OutputError
 from htcnns.files.atomic import write_whole
 from htcnns.files.gzip_stream import open_packed, pack, pieces
+from htcnns.files.header_checks import MAX_VOXELS
 from htcnns.files.nifti_header import Header, Layout, file_content, header_like, header_of, read_layout
 from htcnns.labels import LabelSet, decode, encode
 from htcnns.volume import Grid, Volume
@@ -120,7 +121,7 @@ def write_case_file(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def write_empty_mask(path: Path, *, like: Path | None) -> bool:
-    """Write a label map of zeros on the grid of `like`, or on BraTS's standard grid where that cannot be read.
+    """Write a label map of zeros on the grid of `like`, or on BraTS's where that cannot be read or is too large.
 
     Returns:
         Whether the grid is that of `like`.
@@ -129,8 +130,9 @@ def write_empty_mask(path: Path, *, like: Path | None) -> bool:
     is_known = False
     if like:
         try:
-            header = _header_like(like, np.uint8)
-            is_known = True
+            found = _header_like(like, np.uint8)
+            if prod(found.get_data_shape()) <= MAX_VOXELS:  # else a few bytes would ask for gigabytes
+                header, is_known = found, True
         except InputError:
             pass  # the caller hears of it by the answer
     _write(path, np.zeros(header.get_data_shape(), np.uint8, order="F"), header)
