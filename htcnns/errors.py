@@ -155,6 +155,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {by_lower[nearest[0]]!r}?" if nearest else "Choose one of them."
 
 
+def shown(value: object) -> str:
+    """What was found, for a message: its repr, cut where it is long, as a file from elsewhere may hold anything."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
 def _rebuilt(kind: type[HtcnnsError], problem: str, places: tuple[str, ...], *rest: str) -> HtcnnsError:
     """The error of those fields; what unpickling calls."""
     return kind(problem, place=places, **dict(zip(("setting", "found", "expected", "remedy"), rest, strict=True)))

@@ -48,6 +48,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many attempts a generator of tests/hostile makes."""
+    return int(request.config.getoption("--rounds"))
+
+
+@pytest.fixture
 def data(request: pytest.FixtureRequest) -> Path:
     """The folder of real cases; tests that ask for it are skipped when pytest was not given one."""
     folder = request.config.getoption("--data")

@@ -28,7 +28,7 @@ HOMES = {  # the only modules, or packages of them, that may import a library; n
     "nibabel": ["htcnns.files.nifti_header"],
     "typer": ["htcnns.doors"],
     "ray": ["htcnns.runs.cluster"],
-    "safetensors": ["htcnns.files.weights"],
+    "safetensors": ["htcnns.files.tensors"],
     "isal": ["htcnns.files.gzip_stream"],
     "PIL": ["htcnns.reports"],
     "matplotlib": ["htcnns.reports.curves"],

@@ -125,7 +125,7 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     for row in case_rows(found):
         cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
         table.add_row(*(Text(one_line(cell)) for cell in cells))  # a plain string would be read as markup
-    console = Console(soft_wrap=True, width=None if Console().is_terminal else 200)
+    console = Console(soft_wrap=True, emoji=False, width=None if Console().is_terminal else 200)
     console.print(table)
     for leftover in found.leftovers:
         console.print(one_line(f"not used: {leftover.path}: {leftover.reason}"), markup=False, highlight=False)
@@ -192,11 +192,12 @@ def list_weights(weights: WeightsFolder = None) -> int:
     from htcnns.volume import size_text
 
     for member in read_manifest(weights or shipped_weights()):
-        print(f"{member.name}: {member.title}")
-        print(f"  network {member.network}, window {size_text(member.window)}")
+        print(one_line(f"{member.name}: {member.title}"))
+        print(one_line(f"  network {member.network}, window {size_text(member.window)}"))
         print(f"  files {', '.join(file.path.name for file in member.files)}")
         for key, value in member.trained_on.items():
-            print(f"  {key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            print(one_line(f"  {key}: {text}"))
     return 0
 
 
@@ -209,7 +210,7 @@ def verify_weights(weights: WeightsFolder = None) -> int:
     code = EXIT_DONE
     for member, file in ((m, f) for m in read_manifest(weights or shipped_weights()) for f in m.files):
         try:
-            print(verify_file(member, file))
+            print(one_line(verify_file(member, file)))
         except WeightsError as error:  # the other files are checked as well
             code = print_error(error)
     return code

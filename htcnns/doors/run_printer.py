@@ -7,7 +7,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from htcnns.doors.terminal import counted, flag, one_line
@@ -83,14 +82,14 @@ class RunPrinter:
     """Prints the course of one run."""
 
     def __init__(self, plan: RunPlan) -> None:
-        self.console = Console(soft_wrap=True, highlight=False)
+        self.console = Console(soft_wrap=True, highlight=False, emoji=False)
         self.plan = plan
         self.n_cases = len(plan.cases)
         self.n_printed = 0
         self.n_kept = 0
         self.began = time.perf_counter()
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -103,7 +102,7 @@ class RunPrinter:
     def watcher(self, stop: StopRequest) -> Watcher:
         """The callbacks that move the progress bar."""
         return Watcher(
-            on_start=lambda name: self.progress.reset(self.bar, description=escape(one_line(name)), total=None),
+            on_start=lambda name: self.progress.reset(self.bar, description=one_line(name), total=None),
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
             should_stop=stop.wanted,
         )

@@ -122,9 +122,9 @@ def _with_different_names(evaluations: dict[Path, Evaluation]) -> dict[Path, Eva
 
 def _print(tables: list[Table], evaluation: Evaluation) -> None:
     """Print the tables, then what a reader must know of them."""
-    console = Console(width=None if Console().is_terminal else 200, highlight=False)
+    console = Console(width=None if Console().is_terminal else 200, highlight=False, emoji=False)
     for table in tables:
-        shown = RichTable(*table.names, title=table.title, title_justify="left", box=MARKDOWN)
+        shown = RichTable(*table.names, title=Text(one_line(table.title)), title_justify="left", box=MARKDOWN)
         for row in shown_rows(table):
             shown.add_row(*(Text(one_line(cell)) for cell in row))  # a plain string would be read as markup
         console.print(shown)

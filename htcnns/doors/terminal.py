@@ -1,14 +1,14 @@
-"""What a terminal can show: errors in the reader's words, and any file name on one line."""
+"""What a terminal can show: errors in the reader's words, and any file name."""
 
 import io
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 from htcnns.errors import HtcnnsError
 from htcnns.files.closed_pipe import lead_nowhere
+from htcnns.reports.plain_text import one_line
 
 _ARGUMENTS = {
     "input": "IN",
@@ -70,14 +70,6 @@ class _Steady:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def one_line(text: str) -> str:
-    """The text with control characters and line ends as escapes, such as \\n and \\x1b; a file name may hold them."""
-    return "".join(
-        ascii(character)[1:-1] if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character
-        for character in text
-    )
 
 
 def counted(number: int, thing: str) -> str:

@@ -19,7 +19,7 @@ from htcnns.volume import (
 
 MAX_EXTENT_MM = 512.0  # a head coil's field is at most about 400 mm; such a header counts in other units than mm
 MIN_EXTENT_MM = 30.0  # no head is shorter; 240 mm that count in cm or m give 24 or 0.24
-MAX_VOXELS = 2**26  # as stored and at 1 mm, about 406^3; see `require_head`
+MAX_VOXELS = 2**26  # as stored and at 1 mm together, such as 322 cubed at 1 mm; see `require_head`
 LEAST_DETERMINANT = 0.9  # of the direction cosines: one pair of axes 26 degrees off a right angle
 DOUBTFUL_DEGREES, DOUBTFUL_MM = 1.0, 1.0  # how far the two forms may lie apart without a note
 
@@ -76,8 +76,8 @@ def in_millimetres(xyzt_units: int) -> int:
 def require_head(grid: Grid, name: str) -> None:
     """Raise InputError where no head lies on such a grid, or a case of it needs too much memory.
 
-    Reading and preparing takes 58 bytes per voxel (our measurement), and one case is read ahead while another is
-    worked on: at MAX_VOXELS both together need 7.3 GiB.
+    Reading and preparing takes 58 bytes per voxel where scans are stored at 1 mm (our measurement), and one case is
+    read ahead while another is worked on: at MAX_VOXELS both need 3.6 GiB, and the rest of the run 0.3.
 
     Args:
         name: the case's.
@@ -101,12 +101,12 @@ def require_head(grid: Grid, name: str) -> None:
             remedy="Resample the scans onto a grid with right angles.",
         )
     at_1_mm = millimetre_shape(grid.shape, spacing)
-    if max(prod(grid.shape), prod(at_1_mm)) > MAX_VOXELS:
+    if prod(grid.shape) + prod(at_1_mm) > MAX_VOXELS:
         raise InputError(
             "the scans have too many voxels for the memory",
             place=name,
             found=f"{size_text(grid.shape)} as stored and {size_text(at_1_mm)} at 1 mm",
-            expected=f"at most {MAX_VOXELS / 1e6:.0f} million of either",
+            expected=f"at most {MAX_VOXELS / 1e6:.0f} million of both together",
             remedy="Crop the scans to the head.",
         )
 

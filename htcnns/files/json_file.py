@@ -1,25 +1,58 @@
-"""JSON files read strictly: UTF-8, and none of the numbers that JSON does not have."""
+"""JSON files read strictly: UTF-8, none of the numbers that JSON does not have, and not nested without end."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NoReturn
 
 from htcnns.errors import InputError
+from htcnns.files.regular_file import read_regular
+
+MOST_BYTES = 2**26
+DEEPEST = 32  # objects and arrays inside each other; what is read is also written into reports, level by level
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
     """The content of a JSON file as plain data.
 
     Raises:
-        InputError: a file that cannot be read or is not JSON; NaN and Infinity are not.
+        InputError: a file that cannot be read, is too large or is not JSON; NaN, Infinity, numbers too large for a
+            float and what is nested deeper than DEEPEST are not.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError, RecursionError) as error:
+        text = read_regular(path, most_bytes=most_bytes).decode("utf-8")
+        content = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+        _require_shallow(content)
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"cannot be read as JSON ({error})", place=path, remedy="Restore the file or fix it."
         ) from error
+    return content
 
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    """The number, which Python would read as infinity where it is too large."""
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)  # others that read the reports have floats only
+    return int(digits)
+
+
+def _require_shallow(content: object) -> None:
+    """Raise ValueError where objects and arrays lie too deep inside each other; goes level by level, not by calls."""
+    level = [content]
+    for _ in range(DEEPEST + 1):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        if not containers:
+            return
+        level = [item for each in containers for item in (each.values() if isinstance(each, dict) else each)]
+    raise ValueError(f"nested more than {DEEPEST} deep")

@@ -1,18 +1,20 @@
 """weights/manifest.json: what the members are, all but their tensors."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from htcnns.errors import HtcnnsError, SettingsError, WeightsError, require_known
+from htcnns.errors import HtcnnsError, SettingsError, WeightsError, require_known, shown
 from htcnns.files.atomic import write_whole
 from htcnns.files.json_file import read_json
 from htcnns.files.places import is_file
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head
+from htcnns.networks.limits import MOST_FOLDS, MOST_MANIFEST_BYTES, MOST_MEMBERS, MOST_WINDOW_VOXELS
 from htcnns.reports.strict_json import json_text
 from htcnns.volume import Shape
 
@@ -132,17 +134,20 @@ def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
 def _entries(path: Path) -> list:
     """The JSON objects of the members; WeightsError where the file has none."""
     try:
-        content = read_json(path)
+        content = read_json(path, most_bytes=MOST_MANIFEST_BYTES)
     except HtcnnsError as error:
         raise error.inside(kind=WeightsError, remedy="Restore the file that belongs to the weights.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = repr(content.get("format")) if isinstance(content, dict) else f"a {type(content).__name__}"
+        found = shown(content.get("format")) if isinstance(content, dict) else f"a {type(content).__name__}"
         raise WeightsError(
             "another format", place=path, found=found, expected=FORMAT, remedy="Use the htcnns version it was made for."
         )
     entries = content.get("members")
     if not isinstance(entries, list) or not entries:
         raise WeightsError("lists no members", place=path, expected="at least one", remedy=_RESTORE)
+    if len(entries) > MOST_MEMBERS:
+        expected = f"at most {MOST_MEMBERS}"
+        raise WeightsError("too many members", place=path, found=len(entries), expected=expected, remedy=_RESTORE)
     return entries
 
 
@@ -168,7 +173,7 @@ def _entry(member: Member) -> dict:
 
 def _member(entry: object, path: Path) -> Member:
     """A Member from its JSON object; WeightsError names the file and the member."""
-    name = entry.get("name", "a member without a name") if isinstance(entry, dict) else repr(entry)
+    name = entry.get("name", "a member without a name") if isinstance(entry, dict) else shown(entry)
     try:
         if not isinstance(entry, dict):
             raise SettingsError("not a JSON object")
@@ -225,10 +230,12 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
     entries = _typed(entry, "files", list)
     if not entries:
         raise SettingsError("no files", expected="at least one")
+    if len(entries) > MOST_FOLDS:
+        raise SettingsError("too many files", found=len(entries), expected=f"at most {MOST_FOLDS}")
     files = []
     for each in entries:
         if not isinstance(each, dict):
-            raise SettingsError("files are no JSON objects", found=repr(each))
+            raise SettingsError("files are no JSON objects", found=shown(each))
         name, sha256 = _typed(each, "name", str), _typed(each, "sha256", str)
         if not re.fullmatch(r"[\w.+-]+\.safetensors", name):
             raise SettingsError(f"file name {name!r} is not a plain name that ends in .safetensors")
@@ -253,14 +260,17 @@ def _typed(entry: dict, key: str, kind: type[_T]) -> _T:
 
 def _of_kind(value: object, key: str, kind: type[_T]) -> _T:
     if not isinstance(value, kind):
-        raise SettingsError(f"{key} is {value!r}", expected=f"a {kind.__name__}")
+        raise SettingsError(f"{key} is {shown(value)}", expected=f"a {kind.__name__}")
     return value
 
 
 def _edges(entry: dict, key: str) -> Shape:
     values = _typed(entry, key, list)
     if len(values) != 3 or not all(type(value) is int and value > 0 for value in values):
-        raise SettingsError(f"{key} is {values}", expected="three positive whole numbers")
+        raise SettingsError(f"{key} is {shown(values)}", expected="three positive whole numbers")
+    if math.prod(values) > MOST_WINDOW_VOXELS:
+        expected = f"at most {MOST_WINDOW_VOXELS / 1e6:.1f} million voxels"
+        raise SettingsError(f"{key} is too large for the memory", found=shown(values), expected=expected)
     return values[0], values[1], values[2]
 
 

@@ -7,6 +7,8 @@ import cc3d
 import numpy as np
 
 from htcnns.errors import InputError, SettingsError
+from htcnns.image.agreement import agreement_notes
+from htcnns.image.outliers import without_outliers
 from htcnns.image.plausibility import brain_notes, content_notes, shear_notes
 from htcnns.image.resample import resample, resample_scan
 from htcnns.labels import SEQUENCES
@@ -126,7 +128,7 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
         settings: window and box.
 
     Raises:
-        InputError: no brain stands out from the background.
+        InputError: no brain stands out from the background, or a sequence holds values that no scanner writes.
     """
     order, flips = axis_order(affine)
     turned = turn(sequences, order, flips)
@@ -149,6 +151,7 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
         )
     voxels_per_grid_voxel = math.prod(turned.shape[1:]) / math.prod(grid_shape)
     notes += brain_notes(brain[box], voxel_ml=voxel_ml(affine) * voxels_per_grid_voxel)
+    notes += agreement_notes(signal, masks)
     cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
     padded, inner = pad(cropped, settings.least)
     undo = Undo(
@@ -183,7 +186,9 @@ def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, lis
         else:
             np.greater(array, background, out=mask)
             notes.append(f"{sequence}: no constant background; the head is taken to lie above {background:.4g}")
-        np.subtract(array, background if is_constant and _is_fine(background, array, mask) else 0, out=out)
+        usual, said = without_outliers(array, mask, sequence)
+        notes += said
+        np.subtract(usual, background if is_constant and _is_fine(background, usual, mask) else 0, out=out)
         np.multiply(out, mask, out=out)
         if is_constant and background != 0:
             notes.append(f"{sequence}: the background is {background:.4g}, not 0")

@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import torch
+
 from htcnns.errors import SettingsError, require_known
 from htcnns.networks import axial_unet, transbts, unet
-from htcnns.networks.contract import Network
+from htcnns.networks.contract import Network, require_window
+from htcnns.networks.limits import MOST_PARAMETERS, require_size
+from htcnns.volume import Shape
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,58 @@ def build_network(name: str, size: Mapping, *, n_in: int = 4, n_out: int = 3) ->
         n_out: number of channels of the logits.
 
     Raises:
-        SettingsError: an unknown name, or a size that the class does not take.
+        SettingsError: an unknown name, or a size that the class does not take or that is above the limits.
     """
     require_known(name, NETWORKS, what="network", setting="network")
     kind = NETWORKS[name]
+    require_size(size, kind.sizes["published"])
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in size.items()}
     try:
         return kind.build(**arguments, n_in=n_in, n_out=n_out)
-    except (TypeError, ValueError, LookupError, RuntimeError) as error:
-        raise SettingsError(
-            f"{name} cannot be built in that size",
-            setting="size",
-            found=f"{type(error).__name__}: {error}",
-            expected=f"values for {', '.join(kind.sizes['published'])}",
-            remedy="Correct the manifest.",
-        ) from error
+    except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
+        raise _cannot_be_built(name, error) from error
+
+
+def outline_network(name: str, size: Mapping, window: Shape, *, n_in: int, n_out: int) -> Network:
+    """The network without any memory for its tensors, after it took a window without any voxels to logits.
+
+    Args:
+        window: edges in voxels.
+
+    Raises:
+        SettingsError: as build_network; too many parameters, a window that it cannot take, or a size with which it
+            does not lead to as many channels of logits on the window's grid.
+    """
+    with torch.device("meta"), torch.inference_mode():
+        network = build_network(name, size, n_in=n_in, n_out=n_out).eval()
+        n_parameters = sum(parameter.numel() for parameter in network.parameters())
+        if n_parameters > MOST_PARAMETERS:
+            raise SettingsError(
+                f"{name} is too large in that size",
+                setting="size",
+                found=f"{n_parameters / 1e6:.0f} million parameters",
+                expected=f"at most {MOST_PARAMETERS / 1e6:.0f} million",
+                remedy="Correct the manifest.",
+            )
+        empty = [title for title, parameter in network.named_parameters() if not parameter.numel()]
+        if empty:
+            raise _cannot_be_built(name, f"{empty[0]} without any values")
+        require_window(window, network.multiple, network=name)
+        try:
+            shape = network(torch.empty(1, n_in, *window)).shape
+        except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
+            raise _cannot_be_built(name, error) from error
+    if shape != (1, n_out, *window):
+        raise _cannot_be_built(name, f"logits of {tuple(shape)} instead of {(1, n_out, *window)}")
+    return network
+
+
+def _cannot_be_built(name: str, reason: Exception | str) -> SettingsError:
+    kind = f"{type(reason).__name__}: " if isinstance(reason, Exception) else ""
+    return SettingsError(
+        f"{name} cannot be built in that size",
+        setting="size",
+        found=f"{kind}{str(reason).split(chr(10))[0]}",
+        expected=f"values for {', '.join(NETWORKS[name].sizes['published'])}",
+        remedy="Correct the manifest.",
+    )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from htcnns.reports.plain_text import csv_cell, markdown_cell
+
 Cell = str | float | int | None
 
 
@@ -32,11 +34,11 @@ class Table:
 
 
 def csv_text(table: Table) -> str:
-    """The table as CSV with a header line; numbers in full, None as an empty cell."""
+    """The table as CSV with a header line; numbers in full, None as an empty cell, no text that is a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.names)
-    writer.writerows(table.rows)
+    writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in table.rows)
     return out.getvalue()
 
 
@@ -66,9 +68,9 @@ def shown(cell: Cell, *, decimals: int) -> str:
 
 
 def _markdown(table: Table) -> str:
-    lines = [f"### {table.title}", "", _line(table.names), _line(["---"] * len(table.columns))]
+    lines = [f"### {markdown_cell(table.title)}", "", _line(table.names), _line(["---"] * len(table.columns))]
     return "\n".join([*lines, *(_line(row) for row in shown_rows(table)), ""])
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(map(markdown_cell, cells))} |"

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htcnns.errors import DeviceError, SettingsError, WeightsError
+from htcnns.errors import DeviceError, HtcnnsError, SettingsError, WeightsError
 from htcnns.files.manifest import Member
 from htcnns.files.weights import load_networks
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import Windows, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
-from htcnns.networks.contract import Network, region_probabilities, require_window
+from htcnns.networks.contract import Network, region_probabilities
 from htcnns.runs.devices import choose_device, choose_precision, precision_name
 from htcnns.runs.settings import RunSettings
 from htcnns.volume import Shape, size_text
@@ -90,7 +90,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
 
     Raises:
         SettingsError: no member, more than can be fused, or members with different regions.
-        WeightsError: as files.weights.load_networks, or a window that a network cannot take.
+        WeightsError: as files.weights.load_networks.
         DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
     _require_one_region_set(members)
@@ -99,7 +99,6 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
     try:
         for member in members:
             networks[member.name] = [_on_device(network, device) for network in load_networks(member)]
-            _require_window(member, networks[member.name])
         if device.type == "cuda":  # a card that this build has no kernels for says so only when it computes
             torch.nn.functional.conv3d(
                 torch.ones(1, 1, 3, 3, 3, device=device), torch.ones(1, 1, 3, 3, 3, device=device)
@@ -132,6 +131,7 @@ def member_probabilities(
 
     Raises:
         DeviceError: the device ran out of memory, or the precision was too small for the numbers.
+        WeightsError: the numbers are not finite even in fp32.
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
     x = torch.from_numpy(prepared.array[order]).to(ensemble.device)
@@ -160,12 +160,7 @@ def member_probabilities(
             remedy="Use batch 1, another GPU or device cpu.",
         ) from error
     if not torch.isfinite(total).all():
-        raise DeviceError(
-            f"numbers that are not finite, in {precision_name(ensemble.precision)} on {ensemble.device}",
-            place=member.name,
-            expected="probabilities",
-            remedy="Use precision fp32.",
-        )
+        raise _not_finite(member, ensemble)
     return (total / len(networks)).numpy()
 
 
@@ -180,6 +175,16 @@ def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float) -> int:
 def _windows(member: Member, prepared: Prepared, *, overlap: float) -> Windows:
     brain = torch.from_numpy(prepared.brain)
     return place_windows(prepared.brain.shape, member.window, overlap=overlap, occupied=brain)
+
+
+def _not_finite(member: Member, ensemble: Ensemble) -> HtcnnsError:
+    """What is wrong where numbers are not finite: the precision, or in fp32, which has none above it, the weights."""
+    problem = f"numbers that are not finite, in {precision_name(ensemble.precision)} on {ensemble.device}"
+    if ensemble.precision == torch.float32:
+        return WeightsError(
+            problem, place=member.name, expected="probabilities", remedy="Its weights are unusable; leave it out."
+        )
+    return DeviceError(problem, place=member.name, expected="probabilities", remedy="Use precision fp32.")
 
 
 def _on_device(network: Network, device: torch.device) -> Network:
@@ -237,15 +242,6 @@ def _require_one_region_set(members: tuple[Member, ...]) -> None:
             expected="one set of regions",
             remedy="Choose members of one set.",
         )
-
-
-def _require_window(member: Member, networks: list[Network]) -> None:
-    """Raise WeightsError unless the member's window is one that its networks take."""
-    try:
-        for network in networks:
-            require_window(member.window, network.multiple, network=member.network)
-    except SettingsError as error:
-        raise error.inside(member.name, kind=WeightsError, remedy="Correct the manifest.") from error
 
 
 def _largest(shapes: list[Shape]) -> Shape:

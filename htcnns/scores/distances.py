@@ -6,7 +6,7 @@ point, nearest first, settles nearly all of them; only the few that lie far away
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -48,8 +48,20 @@ class Surface:
         """The part of the surface that belongs to these labels; the lattice is shared."""
         wanted = np.zeros_like(self.wanted)
         wanted[labels] = True
-        keep = wanted[self.lattice.reshape(-1)[self.index]]
+        by_label, starts = self._by_label
+        keep = np.sort(np.concatenate([by_label[starts[label] : starts[label + 1]] for label in labels.tolist()]))
         return replace(self, index=self.index[keep], weight=self.weight[keep], wanted=wanted)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the label of each point."""
+        return self.lattice.reshape(-1)[self.index]
+
+    @cached_property
+    def _by_label(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the points by label, and where each label's begin: no lesion goes through all points."""
+        labels = self.labels
+        return np.argsort(labels, kind="stable"), np.searchsorted(np.sort(labels), np.arange(self.wanted.size + 1))
 
 
 def quantile_distance_mm(start: Surface, target: Surface, spacing_mm: Spacing, *, share: float) -> float:
@@ -82,6 +94,32 @@ def distances_mm(start: Surface, target: Surface, spacing_mm: Spacing) -> np.nda
             return distances
     distances[left] = _tree_distances_mm(start.index[left], target, spacing_mm)
     return distances
+
+
+def partner_distances_mm(
+    start: Surface, target: Surface, partners: np.ndarray, spacing_mm: Spacing
+) -> tuple[np.ndarray, np.ndarray]:
+    """From every point whose lesion has a partner, the distance to the nearest point of that partner.
+
+    Args:
+        partners: (max label + 1,) label in `target` that belongs to each label of `start`; 0 for none.
+
+    Returns:
+        (N,) labels of `start`, one per point, and their (N,) float64 distances.
+    """
+    labels = start.labels
+    kept = np.flatnonzero(partners[labels])
+    index, wanted = start.index[kept], partners[labels[kept]]
+    distances = np.full(kept.size, np.inf)
+    left = np.arange(kept.size)
+    for distance_mm, offsets in _shells(spacing_mm):
+        hit = (_around(index[left], offsets, target) == wanted[left, None]).any(axis=1)
+        distances[left[hit]] = distance_mm
+        left = left[~hit]
+    for partner in np.unique(wanted[left]):
+        far = left[wanted[left] == partner]
+        distances[far] = _tree_distances_mm(index[far], target.only(np.array([partner])), spacing_mm)
+    return labels[kept], distances
 
 
 def share_within(start: Surface, target: Surface, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
@@ -126,12 +164,14 @@ def _sorted_quantile(weight: np.ndarray, distances: np.ndarray, share: float) ->
 
 def _hits(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarray:
     """(N,) bool: whether any of the (M, 3) offsets leads from a site to a wanted point of the target."""
+    return target.wanted[_around(index, offsets, target)].any(axis=1)
+
+
+def _around(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarray:
+    """(N, M) labels of the target where each of the (M, 3) offsets leads from each site."""
     _, b, c = target.lattice.shape
     steps = offsets @ np.array([b * c, c, 1])
-    flat = target.lattice.reshape(-1)
-    if steps.size == 1:
-        return target.wanted[flat[index + steps[0]]]
-    return target.wanted[flat[index[:, None] + steps]].any(axis=1)
+    return target.lattice.reshape(-1)[index[:, None] + steps]
 
 
 def _tree_distances_mm(index: np.ndarray, target: Surface, spacing_mm: Spacing) -> np.ndarray:

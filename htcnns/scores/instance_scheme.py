@@ -6,20 +6,21 @@ own table of large and small metastases; both in our own words.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from htcnns.scores.columns import COLUMNS, Kind
-from htcnns.scores.distances import Surface, distances_mm
+from htcnns.scores.distances import Surface, distances_mm, partner_distances_mm
 from htcnns.scores.lesions import Lesions, pair_counts, plain_lesions
+from htcnns.scores.matching import best_matches, percentiles_by_group
 from htcnns.scores.metrics import border_of, dice_of_counts
 from htcnns.scores.rules import Rule
 from htcnns.scores.sparse import Pair, Voxels, region_voxels
 from htcnns.volume import Spacing
 
 _MATCHED_FROM = 1e-6  # matching_threshold in the organisers' configuration
+_PERCENTILE = 95
 _WHOLE_TOLERANCE = 0.5  # panoptica's default when it is given no voxel size
 _FOUND_FROM = 0.2  # Dice at which brats-infra counts a matched metastasis as found
 _LARGE_PENALTY_MM = 373.0  # "diameter of the cube in SRI space"
@@ -62,16 +63,18 @@ def matched_instances(prediction: Lesions, truth: Lesions, spacing_mm: Spacing) 
 
     Matches are one to one with the largest possible sum of Dice. NSD's tolerance is the shortest side of a voxel.
     """
-    sizes = enumerate(truth.sizes.tolist(), start=1)
-    if prediction.n_lesions == 0 or truth.n_lesions == 0:
-        return [Instance(n_voxels=n_voxels) for _, n_voxels in sizes]
-    pairs = _matched_pairs(prediction, truth)
-    borders = border_of(prediction.voxels), border_of(truth.voxels)
-    instances = []
-    for lesion, n_voxels in sizes:
-        missed = Instance(n_voxels=n_voxels)
-        instances.append(_scored(missed, lesion, pairs[lesion], borders, spacing_mm) if lesion in pairs else missed)
-    return instances
+    n_voxels = truth.sizes.tolist()
+    lesions, partners, dices = _matched_pairs(prediction, truth)
+    if lesions.size == 0:
+        return [Instance(n_voxels=n) for n in n_voxels]
+    hd95_mm, nsd = _pair_scores(prediction, truth, (lesions, partners), spacing_mm)
+    found = {
+        lesion: Instance(n_voxels=n_voxels[lesion - 1], is_matched=True, dice=dice, hd95_mm=distance_mm, nsd=share)
+        for lesion, dice, distance_mm, share in zip(
+            lesions.tolist(), dices.tolist(), hd95_mm.tolist(), nsd.tolist(), strict=True
+        )
+    }
+    return [found.get(lesion) or Instance(n_voxels=n) for lesion, n in enumerate(n_voxels, start=1)]
 
 
 def large_lesion_scores(
@@ -98,40 +101,55 @@ def _turned(label_map: Voxels) -> Voxels:
     return Voxels.of(np.ascontiguousarray(label_map.paint().T))
 
 
-def _matched_pairs(prediction: Lesions, truth: Lesions) -> dict[int, tuple[int, float]]:
-    """Predicted lesion and Dice for every matched lesion of the truth."""
+def _matched_pairs(prediction: Lesions, truth: Lesions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) matched lesions of the truth, the predicted lesion of each, and their Dice."""
     true = truth.reach.reshape(-1)[prediction.voxels.index]
-    common = pair_counts(true, prediction.voxels.numbers, truth.n_lesions, prediction.n_lesions)
-    dices = 2 * common / np.add.outer(truth.sizes, prediction.sizes)
-    costs = np.where((common > 0) & (dices >= _MATCHED_FROM), 1.0 - dices, 1.0 + 1e-6)
-    rows, columns = linear_sum_assignment(costs)
-    return {
-        int(row) + 1: (int(column) + 1, float(dices[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-        if costs[row, column] < 1.0
-    }
+    pairs, common = pair_counts(true, prediction.voxels.numbers)
+    ours, theirs = pairs.T - 1
+    dices = 2 * common / (truth.sizes[ours] + prediction.sizes[theirs])
+    alike = dices >= _MATCHED_FROM
+    pairs, dices = pairs[alike], dices[alike]
+    chosen = best_matches(pairs, dices, n_lesions=(truth.n_lesions, prediction.n_lesions))
+    return pairs[chosen, 0], pairs[chosen, 1], dices[chosen]
 
 
-def _scored(
-    instance: Instance,
-    lesion: int,
-    matched: tuple[int, float],
-    borders: tuple[Surface, Surface],
-    spacing_mm: Spacing,
-) -> Instance:
-    """The instance with the scores of its match, the number and Dice of a predicted lesion."""
-    partner, dice = matched
-    hd95_mm, nsd = _border_scores(
-        borders[0].only(np.array([partner])), borders[1].only(np.array([lesion])), spacing_mm, min(spacing_mm)
+def _pair_scores(
+    prediction: Lesions, truth: Lesions, matched: tuple[np.ndarray, np.ndarray], spacing_mm: Spacing
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) HD95 and (n,) NSD of every matched lesion and its partner: `_border_scores` of all pairs at once."""
+    lesions, partners = matched
+    one, other = border_of(prediction.voxels), border_of(truth.voxels)
+    pair_of_predicted, pair_of_true = (
+        _places(numbers, side.n_lesions) for numbers, side in ((partners, prediction), (lesions, truth))
     )
-    return replace(instance, is_matched=True, dice=dice, hd95_mm=hd95_mm, nsd=nsd)
+    true_of = np.append(0, lesions)[pair_of_predicted]
+    predicted_of = np.append(0, partners)[pair_of_true]
+    there_of, there = partner_distances_mm(one, other, true_of, spacing_mm)
+    back_of, back = partner_distances_mm(other, one, predicted_of, spacing_mm)
+    there_of, back_of = pair_of_predicted[there_of] - 1, pair_of_true[back_of] - 1
+    hd95_mm = percentiles_by_group(
+        np.concatenate([there, back]), np.concatenate([there_of, back_of]), percentile=_PERCENTILE
+    )
+    shares = [
+        np.bincount(pair, weights=distances <= min(spacing_mm), minlength=lesions.size)
+        / np.bincount(pair, minlength=lesions.size)
+        for pair, distances in ((there_of, there), (back_of, back))
+    ]
+    return hd95_mm, (shares[0] + shares[1]) / 2
+
+
+def _places(numbers: np.ndarray, n_lesions: int) -> np.ndarray:
+    """(n_lesions + 1,) place of each lesion in the list of numbers, counted from 1; 0 where it is not in it."""
+    places = np.zeros(n_lesions + 1, np.int64)
+    places[numbers] = np.arange(1, numbers.size + 1)
+    return places
 
 
 def _border_scores(one: Surface, other: Surface, spacing_mm: Spacing, tolerance_mm: float) -> tuple[float, float]:
     """HD95 (both directions taken together) and NSD of two borders, neither empty."""
     there, back = distances_mm(one, other, spacing_mm), distances_mm(other, one, spacing_mm)
     nsd = (np.mean(there <= tolerance_mm) + np.mean(back <= tolerance_mm)) / 2
-    return float(np.percentile(np.concatenate([there, back]), 95)), float(nsd)
+    return float(np.percentile(np.concatenate([there, back]), _PERCENTILE)), float(nsd)
 
 
 def _mean_scores(instances: list[Instance], n_lesions: tuple[int, int], voxel_mm3: float) -> dict[str, float]:

@@ -114,7 +114,7 @@ def _region_scores(
     penalty_mm = pair.penalty_mm(rule.penalty_mm)
     sides = _side(prediction, pair.spacing_mm, rule), _side(truth, pair.spacing_mm, rule)
     counted = np.flatnonzero(matches.n_voxels_truth * pair.voxel_mm3 > region.ignored)
-    found = matches.touches[counted].any(axis=1)
+    found = np.isin(counted + 1, matches.pairs[:, 0])
     n_fp = matches.n_false_positives
     n_all = counted.size + (n_fp if rule.counts_false_positives else 0)
     values = [_lesion_values(matches, lesion, sides, pair.spacing_mm, penalty_mm) for lesion in counted.tolist()]
@@ -139,7 +139,7 @@ def _lesion_values(
     matches: Matches, lesion: int, sides: tuple[_Side, _Side], spacing_mm: Spacing, penalty_mm: float
 ) -> dict[str, float]:
     """Dice, HD95 and NSD of one lesion of the truth, counted from 0, against every predicted lesion that touches it."""
-    touching = np.flatnonzero(matches.touches[lesion]) + 1
+    touching = matches.touching(lesion)
     if touching.size == 0:
         return _missed(sides[1], penalty_mm)
     prediction = sides[0].surfaces.only(touching)

@@ -39,12 +39,13 @@ class Matches:
     """Which predicted lesions belong to which lesions of the truth; position 0 is lesion 1.
 
     Attributes:
-        touches: (n_truth, n_prediction) bool, the prediction has a voxel within the reach of the lesion.
+        pairs: (n, 2) numbers of a lesion of the truth and of a predicted one with a voxel within its reach; sorted.
+            A table of all with all would be too large: masks of 50,000 specks occur.
         n_voxels_truth, n_voxels_prediction: (n_truth,) and (n_prediction,) sizes in voxels; 0 where a number is unused.
         n_common: (n_truth,) predicted voxels inside each lesion.
     """
 
-    touches: np.ndarray
+    pairs: np.ndarray
     n_voxels_truth: np.ndarray
     n_voxels_prediction: np.ndarray
     n_common: np.ndarray
@@ -52,11 +53,18 @@ class Matches:
     @property
     def n_false_positives(self) -> int:
         """Number of predicted lesions, however small, that lie within the reach of no lesion of the truth."""
-        return int(((self.n_voxels_prediction > 0) & ~self.touches.any(axis=0)).sum())
+        is_false = self.n_voxels_prediction > 0
+        is_false[self.pairs[:, 1] - 1] = False
+        return int(is_false.sum())
+
+    def touching(self, lesion: int) -> np.ndarray:
+        """Numbers of the predicted lesions within the reach of one lesion of the truth, which is counted from 0."""
+        first, last = np.searchsorted(self.pairs[:, 0], [lesion + 1, lesion + 2])
+        return self.pairs[first:last, 1]
 
     def dice(self, lesion: int) -> float:
         """Dice of one lesion, counted from 0, against the whole of every predicted lesion that touches it."""
-        n_prediction = int(self.n_voxels_prediction[self.touches[lesion]].sum())
+        n_prediction = int(self.n_voxels_prediction[self.touching(lesion) - 1].sum())
         return 2.0 * int(self.n_common[lesion]) / (n_prediction + int(self.n_voxels_truth[lesion]))
 
 
@@ -128,18 +136,19 @@ def match(prediction: Lesions, truth: Lesions) -> Matches:
     reached = truth.reach.reshape(-1)[prediction.voxels.index]
     inside = truth.voxels.mask().reshape(-1)[prediction.voxels.index]
     return Matches(
-        touches=pair_counts(reached, prediction.voxels.numbers, truth.n_lesions, prediction.n_lesions) > 0,
+        pairs=pair_counts(reached, prediction.voxels.numbers)[0],
         n_voxels_truth=truth.sizes,
         n_voxels_prediction=prediction.sizes,
         n_common=np.bincount(reached[inside], minlength=truth.n_lesions + 1)[1:],
     )
 
 
-def pair_counts(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
-    """(n_rows, n_columns) counts of each pair of numbers; numbers start at 1, 0 is left out."""
-    width = n_columns + 1
-    pairs = rows.astype(np.int64) * width + columns
-    return np.bincount(pairs, minlength=(n_rows + 1) * width).reshape(-1, width)[1:, 1:]
+def pair_counts(ones: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) pairs of numbers that occur, sorted, and (n,) how often each does; pairs with a 0 are left out."""
+    width = int(others.max(initial=0)) + 1
+    is_pair = (ones > 0) & (others > 0)
+    pairs, counts = np.unique(ones[is_pair].astype(np.int64) * width + others[is_pair], return_counts=True)
+    return np.stack(np.divmod(pairs, width), axis=1), counts
 
 
 def dilate(planes: np.ndarray, *, iterations: int) -> np.ndarray:

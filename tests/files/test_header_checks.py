@@ -35,7 +35,7 @@ def _sheared(degrees: float) -> np.ndarray:
         Grid((182, 218, 182), _spaced(1, 1, 1)),
         Grid((512, 512, 200), _spaced(0.5, 0.5, 1)),
         Grid((320, 320, 24), _spaced(0.7, 0.7, 6.5)),
-        Grid((400, 400, 400), _spaced(0.6, 0.6, 0.6)),
+        Grid((360, 360, 360), _spaced(0.66, 0.66, 0.66)),
         Grid((256, 256, 1), _spaced(1, 1, 5)),
         Grid((34, 34, 33), _spaced(1, 1, 1)),
         Grid(STANDARD_SHAPE, _sheared(20)),

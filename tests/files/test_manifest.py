@@ -226,6 +226,14 @@ def test_a_missing_key_is_named(rewritten: Callable[[dict], Path], key: str) -> 
         ({"window": [32, 32, True]}, "expected three positive whole numbers"),
         ({"window": [32, 32, 32.5]}, "expected three positive whole numbers"),
         ({"window": 32}, "first: window is 32; expected a list"),
+        (
+            {"window": [1024, 1024, 1024]},
+            "window is too large for the memory; found .1024, 1024, 1024., expected",
+        ),
+        ({"window": [10**30, 32, 32]}, "window is too large for the memory"),
+        ({"box": [512, 512, 512]}, "box is too large for the memory"),
+        ({"files": [{"name": "x.safetensors", "sha256": ""}] * 65}, "too many files; found 65, expected at most 64"),
+        ({"title": list(range(999))}, r"title is .{79}…; expected a str"),
         ({"box": [-1, 1, 1]}, "expected three positive whole numbers"),
         ({"size": [4, 8]}, "size is .4, 8.; expected a dict"),
         ({"network": ["unet"]}, "network is .'unet'.; expected a str"),
@@ -285,3 +293,12 @@ def _drop(folder: Path, *keys: str) -> None:
     for key in keys:
         del content["members"][0][key]
     (folder / MANIFEST).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "NaN", "[" * 40 + "]" * 40, "9" * 400], ids=str)
+def test_what_no_report_could_hold_is_refused_when_it_is_read(rewritten: Callable[[dict], Path], text: str) -> None:
+    folder = rewritten({"trained_on": {"cases": ["here"]}})
+    manifest = folder / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"here"', text))
+    with pytest.raises(WeightsError, match="cannot be read as JSON"):
+        read_manifest(folder)

@@ -1,5 +1,6 @@
 """A member's weights files: round trips, and every way in which they can be wrong."""
 
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -200,7 +201,11 @@ def test_a_wrong_shape_prints_both(network: torch.nn.Module, with_content: Calla
         ({"network": "vnet"}, "first: network: unknown network 'vnet'; expected one of unet, transbts, axial_unet"),
         ({"size": {"channels": [4, 16], "n_convs": [1, 1]}}, r"expected \(16,"),
         ({"size": {"channels": [4, 8], "n_convs": [1]}}, "first: size: unet cannot be built in that size"),
-        ({"size": {"depth": 3}}, "expected values for channels, n_convs"),
+        ({"size": {"depth": 3}}, "unknown argument .depth.; expected one of channels, n_convs"),
+        ({"size": {"channels": [8], "n_convs": [1]}}, "impossible channels; found .8., expected at least two"),
+        ({"size": {"channels": [4, 8], "n_convs": [10**8, 1]}}, "impossible n_convs; found 100000000, expected"),
+        ({"size": {"channels": [4096] * 8, "n_convs": [64] * 8}}, "too large in that size; found .* million"),
+        ({"window": (8, 9, 8)}, "window: the window cannot be halved .*found 8 x 9 x 8"),
     ],
     ids=str,
 )
@@ -228,3 +233,39 @@ def test_shipped_weights_are_small_enough_to_be_kept_in_the_repository(shipped: 
 def test_shipped_weights_are_all_described(shipped: tuple[Member, ...]) -> None:
     described = {file.path for member in shipped for file in member.files}
     assert set(shipped_weights().glob("*.safetensors")) == described
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
+def test_weights_that_are_no_numbers_are_refused(
+    network: torch.nn.Module, with_content: Callable[[bytes], Member], value: float
+) -> None:
+    tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tensors["decoder.transpconvs.0.bias"][0] = value
+    with pytest.raises(WeightsError, match=r"decoder\.transpconvs\.0\.bias holds NaN or infinity; expected numbers"):
+        load_networks(with_content(save_tensors(tensors)))
+
+
+def test_numbers_beyond_float32_are_refused(network: torch.nn.Module, with_content: Callable[[bytes], Member]) -> None:
+    tensors = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    tensors["decoder.transpconvs.0.bias"][0] = 1e300
+    with pytest.raises(WeightsError, match="holds NaN or infinity"):
+        load_networks(with_content(save_tensors(tensors)))
+
+
+@pytest.mark.parametrize("dtype", ["F8_E8M0", "F4", "C64", "U8", "I64", "X"])
+def test_a_type_that_networks_do_not_have_is_refused(
+    member: Member, with_content: Callable[[bytes], Member], dtype: str
+) -> None:
+    content = member.files[0].path.read_bytes()
+    with pytest.raises(WeightsError, match=r"first.safetensors: first: (not a safetensors file|.* has a type that)"):
+        load_networks(with_content(content.replace(b'"F16"', f'"{dtype}"'.encode().ljust(5), 1)))
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo"])
+def test_a_file_that_never_ends_is_refused(tmp_path: Path, member: Member, target: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    path = member.files[0].path
+    path.unlink()
+    path.symlink_to(tmp_path / target)
+    with pytest.raises(WeightsError, match=r"first.safetensors: first: is no regular file"):
+        load_networks(member)

@@ -200,11 +200,8 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("unet", {"depth": 3}),
         ("unet", {"n_convs": (1,)}),
         ("unet", {"n_convs": (1, 1, 1)}),
-        ("unet", {"channels": (4, -8)}),
-        ("unet", {"channels": 8}),
         ("transbts", {"norm": "layer"}),
         ("transbts", {"heads": 3}),
         ("transbts", {"blocks": (1,)}),

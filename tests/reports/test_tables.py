@@ -48,3 +48,16 @@ def test_markdown_is_rounded_and_escapes_bars() -> None:
 
 def test_records_are_rows_by_name() -> None:
     assert table_records(TABLE)[0] == {"case": "a|b", "dice": 0.123456, "hd95_mm": 1.5, "n_fp": 3.0}
+
+
+HOSTILE = Table("A [b](c)", (Heading("case"), Heading("change")), (("=cmd()", -0.5), ("x\x1b\r:skull:", -1)))
+
+
+def test_csv_holds_no_formula_and_no_control_character_and_numbers_keep_their_sign() -> None:
+    assert csv_text(HOSTILE) == "case,change\n'=cmd(),-0.5\nx\\x1b\\r:skull:,-1\n"
+
+
+def test_markdown_shows_names_and_titles_as_they_are() -> None:
+    lines = markdown_text([HOSTILE]).splitlines()
+    assert lines[0] == r"### A \[b\](c)"
+    assert lines[-1] == r"| x\\x1b\\r:<!-- -->skull: | -1 |"

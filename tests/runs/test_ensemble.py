@@ -144,7 +144,7 @@ def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble
 def test_numbers_that_are_not_finite_are_refused_not_cut(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
-    with pytest.raises(DeviceError, match=r"a: numbers that are not finite, in fp32 on cpu; .*precision fp32"):
+    with pytest.raises(WeightsError, match=r"a: numbers that are not finite, in fp32 on cpu; .*weights are unusable"):
         _say(ensemble_of([pointwise(bias=(0.0, math.nan, 0.0))]), prepared)
 
 

@@ -219,3 +219,22 @@ def test_dilation_stops_at_the_border_so_that_lesions_are_numbered_as_officially
     truth[0, 5:7, 20:38] = 3  # in plane 0; unclipped its dilation would reach plane -3
     found = score(truth, truth, "brats2024-met")["ET"]["sensitivity"]
     assert found == pytest.approx(16 / (16 + 2 * 36))
+
+
+def test_2026_scores_each_pair_as_if_it_were_alone() -> None:
+    """Many pairs are measured at once; none may see the border of another's lesion, not even that of a near one."""
+    alone = boxes((3, (4, 4, 4), (3, 3, 3)))
+    moved = np.roll(alone, 2, axis=2)
+    neighbour = boxes((3, (4, 4, 12), (3, 3, 5)))
+    expected = score(moved, alone, "brats2026-gli")["ET"]["lesion_hd95_mm"]
+    found = score(moved | neighbour, alone | neighbour, "brats2026-gli")["ET"]
+    assert found["n_tp"] == 2
+    assert found["lesion_hd95_mm"] == expected / 2
+
+
+def test_2026_measures_a_pair_whose_borders_lie_far_apart() -> None:
+    """The far end of a rod that was found at one end only: nothing of its partner lies within four voxels."""
+    truth, prediction = boxes((3, (4, 4, 4), (1, 1, 30))), boxes((3, (4, 4, 4), (1, 1, 2)))
+    distances = [*np.zeros(2), *np.zeros(2), *range(1, 29)]
+    found = score(prediction, truth, "brats2026-gli")["ET"]["lesion_hd95_mm"]
+    assert found == pytest.approx(np.percentile(distances, 95))

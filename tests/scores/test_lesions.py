@@ -59,7 +59,8 @@ def test_small_lesions_go_and_the_others_keep_their_numbers() -> None:
 def test_match_takes_what_is_within_reach_and_takes_it_whole() -> None:
     truth, prediction = merged("xxxx..........xx....", 1), plain_lesions(row("...xxx..........xx.x"))
     matches = match(prediction, truth)
-    assert matches.touches.tolist() == [[True, False, False], [False, True, False]]
+    assert matches.pairs.tolist() == [[1, 1], [2, 2]]
+    assert matches.touching(1).tolist() == [2]
     assert matches.n_common.tolist() == [1, 0]
     assert (matches.dice(0), matches.dice(1), matches.n_false_positives) == (2 / 7, 0, 1)
 

@@ -95,7 +95,7 @@ def test_impossible_recipes_are_refused(change: dict, message: str) -> None:
     [
         ({"network": "vgg"}, "network: unet: unknown network 'vgg'"),
         ({"size": "huge"}, "size: unet: unknown size 'huge'; expected one of published, compact"),
-        ({"size": {"channels": [4]}}, "size: unet cannot be built in that size"),
+        ({"size": {"channels": [4]}}, "size: impossible channels; found .4., expected at least two"),
         ({"rounds": ()}, "rounds: unet: impossible value; found none"),
     ],
 )

@@ -1,0 +1,92 @@
+"""The bytes of a safetensors file: tensors into them, and those of a known network, and nothing else, out of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, deserialize
+from safetensors.torch import save
+from torch import Tensor
+
+from htcnns.errors import WeightsError
+
+_RESTORE = "Restore the file and its manifest."
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+}
+
+
+def read_tensors(content: bytes, outline: Mapping[str, Tensor], *, place: str) -> dict[str, Tensor]:
+    """The tensors of a file that has exactly those of the outline, in the file's own precision.
+
+    Args:
+        content: of the file.
+        outline: tensors whose names and shapes are wanted; they may lie on the device "meta".
+        place: the file and member, for the message.
+
+    Raises:
+        WeightsError: no safetensors file; a tensor too many or too few, or of another shape or an unknown type; NaN.
+    """
+    try:
+        entries: dict[str, Any] = dict(deserialize(content))
+    except (SafetensorError, ValueError, OverflowError) as error:
+        raise WeightsError(f"not a safetensors file ({error})", place=place, remedy=_RESTORE) from error
+    _require_names(set(entries), set(outline), place=place)
+    return {name: _tensor(entries[name], tensor, name, place=place) for name, tensor in outline.items()}
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """The content of a safetensors file with these tensors, real numbers as float16."""
+    return save({name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()})
+
+
+def _require_names(found: set[str], wanted: set[str], *, place: str) -> None:
+    """Raise WeightsError unless the names are those of the network; the first that is not is named."""
+    missing, unexpected = sorted(wanted - found), sorted(found - wanted)
+    if missing or unexpected:
+        raise WeightsError(
+            f"missing {missing[0]}" if missing else f"unexpected {unexpected[0]}",
+            place=place,
+            found=f"{len(missing)} tensors missing and {len(unexpected)} unexpected",
+            remedy="The file belongs to another network or size; correct the manifest.",
+        )
+
+
+def _tensor(entry: Mapping[str, Any], wanted: Tensor, name: str, *, place: str) -> Tensor:
+    """One tensor of the file, with every check on the way."""
+    shape, dtype = tuple(entry["shape"]), _DTYPES.get(entry["dtype"])
+    if shape != wanted.shape:
+        raise WeightsError(
+            f"another shape of {name}",
+            place=place,
+            found=shape,
+            expected=tuple(wanted.shape),
+            remedy="The file belongs to another size; correct the manifest.",
+        )
+    if dtype is None or dtype.is_floating_point != wanted.is_floating_point():
+        kind = "F" if wanted.is_floating_point() else "I"
+        raise WeightsError(
+            f"{name} has a type that networks do not have",
+            place=place,
+            found=entry["dtype"],
+            expected=f"one of {', '.join(each for each in _DTYPES if kind in each)}",
+            remedy="Save the weights in float16 or float32.",
+        )
+    tensor = torch.frombuffer(entry["data"], dtype=dtype).reshape(shape)
+    if not torch.isfinite(tensor.to(wanted.dtype)).all():
+        raise WeightsError(
+            f"{name} holds NaN or infinity",
+            place=place,
+            expected="numbers",
+            remedy="The training went wrong; train again or use other weights.",
+        )
+    return tensor
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """Real numbers as float16; counts, which batch normalisation has, unchanged."""
+    return tensor.half() if tensor.is_floating_point() else tensor

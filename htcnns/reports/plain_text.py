@@ -1,0 +1,32 @@
+"""Names that others chose, made harmless where they are shown: one function for each kind of output.
+
+A file name may hold commands for a terminal, formulas for a spreadsheet, markup, or characters that turn the text
+around. They are shown as escapes, so that what is read is what is there.
+"""
+
+import re
+import unicodedata
+
+# control characters, invisible ones such as bidirectional overrides, and ends of lines
+_ESCAPED = ("Cc", "Cf", "Zl", "Zp")
+_FORMULA = re.compile(r"[=+\-@＝＋－＠]")
+_MARKUP = re.compile(r"[\\`*<>\[\]|&~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_EMOJI = re.compile(r":(?=[\w+-]+:)")
+
+
+def one_line(text: str) -> str:
+    """For a terminal: control, invisible and line-ending characters as escapes, such as \\n, \\x1b and \\u202e."""
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in _ESCAPED else character for character in text
+    )
+
+
+def csv_cell(text: str) -> str:
+    """For a spreadsheet: on one line, and after an apostrophe where it would be read as a formula."""
+    line = one_line(text)
+    return f"'{line}" if _FORMULA.match(line) else line
+
+
+def markdown_cell(text: str) -> str:
+    """For Markdown: on one line, markup behind backslashes, and codes of emoji, such as :skull:, taken apart."""
+    return _EMOJI.sub(":<!-- -->", _MARKUP.sub(r"\\\g<0>", one_line(text)))

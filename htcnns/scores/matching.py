@@ -1,0 +1,73 @@
+"""Lesions matched one to one, and percentiles within each of many pairs: for tens of thousands of lesions at once."""
+
+import math
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+_UNMATCHED = 1.0 + 1e-6  # what panoptica 2.1.7 lets a pair cost that may not be matched; a match costs 1 - Dice
+_LARGEST_TABLE = 2**22  # pairs, 32 MiB; beyond it lesions are matched in each group that overlaps
+
+
+def best_matches(pairs: np.ndarray, dices: np.ndarray, *, n_lesions: tuple[int, int]) -> np.ndarray:
+    """(n,) bool, which of the pairs are matched: one to one, with the largest possible sum of Dice.
+
+    Among matchings of equal sums it is the one that the organisers' table of all lesions with all leads to, up to
+    _LARGEST_TABLE.
+
+    Args:
+        pairs: (n, 2) numbers of two lesions that overlap, from 1, each pair once.
+        dices: (n,) above 0.
+        n_lesions: of the first and the second mask.
+    """
+    if math.prod(n_lesions) <= _LARGEST_TABLE:
+        return _solved(pairs - 1, dices, n_lesions)
+    groups = _overlapping_groups(pairs, n_lesions)
+    sizes = np.bincount(groups)
+    chosen = sizes[groups] == 1
+    order = np.argsort(groups, kind="stable")
+    ends = np.cumsum(sizes)
+    for group in np.flatnonzero(sizes > 1).tolist():
+        members = order[ends[group] - sizes[group] : ends[group]]
+        (ones, one), (others, other) = (np.unique(side, return_inverse=True) for side in pairs[members].T)
+        chosen[members] = _solved(np.stack([one, other], axis=1), dices[members], (ones.size, others.size))
+    return chosen
+
+
+def percentiles_by_group(values: np.ndarray, groups: np.ndarray, *, percentile: float) -> np.ndarray:
+    """(n_groups,) numpy's percentile, interpolated linearly, of the values of each group.
+
+    Args:
+        values: (n,) float64, finite.
+        groups: (n,) number of the group of each value, from 0; each occurs.
+    """
+    order = np.lexsort((values, groups))
+    ordered = values[order]
+    sizes = np.bincount(groups)
+    places = (sizes - 1) * (percentile / 100)
+    below = np.floor(places)
+    share = places - below
+    first = np.cumsum(sizes) - sizes + below.astype(np.int64)
+    low, high = ordered[first], ordered[np.minimum(first + 1, np.cumsum(sizes) - 1)]
+    # from the nearer end, as numpy does, so that not a bit differs
+    return np.where(share >= 0.5, high - (high - low) * (1 - share), low + (high - low) * share)
+
+
+def _solved(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`best_matches` by one table of all lesions with all; numbers count from 0."""
+    costs = np.full(shape, _UNMATCHED)
+    costs[tuple(pairs.T)] = 1.0 - dices
+    ones, others = linear_sum_assignment(costs)
+    partner = np.full(shape[0], -1)
+    partner[ones] = others
+    return partner[pairs[:, 0]] == pairs[:, 1]
+
+
+def _overlapping_groups(pairs: np.ndarray, n_lesions: tuple[int, int]) -> np.ndarray:
+    """(n,) number of the group of each pair, from 0: lesions that overlap, directly or by way of others."""
+    ones, others = pairs[:, 0], pairs[:, 1] + n_lesions[0]
+    n = sum(n_lesions) + 1
+    _, group_of = connected_components(coo_array((np.ones(ones.size, bool), (ones, others)), shape=(n, n)))
+    return np.unique(group_of[ones], return_inverse=True)[1]

@@ -1,0 +1,59 @@
+"""What a size from elsewhere may ask for: the published ones and smaller, and nothing that would take the memory."""
+
+import pytest
+
+from htcnns.errors import SettingsError
+from htcnns.networks import NETWORKS, outline_network
+from htcnns.networks.limits import MOST_PARAMETERS
+
+SIZES = [(name, size) for name, kind in NETWORKS.items() for size in kind.sizes]
+TINY = {"channels": [4, 8], "n_convs": [1, 1]}
+TRANSBTS = {"channels": [4, 8], "blocks": [0, 1], "embedding": 8, "layers": 1, "heads": 2} | {
+    "hidden": 16,
+    "edge": 32,
+    "norm": "instance",
+    "dropout": 0,
+}
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES, ids=str)
+def test_every_named_size_has_an_outline_without_memory(name: str, size: str) -> None:
+    network = outline_network(name, NETWORKS[name].sizes[size], (128, 128, 128), n_in=4, n_out=3)
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
+    assert sum(parameter.numel() for parameter in network.parameters()) < MOST_PARAMETERS / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "says"),
+    [
+        ("transbts", TRANSBTS | {"heads": 0}, "impossible heads; found 0, expected whole numbers from 1 to 4096"),
+        ("transbts", TRANSBTS | {"layers": 10**8}, "impossible layers; found 100000000, expected whole numbers from 0"),
+        ("transbts", TRANSBTS | {"hidden": 10**30}, "impossible hidden; found 10+, expected"),
+        ("transbts", TRANSBTS | {"edge": True}, "impossible edge; found True"),
+        ("transbts", TRANSBTS | {"dropout": 2}, "transbts cannot be built in that size; found ValueError"),
+        ("transbts", TRANSBTS | {"norm": "none"}, "transbts cannot be built in that size; found KeyError"),
+        ("unet", TINY | {"n_convs": [10**8, 1]}, "impossible n_convs"),
+        ("unet", TINY | {"n_convs": [0, 1]}, "impossible n_convs; found 0, expected whole numbers from 1 to 64"),
+        ("unet", TINY | {"channels": [4, -8]}, "impossible channels; found -8"),
+        ("unet", TINY | {"channels": [4, [8]]}, r"impossible channels; found \[8\]"),
+        ("unet", TINY | {"channels": 4}, "impossible channels; found 4, expected at least two resolutions"),
+        ("unet", TINY | {"channels": [4] * 9}, "impossible channels; found 9 values, expected at most 8"),
+        ("unet", TINY | {"n_in": 3}, "unknown argument 'n_in'; expected one of channels, n_convs"),
+        ("unet", {"channels": [4096] * 4, "n_convs": [64] * 4}, "unet is too large in that size; found .* million"),
+        ("unet", {}, "unet cannot be built in that size; found TypeError"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_sizes_are_refused_before_anything_is_allocated(name: str, size: dict, says: str) -> None:
+    with pytest.raises(SettingsError, match=f"{says}.*Correct the manifest|{says}.*Did you mean|{says}.*Choose one"):
+        outline_network(name, size, (32, 32, 32), n_in=4, n_out=3)
+
+
+def test_a_table_of_positions_without_any_is_refused() -> None:
+    with pytest.raises(SettingsError, match="transbts cannot be built in that size"):
+        outline_network("transbts", TRANSBTS | {"edge": 1}, (32, 32, 32), n_in=4, n_out=3)
+
+
+def test_a_window_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"window cannot be halved.*found 32 x 33 x 32"):
+        outline_network("unet", TINY, (32, 33, 32), n_in=4, n_out=3)

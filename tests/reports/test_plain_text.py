@@ -1,0 +1,50 @@
+"""Names that others chose, in each kind of output: shown as they are, and never obeyed."""
+
+import pytest
+
+from htcnns.reports.plain_text import csv_cell, markdown_cell, one_line
+
+HARMLESS = "BraTS2021_00495 café 脚"
+
+
+@pytest.mark.parametrize("shown", [one_line, csv_cell, markdown_cell])
+def test_a_usual_name_stays_as_it_is(shown: object) -> None:
+    assert shown(HARMLESS) == HARMLESS  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("shown", [one_line, csv_cell])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\rb", "a\\rb"), ("a\nb", "a\\nb"), ("a\u202egnp", "a\\u202egnp")],
+    ids=["ESC", "CR", "line end", "turned round"],
+)
+def test_commands_and_invisible_characters_become_escapes(shown: object, text: str, says: str) -> None:
+    assert shown(text) == says  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1"])
+def test_a_spreadsheet_is_given_no_formula(text: str) -> None:
+    assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["a=b", " =1", "1-2"])
+def test_signs_inside_a_cell_are_no_formula(text: str) -> None:
+    assert csv_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a|b", r"a\|b"),
+        ("<b>", r"\<b\>"),
+        ("[x](y)", r"\[x\](y)"),
+        ("*x* _y_ `z`", r"\*x\* \_y\_ \`z\`"),
+        ("&lt;", r"\&lt;"),
+        ("a\\", r"a\\"),
+        ("a\x1bb", r"a\\x1bb"),
+        (":skull:", ":<!-- -->skull:"),
+    ],
+    ids=["bar", "tag", "link", "emphasis", "entity", "backslash", "ESC", "emoji"],
+)
+def test_markdown_is_given_no_markup(text: str, says: str) -> None:
+    assert markdown_cell(text) == says
