@@ -25,7 +25,7 @@ _PUBLISHED = {  # KAIST's BL+AA widths: 50,561,760 parameters
     "norm": "batch",
 }
 _COMPACT = {  # 4.0 M parameters; thin at full resolution, and hidden widths no wider than the channels
-    "channels": (8, 32, 64, 96, 96, 96),
+    "channels": (16, 32, 64, 96, 96, 96),
     "n_convs": (1, 2, 2, 2, 2, 2),
     "hidden": (96, 96, 32, 16),
     "heads": (4, 4, 1, 1),

@@ -27,7 +27,7 @@ _PUBLISHED = {  # 32,723,891 parameters
     "dropout": 0.1,
 }
 _COMPACT = {  # 3.9 M parameters; thin at full resolution
-    "channels": (8, 32, 64, 96),
+    "channels": (16, 32, 64, 96),
     "blocks": (0, 1, 2, 2),
     "embedding": 96,
     "layers": 4,

@@ -13,8 +13,8 @@ _PUBLISHED = {  # nnU-Net's plan for BraTS: 31,198,991 parameters
     "channels": (32, 64, 128, 256, 320, 320),
     "n_convs": (2, 2, 2, 2, 2, 2),
 }
-_COMPACT = {  # 4.1 M parameters; thin at full resolution, where a CPU spends its time
-    "channels": (8, 32, 64, 128, 160),
+_COMPACT = {  # 4.1 M parameters; a CPU computes 16 channels in the time of 8
+    "channels": (16, 32, 64, 128, 160),
     "n_convs": (1, 2, 2, 2, 2),
 }
 SIZES: Mapping[str, dict] = MappingProxyType({"published": _PUBLISHED, "compact": _COMPACT})

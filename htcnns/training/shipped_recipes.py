@@ -41,7 +41,7 @@ def _compact(each: Round) -> tuple[MemberRecipe, ...]:
 SYNTHETIC = Recipe(
     name="synthetic",
     title="small networks from synthetic heads alone: to start from, and for where no patient's images may be used",
-    members=_compact(Round(steps=4000, patches=((0.0, (64, 64, 64)), (0.5, _CUBE)), variety=_ANY_SCANNER)),
+    members=_compact(Round(steps=4000, patches=((0.0, (64, 64, 64)), (0.6, _CUBE)), variety=_ANY_SCANNER)),
     echoes=4,
     mix=MappingProxyType({CaseKind.SYNTHETIC: 1.0}),
 )
