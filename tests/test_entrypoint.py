@@ -26,7 +26,7 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tiny_weights: Path) -> Call:
     """A function that calls the door as `docker run IMAGE …` does; the tiny members are the shipped ones here."""
-    monkeypatch.setattr("htcnns.runs.plan.shipped_weights", lambda: tiny_weights)
+    monkeypatch.setattr("htcnns.files.manifest.shipped_weights", lambda: tiny_weights)
     for name in ("HOME", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.setenv(name, "/nonexistent")
 

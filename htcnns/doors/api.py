@@ -1,11 +1,12 @@
 """The same from Python: one case by its four files, or a folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from htcnns.errors import SettingsError
 from htcnns.files.atomic import require_replaceable, require_writable
 from htcnns.files.case import Case
-from htcnns.files.manifest import choose_members, read_manifest, shipped_weights
+from htcnns.files.manifest import choose_members, chosen_weights, read_manifest
 from htcnns.files.names.brats import Convention
 from htcnns.files.names.words import stem
 from htcnns.files.outputs import CaseOutputs, require_no_scan, write_mask
@@ -20,44 +21,37 @@ from htcnns.runs.settings import RunSettings, path_of
 
 def segment(
     *,
-    t1n: str | Path,
-    t1c: str | Path,
-    t2w: str | Path,
-    t2f: str | Path,
+    t1n: str | Path | None,
+    t1c: str | Path | None,
+    t2w: str | Path | None,
+    t2f: str | Path | None,
     output: str | Path | None = None,
     settings: RunSettings | None = None,
 ) -> Segmentation:
     """Segment one case.
 
     Args:
-        t1n, t1c, t2w, t2f: NIfTI files on one grid.
-        output: file for the mask, on the grid of t1c and in the numbers of `settings.labels`, which are 1 2 3 unless
-            it names a set; None writes none.
+        t1n, t1c, t2w, t2f: NIfTI files on one grid; one of them may be None where `settings.allow_missing` says so.
+        output: file for the mask, on the grid of t1c, or of the first file where that is None, and in the numbers of
+            `settings.labels`, which are 1 2 3 unless it names a set; None writes none.
         settings: members, device, windows, fusion and labels; what concerns a folder of cases is refused.
 
     Returns:
-        The label map, (I, J, K) uint8 of Label values on the grid of t1c, with volumes, members and notes.
+        The label map, (I, J, K) uint8 of Label values on that grid, with volumes, members and notes.
 
     Raises:
         InputError, WeightsError, DeviceError, OutputError, SettingsError: as the command line's exit codes.
     """
     how = settings or RunSettings()
     _require_one_case(how)
-    paths = (Path(t1n), Path(t1c), Path(t2w), Path(t2f))
-    name = stem(paths[1].name) or paths[1].name
-    case = Case(
-        name=name,
-        files=dict(zip(Sequence, paths, strict=True)),
-        naming=Convention.FREE,
-        folder=paths[1].parent,
-        flat=True,
-    )
-    members = choose_members(read_manifest(how.weights or shipped_weights()), how.members)
+    case = _case({sequence: path for sequence, path in zip(Sequence, (t1n, t1c, t2w, t2f), strict=True) if path})
+    case.require_complete(most_missing=how.most_missing)
+    members = choose_members(read_manifest(chosen_weights(how.weights)), how.members)
     outputs = CaseOutputs(
         case=case,
         numbers=how.numbers_for(""),
         regions=members[0].regions,
-        mask=Path(f"{name}.nii.gz") if output is None else path_of(output, setting="output"),
+        mask=Path(f"{case.name}.nii.gz") if output is None else path_of(output, setting="output"),
         maps={},
         picture=None,
     )
@@ -68,7 +62,11 @@ def segment(
         require_writable(outputs.mask.parent)
     ensemble = start_ensemble(members, device=how.device, precision=how.precision)
     answer = segment_prepared(
-        prepare_case(case, ensemble), ensemble, settings=how, numbers=outputs.numbers, on_window=lambda: None
+        prepare_case(case, ensemble, most_missing=how.most_missing),
+        ensemble,
+        settings=how,
+        numbers=outputs.numbers,
+        on_window=lambda: None,
     )
     if output is not None:
         write_mask(outputs, answer.label_map)
@@ -88,6 +86,19 @@ def segment_folder(input: str | Path, output: str | Path, *, settings: RunSettin
     folders = path_of(input, setting="input"), path_of(output, setting="output")
     plan = plan_run(*folders, settings or RunSettings())
     return run(plan, watcher=Watcher(), on_outcome=lambda _: None)
+
+
+def _case(files: dict[Sequence, str | Path]) -> Case:
+    """The case of these files, named after its reference."""
+    nameless = Case(
+        name="case",
+        files={sequence: Path(path) for sequence, path in files.items()},
+        naming=Convention.FREE,
+        folder=Path(),
+        flat=True,
+    )
+    path = nameless.reference
+    return replace(nameless, name=stem(path.name) or path.name, folder=path.parent) if path else nameless
 
 
 def _require_one_case(settings: RunSettings) -> None:

@@ -23,7 +23,8 @@ app.add_typer(recipes_app, name="recipes")
 
 InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.", parser=path)]
 WeightsFolder = Annotated[
-    Path | None, typer.Option("--weights", help="Folder with manifest.json; default: the shipped one.", parser=path)
+    Path | None,
+    typer.Option("--weights", help="Folder with manifest.json, or the name of another shipped set.", parser=path),
 ]
 Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
 
@@ -74,6 +75,9 @@ def segment(
     on_unclear: Annotated[
         str, typer.Option(help="stop if nobody can tell what a case is, or fail for that case alone.")
     ] = "stop",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Also segment cases that lack one sequence, by the other three.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(help="File for a JSON report.", parser=path)] = None,
     probabilities: Annotated[
         Path | None, typer.Option(help="Folder for a probability map per region.", parser=path)
@@ -101,6 +105,7 @@ def segment(
         again=again,
         on_failure=on_failure,
         on_unclear=on_unclear,
+        allow_missing=allow_missing,
         report=report,
         probabilities=probabilities,
         previews=previews,
@@ -188,10 +193,10 @@ def demo(
 @weights_app.command("list")
 def list_weights(weights: WeightsFolder = None) -> int:
     """List the members with their networks, files and training."""
-    from htcnns.files.manifest import read_manifest, shipped_weights  # imports torch
+    from htcnns.files.manifest import chosen_weights, read_manifest  # imports torch
     from htcnns.volume import size_text
 
-    for member in read_manifest(weights or shipped_weights()):
+    for member in read_manifest(chosen_weights(weights)):
         print(one_line(f"{member.name}: {member.title}"))
         print(one_line(f"  network {member.network}, window {size_text(member.window)}"))
         print(f"  files {', '.join(file.path.name for file in member.files)}")
@@ -204,11 +209,11 @@ def list_weights(weights: WeightsFolder = None) -> int:
 @weights_app.command("verify")
 def verify_weights(weights: WeightsFolder = None) -> int:
     """Check every sha256 and load every file strictly."""
-    from htcnns.files.manifest import read_manifest, shipped_weights  # imports torch
+    from htcnns.files.manifest import chosen_weights, read_manifest  # imports torch
     from htcnns.files.weights import verify_file
 
     code = EXIT_DONE
-    for member, file in ((m, f) for m in read_manifest(weights or shipped_weights()) for f in m.files):
+    for member, file in ((m, f) for m in read_manifest(chosen_weights(weights)) for f in m.files):
         try:
             print(one_line(verify_file(member, file)))
         except WeightsError as error:  # the other files are checked as well

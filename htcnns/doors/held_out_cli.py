@@ -70,6 +70,7 @@ def cv(
 
     from htcnns.files.atomic import followed, require_file_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
+    from htcnns.files.manifest import chosen_weights
     from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign
     from htcnns.training.cases import CaseStore, open_store
@@ -86,7 +87,7 @@ def cv(
             source=source,
             work=work,
             weights=out,
-            origin=origin,
+            origin=chosen_weights(origin) if origin else None,
             n_workers=workers,
         ),
         folds=_folds(folds, store),

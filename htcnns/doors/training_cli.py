@@ -160,6 +160,7 @@ def train(
     import torch  # takes a second
 
     from htcnns.doors.training_printer import TrainingPrinter, say
+    from htcnns.files.manifest import chosen_weights
     from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign, Watcher, train_set
     from htcnns.training.cases import open_store
@@ -175,7 +176,7 @@ def train(
         source=source,
         work=work,
         weights=out,
-        origin=origin,
+        origin=chosen_weights(origin) if origin else None,
         transfer=TransferSettings(frozen_stages=frozen_stages, early_rate=early_rate),
         n_workers=workers,
         validation=Validation(store=open_store(validate_on), every=validate_every) if validate_on else None,

@@ -50,11 +50,16 @@ class Case:
         endings = ENDINGS.get(self.naming) or channel_endings(self.channels)
         return f"{self.name}{endings.get(sequence, FREE_ENDINGS[sequence])}.nii.gz"
 
-    def require_complete(self) -> None:
-        """Raise InputError where the case is not clear or lacks a sequence; it says which file names would do."""
+    @property
+    def reference(self) -> Path | None:
+        """The scan on whose grid the mask lies: the t1c, or the first other one where that is missing."""
+        return next((self.files[each] for each in (Sequence.T1C, *SEQUENCES) if each in self.files), None)
+
+    def require_complete(self, *, most_missing: int = 0) -> None:
+        """Raise InputError where the case is not clear or lacks more sequences; it says which file names would do."""
         if self.fault:
             raise self.fault
-        if self.missing:
+        if len(self.missing) > most_missing:
             why = ", ".join(f"{path.name} is {reason}" for path, reason in self.unread)
             raise InputError(
                 f"{', '.join(self.missing)} missing{why and f', as {why}'}",

@@ -8,14 +8,14 @@ import numpy as np
 from htcnns.errors import InputError
 from htcnns.files.nifti import read_grid, read_label_map
 from htcnns.files.outputs import CaseOutputs
-from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet, Sequence
+from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet
 from htcnns.volume import Grid, grid_difference
 
 
 def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | None:
     """Notes on a case that an earlier run finished; None where the case must be done.
 
-    Finished means a readable label map on the grid of the t1c with at least one voxel, and beside it every
+    Finished means a readable label map on the grid of the case's reference with at least one voxel, and beside it every
     probability map on that grid and every picture that is asked for. A mask without any voxel never counts: it may
     stand in for a case that failed, and a case that is truly empty is simply done again.
 
@@ -38,11 +38,11 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | Non
 
 def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
     """The file numbers in a mask that can be kept, without 0; empty where it, or what belongs beside it, cannot."""
-    t1c = outputs.case.files.get(Sequence.T1C)
-    if t1c is None or not all(map(_has_content, outputs.paths)):
+    reference = outputs.case.reference
+    if reference is None or not all(map(_has_content, outputs.paths)):
         return frozenset()
     try:
-        grid = read_grid(t1c)  # the headers first, as they cost least
+        grid = read_grid(reference)  # the headers first, as they cost least
         if not all(_lies_on(path, grid) for path in (outputs.mask, *outputs.maps.values())):
             return frozenset()
         array = read_label_map(outputs.mask).array

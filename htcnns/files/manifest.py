@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from htcnns.errors import HtcnnsError, SettingsError, WeightsError, require_known, shown
 from htcnns.files.atomic import write_whole
 from htcnns.files.json_file import read_json
-from htcnns.files.places import is_file
+from htcnns.files.places import is_file, is_folder
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head
@@ -87,6 +87,18 @@ def shipped_weights() -> Path:
     """The folder of the weights that come with htcnns: in the installed package, else in the checkout."""
     installed = _PACKAGE / "shipped"
     return installed if is_file(installed / MANIFEST) else _PACKAGE.parent / "weights"
+
+
+def chosen_weights(given: Path | None) -> Path:
+    """The folder that a user means: None for the shipped one, or the name of a set inside it, such as "synthetic".
+
+    A folder of that name where the user is comes first.
+    """
+    if given is None:
+        return shipped_weights()
+    of_that_name = shipped_weights() / given
+    is_name = given.name == str(given) and not is_folder(given)
+    return of_that_name if is_name and is_file(of_that_name / MANIFEST) else given
 
 
 def read_manifest(folder: Path, *, setting: str = "weights") -> tuple[Member, ...]:

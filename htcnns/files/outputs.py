@@ -131,17 +131,17 @@ def require_separate(cases: Iterable[CaseOutputs], *, report: Path | None, read:
 
 
 def write_mask(outputs: CaseOutputs, label_map: np.ndarray) -> None:
-    """Write the mask of (I, J, K) Label values on the grid of the t1c.
+    """Write the mask of (I, J, K) Label values on the grid of the case's reference.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    write_label_map(outputs.mask, label_map, outputs.numbers, like=outputs.case.files[Sequence.T1C])
+    write_label_map(outputs.mask, label_map, outputs.numbers, like=_reference(outputs))
 
 
 def write_maps(outputs: CaseOutputs, probabilities: np.ndarray) -> None:
-    """Write the probability maps, (R, I, J, K) float32 in the order of the regions, on the grid of the t1c."""
-    like = outputs.case.files[Sequence.T1C]
+    """Write the probability maps, (R, I, J, K) float32 in the order of the regions, on the grid of the reference."""
+    like = _reference(outputs)
     for path, array in zip(outputs.maps.values(), probabilities, strict=True):
         write_map(path, array, like=like)
 
@@ -173,6 +173,13 @@ def stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
         return False, f"no empty mask was written in its place: {error}"
     on = "" if is_known else ", on the standard BraTS grid, as no header could be used"
     return True, f"an empty mask was written in its place{on}"
+
+
+def _reference(outputs: CaseOutputs) -> Path:
+    """The scan on whose grid everything is written; a case that was read has one."""
+    if outputs.case.reference is None:
+        raise ValueError(f"{outputs.case.name}: no scan")
+    return outputs.case.reference
 
 
 def _is_too_long(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A case's four scans as one volume, which needs them to lie on one grid."""
+"""A case's scans as one volume, which needs them to lie on one grid."""
 
 import numpy as np
 
@@ -10,21 +10,27 @@ from htcnns.labels import SEQUENCES, Sequence
 from htcnns.volume import GRID_TOLERANCE_MM, Grid, Volume, grid_difference
 
 
-def read_case(case: Case) -> Volume:
-    """The case's four scans as one (4, I, J, K) float32 volume in the order of SEQUENCES, on the grid of its t1c.
+def read_case(case: Case, *, most_missing: int = 0) -> Volume:
+    """The case's scans as one (4, I, J, K) float32 volume in the order of SEQUENCES, on the grid of its reference.
+
+    Args:
+        most_missing: sequences that the case may lack; each is 0 everywhere, and noted.
 
     Raises:
-        InputError: a sequence is missing, a file is refused, a scan lies on another grid than the others, or no head
-            lies on such a grid.
+        InputError: more sequences are missing, a file is refused, a scan lies on another grid than the others, or no
+            head lies on such a grid.
     """
-    case.require_complete()
-    grids = {sequence: read_grid(case.files[sequence]) for sequence in SEQUENCES}
+    case.require_complete(most_missing=most_missing)
+    grids = {sequence: read_grid(case.files[sequence]) for sequence in case.found}
     _require_one_grid(case, grids)
-    grid = grids[Sequence.T1C]
+    grid = next(grid for sequence, grid in grids.items() if case.files[sequence] == case.reference)
     require_head(grid, case.name)
     # (4, K, J, I), as files hold it: nothing is moved
     stack = np.empty((len(SEQUENCES), *grid.shape[::-1]), np.float32)
     for scan, sequence in zip(stack, SEQUENCES, strict=True):
+        if sequence not in grids:
+            scan[:] = 0
+            continue
         volume = read_volume(case.files[sequence], into=scan.T)
         if grid_difference(volume.grid, grids[sequence]):
             raise InputError(
@@ -32,7 +38,13 @@ def read_case(case: Case) -> Volume:
                 place=case.name,
                 remedy="Run again when nothing writes to it any more.",
             )
-    return Volume(stack.transpose(0, 3, 2, 1), grid.affine, _doubts(grids))
+    notes = (*_missing_notes(case), *_doubts(grids))
+    return Volume(stack.transpose(0, 3, 2, 1), grid.affine, notes)
+
+
+def _missing_notes(case: Case) -> list[str]:
+    """A sentence on every sequence without a scan."""
+    return [f"{sequence} is missing: the networks saw nothing in its place" for sequence in case.missing]
 
 
 def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
@@ -47,13 +59,13 @@ def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
 def _require_one_grid(case: Case, grids: dict[Sequence, Grid]) -> None:
     """The grid that most scans share is the right one; in a tie the t1c's, as the mask lies on that."""
     sharing = {
-        sequence: tuple(other for other in SEQUENCES if not grid_difference(grids[other], grid))
+        sequence: tuple(other for other in grids if not grid_difference(grids[other], grid))
         for sequence, grid in grids.items()
     }
-    right = max(SEQUENCES, key=lambda sequence: (len(sharing[sequence]), sequence is Sequence.T1C))
+    right = max(grids, key=lambda sequence: (len(sharing[sequence]), sequence is Sequence.T1C))
     odd = [
         f"{sequence} ({case.files[sequence].name}) {grid_difference(grids[sequence], grids[right])}"
-        for sequence in SEQUENCES
+        for sequence in grids
         if sequence not in sharing[right]
     ]
     if odd:
@@ -61,6 +73,6 @@ def _require_one_grid(case: Case, grids: dict[Sequence, Grid]) -> None:
             ", ".join(odd),
             place=case.name,
             found=f"{', '.join(sharing[right])} on one grid",
-            expected=f"all four on it within {GRID_TOLERANCE_MM} mm",
+            expected=f"all on it within {GRID_TOLERANCE_MM} mm",
             remedy="Bring all four onto one grid, for example with the tool that registered them.",
         )

@@ -32,7 +32,7 @@ def agreement_notes(signal: np.ndarray, masks: np.ndarray) -> list[str]:
 
     Args:
         signal: (4, i, j, k) float32 at 1 mm, finite, 0 outside the masks; I runs to the left or to the right.
-        masks: (4, i, j, k) bool, True where each has signal.
+        masks: (4, i, j, k) bool, True where each has signal; nothing is said of a sequence that has none.
     """
     box = _symmetric_box(masks)
     if box is None:
@@ -48,7 +48,7 @@ def agreement_notes(signal: np.ndarray, masks: np.ndarray) -> list[str]:
     notes = [
         _overlap_note(number, overlap) if overlap < LEAST_OVERLAP else _edge_note(number, group, likeness)
         for number, overlap in enumerate(overlaps)
-        if overlap < LEAST_OVERLAP or number not in group
+        if masks[number].any() and (overlap < LEAST_OVERLAP or number not in group)
     ]
     return [note for note in notes if note]
 

@@ -19,16 +19,17 @@ def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
     """Sentences on sequences that are identical, or hold as few values as a mask.
 
     Args:
-        scans: (4, i, j, k) as stored, as resampling would blur them.
+        scans: (4, i, j, k) as stored, as resampling would blur them; a missing sequence is 0 everywhere.
         masks: (4, i, j, k) bool, True where each has signal.
     """
+    given = [(sequence, scan) for sequence, scan in zip(SEQUENCES, scans, strict=True) if scan.any()]
     notes = [
         f"{one} and {other} are identical; expected two sequences"
-        for (one, scan), (other, second) in combinations(zip(SEQUENCES, scans, strict=True), 2)
+        for (one, scan), (other, second) in combinations(given, 2)
         if np.array_equal(scan[_SPARSE], second[_SPARSE]) and np.array_equal(scan, second)
     ]
-    for sequence, scan, mask in zip(SEQUENCES, scans, masks, strict=True):
-        n_values = _n_values(scan, mask)
+    for sequence, scan in given:
+        n_values = _n_values(scan, masks[SEQUENCES.index(sequence)])
         if n_values < FEWEST_VALUES:
             plural = "s" if n_values != 1 else ""
             notes.append(f"{sequence}: holds only {n_values} value{plural} inside the head, as a mask does, not a scan")

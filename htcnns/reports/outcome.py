@@ -52,6 +52,7 @@ class Outcome:
         volumes_ml: volume by region name, on the grid of the mask.
         label_volumes_ml: volume by label name.
         members: findings of each member.
+        missing: sequences that the case lacks.
         notes: sentences that a person should read.
         seconds: wall time from the first window to the written files.
         forward_s: part of it inside the networks.
@@ -68,6 +69,7 @@ class Outcome:
     volumes_ml: dict[str, float] = field(default_factory=dict)
     label_volumes_ml: dict[str, float] = field(default_factory=dict)
     members: tuple[MemberFinding, ...] = ()
+    missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     forward_s: float = 0.0

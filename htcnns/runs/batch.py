@@ -69,7 +69,7 @@ def segment_batch(
     try:
         yield from run_local(
             waiting,
-            read=partial(_read, ensemble=ensemble),
+            read=partial(_read, ensemble=ensemble, most_missing=settings.most_missing),
             work=partial(_work, ensemble=ensemble, settings=settings, watcher=watcher),
         )
     except Stopped:
@@ -89,9 +89,9 @@ def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
     return Outcome(case=outputs.case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
 
 
-def _read(outputs: CaseOutputs, *, ensemble: Ensemble) -> PreparedCase:
+def _read(outputs: CaseOutputs, *, ensemble: Ensemble, most_missing: int) -> PreparedCase:
     require_free_places(outputs)
-    return prepare_case(outputs.case, ensemble)
+    return prepare_case(outputs.case, ensemble, most_missing=most_missing)
 
 
 def _work(outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: RunSettings, watcher: Watcher) -> Outcome:
@@ -143,6 +143,7 @@ def _write(outputs: CaseOutputs, prepared: PreparedCase, answer: Segmentation, b
         volumes_ml=answer.volumes_ml,
         label_volumes_ml={label.name: volume for label, volume in answer.label_volumes_ml.items()},
         members=answer.members,
+        missing=outputs.case.missing,
         notes=notes,
         seconds=time.perf_counter() - began,
         forward_s=answer.forward_s,

@@ -62,13 +62,16 @@ class Segmentation:
     n_windows: int
 
 
-def prepare_case(case: Case, ensemble: Ensemble) -> PreparedCase:
+def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> PreparedCase:
     """Read and prepare a case for the members.
 
+    Args:
+        most_missing: sequences that it may lack.
+
     Raises:
-        InputError: a sequence is missing, or a file cannot be used.
+        InputError: more sequences are missing, or a file cannot be used.
     """
-    volume = read_case(case)
+    volume = read_case(case, most_missing=most_missing)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
     return PreparedCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
 

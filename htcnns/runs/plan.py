@@ -9,7 +9,7 @@ from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_writable, sweep, write_named
 from htcnns.files.case import Case, Leftover
 from htcnns.files.cases import Search, search
-from htcnns.files.manifest import MANIFEST, Member, choose_members, read_manifest, shipped_weights
+from htcnns.files.manifest import MANIFEST, Member, choose_members, chosen_weights, read_manifest
 from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_separate
 from htcnns.files.own import is_own
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
@@ -53,7 +53,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
     _require_masks_alone(output, settings)
-    weights = settings.weights or shipped_weights()
+    weights = chosen_weights(settings.weights)
     members = choose_members(read_manifest(weights), settings.members)
     found = _find(input, output, settings)
     cases = tuple(_outputs_in(found, case, output, settings, members[0].regions) for case in found.cases)

@@ -8,6 +8,7 @@ from htcnns.errors import SettingsError, require_known
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
 
+MOST_MISSING = 1  # sequences that a case may lack where this is allowed; nobody measured masks without two
 MIRROR_AXES = "ijk"  # left-right, front-back, up-down
 
 
@@ -30,7 +31,7 @@ class RunSettings:
     """How cases are segmented and what is written; the command line's flags have the same names.
 
     Attributes:
-        weights: folder with a manifest; None for the shipped one.
+        weights: folder with a manifest, or the name of a set in the shipped one; None for the shipped one.
         members: names from the manifest; empty for all.
         device: auto, cpu, cuda or cuda:n.
         precision: auto, fp32, bf16 or fp16.
@@ -43,6 +44,7 @@ class RunSettings:
         on_failure: skip to write nothing for a case that fails, empty to write an empty mask.
         on_unclear: stop to start nothing while a case is unclear, such as one with two files for a sequence or in a
             folder that cannot be read; fail to let it fail alone.
+        allow_missing: whether a case that lacks one sequence is segmented by the other three, with a note.
         report: file for a JSON report; None for none.
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
@@ -65,6 +67,7 @@ class RunSettings:
     again: bool = False
     on_failure: str = OnFailure.SKIP
     on_unclear: str = OnUnclear.STOP
+    allow_missing: bool = False
     report: Path | None = None
     probabilities: Path | None = None
     previews: Path | None = None
@@ -124,6 +127,11 @@ class RunSettings:
                     expected=" or ".join(kind.__name__ for kind in wanted),
                     remedy="Give such a value.",
                 )
+
+    @property
+    def most_missing(self) -> int:
+        """Sequences that a case may lack."""
+        return MOST_MISSING if self.allow_missing else 0
 
     @property
     def mirror_axes(self) -> tuple[int, ...]:

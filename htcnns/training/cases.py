@@ -1,7 +1,7 @@
 """Cases for training: packed once, then read when they are drawn, the most recent ones kept in memory."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -243,11 +243,9 @@ def _key(case: Case, rule: TruthRule | None, patient: str) -> str:
 
 def _prepare(case: Case, rule: TruthRule | None, patient: str, key: str) -> PreparedCase:
     """The case as the main job prepares it, with its truth on the same grid."""
-    volume = read_case(_with_stand_ins(case))
+    volume = read_case(case, most_missing=len(SEQUENCES) - 1)
     prepared = preprocess(volume.array, volume.affine, _WHOLE_BRAIN)
-    z_scores = prepared.array.copy()
-    z_scores[[sequence in case.missing for sequence in SEQUENCES]] = 0
-    i, j, k = z_scores.shape[1:]
+    i, j, k = prepared.array.shape[1:]
     label_map = np.zeros((i, j, k), np.uint8)
     if rule and case.truth:
         difference = grid_difference(read_grid(case.truth), volume.grid)
@@ -269,13 +267,7 @@ def _prepare(case: Case, rule: TruthRule | None, patient: str, key: str) -> Prep
         shape=(i, j, k),
         key=key,
     )
-    return prepared_case(card, z_scores, label_map)
-
-
-def _with_stand_ins(case: Case) -> Case:
-    """The case with one of its scans also in the place of every missing one, so that it can be prepared."""
-    stand_in = case.files[case.found[-1]]
-    return replace(case, files={sequence: case.files.get(sequence, stand_in) for sequence in SEQUENCES})
+    return prepared_case(card, prepared.array, label_map)
 
 
 def _as_networks_see(truth: np.ndarray, undo: Undo) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import htcnns
-from htcnns.errors import OutputError, SettingsError
+from htcnns.errors import InputError, OutputError, SettingsError
 from htcnns.files.nifti import read_label_map
 from htcnns.labels import Sequence
 from htcnns.runs.plan import plan_run
@@ -108,3 +108,32 @@ def test_an_output_that_is_a_folder_is_refused_before_any_work(tmp_path: Path, s
     (tmp_path / "mask.nii.gz").mkdir()
     with pytest.raises(OutputError, match=r"cannot write mask\.nii\.gz \(Is a directory"):
         htcnns.segment(**scans, output=tmp_path / "mask.nii.gz")
+
+
+@pytest.mark.parametrize("missing", SCANS)
+def test_a_case_without_one_sequence_is_segmented_where_that_is_allowed(
+    tmp_path: Path, scans: dict[str, Path], tiny_weights: Path, missing: str
+) -> None:
+    settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", allow_missing=True)
+    answer = htcnns.segment(**scans | {missing: None}, output=tmp_path / "mask.nii.gz", settings=settings)
+    assert f"{missing} is missing: the networks saw nothing in its place" in answer.notes
+    scans[missing].unlink()
+    (outcome,) = htcnns.segment_folder(tmp_path / "in", tmp_path / "out", settings=settings)
+    assert (outcome.state, outcome.missing) == ("done", (missing,))
+    assert (tmp_path / "out" / "BraTS-GLI-00001-000.nii.gz").read_bytes() == (tmp_path / "mask.nii.gz").read_bytes()
+    (again,) = htcnns.segment_folder(tmp_path / "in", tmp_path / "out", settings=settings)
+    assert again.state == ("kept" if answer.label_map.any() else "done")
+
+
+@pytest.mark.parametrize(("allowed", "missing"), [(False, ("t2f",)), (True, ("t1n", "t1c"))])
+def test_a_case_without_more_sequences_than_allowed_is_refused(
+    tmp_path: Path, scans: dict[str, Path], tiny_weights: Path, allowed: bool, missing: tuple[str, ...]
+) -> None:
+    settings = htcnns.RunSettings(weights=tiny_weights, allow_missing=allowed)
+    with pytest.raises(InputError, match=f"{', '.join(missing)} missing; found"):
+        htcnns.segment(**scans | dict.fromkeys(missing), settings=settings)
+    for name in missing:
+        scans[name].unlink()
+    (outcome,) = htcnns.segment_folder(tmp_path / "in", tmp_path / "out", settings=settings)
+    assert (outcome.state, outcome.mask) == ("failed", None)
+    assert f"{', '.join(missing)} missing" in outcome.error

@@ -15,6 +15,7 @@ from htcnns.files.manifest import (
     Member,
     WeightsFile,
     choose_members,
+    chosen_weights,
     read_manifest,
     shipped_weights,
     write_manifest,
@@ -276,6 +277,24 @@ def test_weights_inside_the_package_go_before_the_checkouts(tmp_path: Path, monk
     (tmp_path / "htcnns" / "shipped").mkdir(parents=True)
     (tmp_path / "htcnns" / "shipped" / MANIFEST).touch()
     assert shipped_weights() == tmp_path / "htcnns" / "shipped"
+
+
+def test_a_set_inside_the_shipped_weights_is_chosen_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped, here = tmp_path / "shipped", tmp_path / "here"
+    for folder in (shipped / "synthetic", shipped / "empty", here):
+        folder.mkdir(parents=True)
+    (shipped / "synthetic" / MANIFEST).touch()
+    monkeypatch.setattr(module, "shipped_weights", lambda: shipped)
+    monkeypatch.chdir(here)
+    assert chosen_weights(None) == shipped
+    assert chosen_weights(Path("synthetic")) == shipped / "synthetic"
+    assert chosen_weights(tmp_path) == tmp_path
+    for other in ("empty", "gone", "../shipped", "./here/synthetic"):
+        assert chosen_weights(Path(other)) == Path(other)
+    (here / "synthetic").mkdir()
+    assert chosen_weights(Path("synthetic")) == Path("synthetic")
 
 
 def test_shipped_members_say_what_they_were_trained_on(shipped: tuple[Member, ...]) -> None:

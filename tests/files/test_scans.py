@@ -47,7 +47,7 @@ def test_scans_a_tenth_of_a_millimetre_apart_share_a_grid(case: Case) -> None:
     _move(case, T2W, by_mm=0.09)
     assert read_case(case).array.shape == (4, 8, 7, 6)
     _move(case, T2W, by_mm=0.12)
-    with pytest.raises(InputError, match=r"t2w .* lies up to 0\.120 mm off; .* expected all four on it within 0\.1 mm"):
+    with pytest.raises(InputError, match=r"t2w .* lies up to 0\.120 mm off; .* expected all on it within 0\.1 mm"):
         read_case(case)
 
 
@@ -169,3 +169,32 @@ def test_a_scan_that_changes_between_header_and_voxels_is_said(
     monkeypatch.setattr(scans, "read_volume", read_late)
     with pytest.raises(InputError, match=r"t2w.* changed while it was read.* Run again when nothing writes to it"):
         read_case(case)
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_a_missing_sequence_is_nothing_everywhere_where_it_may_be(case: Case, sequence: Sequence) -> None:
+    files = {other: path for other, path in case.files.items() if other is not sequence}
+    whole, volume = read_case(case), read_case(replace(case, files=files), most_missing=1)
+    place = SEQUENCES.index(sequence)
+    assert not volume.array[place].any()
+    np.testing.assert_array_equal(np.delete(volume.array, place, 0), np.delete(whole.array, place, 0))
+    assert volume.notes == (f"{sequence} is missing: the networks saw nothing in its place",)
+
+
+def test_without_a_t1c_the_first_scan_gives_the_affine(case: Case) -> None:
+    _move(case, T1N, by_mm=0.0005)
+    files = {sequence: path for sequence, path in case.files.items() if sequence is not T1C}
+    assert read_case(replace(case, files=files), most_missing=1).affine[0, 3] == pytest.approx(5.0005, abs=1e-6)
+
+
+def test_more_missing_sequences_than_allowed_are_refused(case: Case) -> None:
+    two = replace(case, files={T1N: case.files[T1N], T2F: case.files[T2F]})
+    with pytest.raises(InputError, match=r"^BraTS-GLI-00001-000: t1c, t2w missing; found t1n, t2f"):
+        read_case(two, most_missing=1)
+
+
+def test_a_scan_on_another_grid_is_refused_beside_a_missing_one(case: Case) -> None:
+    _move(case, T2F, by_mm=5.0)
+    files = {sequence: path for sequence, path in case.files.items() if sequence is not T1N}
+    with pytest.raises(InputError, match=r"t2f .* off; found t1c, t2w on one grid"):
+        read_case(replace(case, files=files), most_missing=1)

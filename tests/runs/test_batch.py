@@ -396,11 +396,11 @@ def test_the_next_case_is_read_before_an_outcome_is_asked_for(run: Run, monkeypa
     read, seen = threading.Event(), []
     prepare, names = batch.prepare_case, []
 
-    def note(case: Case, ensemble: Ensemble) -> PreparedCase:
+    def note(case: Case, ensemble: Ensemble, *, most_missing: int) -> PreparedCase:
         names.append(case.name)
         if len(names) == 2:
             read.set()
-        return prepare(case, ensemble)
+        return prepare(case, ensemble, most_missing=most_missing)
 
     monkeypatch.setattr(batch, "prepare_case", note)
     run(watcher=Watcher(on_window=lambda *_: seen.append(read.wait(20))))
