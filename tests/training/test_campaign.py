@@ -134,6 +134,22 @@ def test_another_recipe_in_the_same_work_folder_is_refused(tmp_path: Path, store
         train(tmp_path, store, recipe=replace(RECIPE, weight_decay=0.5))
 
 
+def test_a_finished_fit_serves_a_recipe_that_changes_no_weight(tmp_path: Path, store: CaseStore) -> None:
+    before = train(tmp_path, store)
+    steps: list[str] = []
+    other = replace(RECIPE, name="other", title="renamed", window=(32, 32, 32), recompute_activations=True)
+    after = train_set(
+        campaign(tmp_path, recipe=other),
+        store,
+        store.cards,
+        device=CPU,
+        watcher=Watcher(on_step=lambda name, _: steps.append(name)),
+    )
+    assert steps == []
+    assert [member.files[0].sha256 for member in after] == [member.files[0].sha256 for member in before]
+    assert {member.window for member in after} == {(32, 32, 32)}
+
+
 def test_changed_cases_in_the_same_work_folder_are_refused(tmp_path: Path, store: CaseStore) -> None:
     train(tmp_path, store)
     changed = [replace(store.cards[0], key="ffffffff"), store.cards[1]]
