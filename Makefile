@@ -35,8 +35,9 @@ image: need-engine ## the Docker image, called htcnns
 image-test: need-engine setup ## builds the image and runs it as every challenge does; DATA=dir adds the real cases
 	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") -m image
 
-bench: need-data setup ## where the time of a batch goes, on DATA=dir
+bench: need-data setup .work/nnunet/.done ## where the time of a batch goes, and how nnU-Net compares, on DATA=dir
 	$(BIN)/python tests/bench/bench_segment.py --data "$(DATA)"
+	$(BIN)/python tests/bench/bench_nnunet.py --data "$(DATA)" --nnunet .work/nnunet
 
 bench-scores: need-data setup ## how fast masks are scored, on DATA=dir
 	$(BIN)/python tests/bench/bench_scores.py --data "$(DATA)"
@@ -67,6 +68,11 @@ clean: ## removes what can be made again in minutes; .venv, image and training s
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint .constraints.txt setuptools
 	$(BIN)/pip install --quiet --constraint .constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# nnU-Net's predictor and what it imports, for the bench alone and beside our own packages, which stay as they are pinned.
+.work/nnunet/.done: tests/bench/nnunet.txt .venv/.done
+	$(BIN)/pip install --quiet --no-deps --target .work/nnunet --requirement tests/bench/nnunet.txt
 	@touch $@
 
 need-engine:
