@@ -161,7 +161,7 @@ def _say_folds(by_case: "Mapping[str, int]") -> None:
 def _run_folds(plan: "HeldOutPlan", store: "CaseStore", device: "torch.device", table: Path | None) -> None:
     """Cross-validate, print the means and write all scores."""
     from htcnns.doors.training_printer import TrainingPrinter, say
-    from htcnns.training.campaign import Watcher
+    from htcnns.training.campaign import FitWatcher
     from htcnns.training.held_out import cross_validate
 
     printer = TrainingPrinter()
@@ -169,7 +169,7 @@ def _run_folds(plan: "HeldOutPlan", store: "CaseStore", device: "torch.device", 
         plan,
         store,
         device=device,
-        watcher=Watcher(on_step=printer.step, on_transfer=printer.transfer),
+        watcher=FitWatcher(on_step=printer.step, on_transfer=printer.transfer),
         on_case=lambda card: say(f"fold {card.fold}: {card.case} segmented"),
     )
     _report(found, plan.campaign.weights, table)
@@ -179,7 +179,7 @@ def _run_study(plan: "TransferPlan", device: "torch.device", table: Path | None)
     """Run a transfer study, print its tables and write all scores."""
     from htcnns.doors.training_printer import TrainingPrinter, say
     from htcnns.reports.tables import markdown_text
-    from htcnns.training.campaign import Watcher
+    from htcnns.training.campaign import FitWatcher
     from htcnns.training.transfer_study import run_transfer_study
     from htcnns.training.transfer_table import study_notes, study_record, study_tables
 
@@ -187,7 +187,7 @@ def _run_study(plan: "TransferPlan", device: "torch.device", table: Path | None)
     study = run_transfer_study(
         plan,
         device=device,
-        watcher=Watcher(on_step=printer.step, on_transfer=printer.transfer),
+        watcher=FitWatcher(on_step=printer.step, on_transfer=printer.transfer),
         on_case=lambda approach, card: say(f"{approach} fold {card.fold}: {card.case} segmented"),
     )
     out = plan.held_out.campaign.weights

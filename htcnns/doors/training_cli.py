@@ -162,7 +162,7 @@ def train(
     from htcnns.doors.training_printer import TrainingPrinter, say
     from htcnns.files.manifest import chosen_weights
     from htcnns.runs.devices import choose_device, keep_freed_memory
-    from htcnns.training.campaign import Campaign, Watcher, train_set
+    from htcnns.training.campaign import Campaign, FitWatcher, train_set
     from htcnns.training.cases import open_store
     from htcnns.training.team import join_team, local_device
     from htcnns.training.transfer import TransferSettings
@@ -185,7 +185,7 @@ def train(
     chosen = local_device(choose_device(device))
     printer = TrainingPrinter()
     with join_team(chosen) as team:
-        watcher = Watcher(on_step=printer.step, on_transfer=printer.transfer) if team.leads else Watcher()
+        watcher = FitWatcher(on_step=printer.step, on_transfer=printer.transfer) if team.leads else FitWatcher()
         train_set(campaign, store, store.cards, device=chosen, only=only or (), watcher=watcher, team=team)
         if team.leads:
             say(

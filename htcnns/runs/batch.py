@@ -20,10 +20,10 @@ from htcnns.reports.outcome import Outcome, State, failure_of
 from htcnns.reports.picture import Legend, picture, png_bytes
 from htcnns.runs.ensemble import Ensemble, Stopped, n_windows
 from htcnns.runs.local import run_local
-from htcnns.runs.pipeline import PreparedCase, Segmentation, prepare_case, segment_prepared
+from htcnns.runs.pipeline import ReadyCase, Segmentation, prepare_case, segment_prepared
 from htcnns.runs.settings import OnFailure, RunSettings
 
-Read = Callable[[], PreparedCase]
+Read = Callable[[], ReadyCase]
 
 
 def _do_nothing(*_: object) -> None:
@@ -89,7 +89,7 @@ def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
     return Outcome(case=outputs.case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
 
 
-def _read(outputs: CaseOutputs, *, ensemble: Ensemble, most_missing: int) -> PreparedCase:
+def _read(outputs: CaseOutputs, *, ensemble: Ensemble, most_missing: int) -> ReadyCase:
     require_free_places(outputs)
     return prepare_case(outputs.case, ensemble, most_missing=most_missing)
 
@@ -113,7 +113,7 @@ def _work(outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: Run
 
 
 def _segment(
-    prepared: PreparedCase, outputs: CaseOutputs, ensemble: Ensemble, settings: RunSettings, watcher: Watcher
+    prepared: ReadyCase, outputs: CaseOutputs, ensemble: Ensemble, settings: RunSettings, watcher: Watcher
 ) -> Segmentation:
     total = n_windows(ensemble, prepared.prepared, overlap=settings.overlap)
     done = 0
@@ -128,7 +128,7 @@ def _segment(
     return segment_prepared(prepared, ensemble, settings=settings, numbers=outputs.numbers, on_window=on_window)
 
 
-def _write(outputs: CaseOutputs, prepared: PreparedCase, answer: Segmentation, began: float) -> Outcome:
+def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, began: float) -> Outcome:
     """Write mask, probability maps and picture."""
     if answer.probabilities is not None:
         write_maps(outputs, answer.probabilities)
@@ -151,7 +151,7 @@ def _write(outputs: CaseOutputs, prepared: PreparedCase, answer: Segmentation, b
     )
 
 
-def _draw(outputs: CaseOutputs, prepared: PreparedCase, answer: Segmentation) -> tuple[str, ...]:
+def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tuple[str, ...]:
     """Write the picture where one is wanted; a note if it cannot be drawn, as the mask is good without it."""
     if not outputs.picture:
         return ()

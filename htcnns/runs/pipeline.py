@@ -19,7 +19,7 @@ from htcnns.volume import voxel_ml
 
 
 @dataclass(frozen=True)
-class PreparedCase:
+class ReadyCase:
     """A case that has been read and prepared.
 
     Attributes:
@@ -62,7 +62,7 @@ class Segmentation:
     n_windows: int
 
 
-def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> PreparedCase:
+def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> ReadyCase:
     """Read and prepare a case for the members.
 
     Args:
@@ -73,11 +73,11 @@ def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> Pr
     """
     volume = read_case(case, most_missing=most_missing)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
-    return PreparedCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
+    return ReadyCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
 
 
 def segment_prepared(
-    case: PreparedCase,
+    case: ReadyCase,
     ensemble: Ensemble,
     *,
     settings: RunSettings,
@@ -138,7 +138,7 @@ class _Voice:
 
 def _listen(
     member: Member,
-    case: PreparedCase,
+    case: ReadyCase,
     ensemble: Ensemble,
     settings: RunSettings,
     stopwatch: Stopwatch,

@@ -72,7 +72,7 @@ class Campaign:
 
 
 @dataclass(frozen=True)
-class Watcher:
+class FitWatcher:
     """Callbacks of a campaign; by default they do nothing.
 
     Attributes:
@@ -91,7 +91,7 @@ def train_set(
     *,
     device: torch.device,
     only: Collection[str] = (),
-    watcher: Watcher = Watcher(),
+    watcher: FitWatcher = FitWatcher(),
     team: Team = Team(),  # noqa: B008 - frozen
 ) -> tuple[Member, ...]:
     """Train every member on the cases, and write its weights, the manifest and the recipe.
@@ -188,7 +188,7 @@ def _require_unseen(campaign: Campaign, cards: Iterable[Card]) -> None:
 
 
 def _trained(
-    request: FitRequest, campaign: Campaign, store: CaseStore, device: torch.device, watcher: Watcher, team: Team
+    request: FitRequest, campaign: Campaign, store: CaseStore, device: torch.device, watcher: FitWatcher, team: Team
 ) -> Member:
     """The member after its fit; its weights are in their folder."""
     name = request.member

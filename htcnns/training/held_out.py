@@ -26,7 +26,7 @@ from htcnns.runs.devices import choose_precision, precision_name
 from htcnns.runs.ensemble import Ensemble, load_ensemble
 from htcnns.runs.settings import RunSettings
 from htcnns.scores.evaluation import Evaluation
-from htcnns.training.campaign import Campaign, Watcher, train_set
+from htcnns.training.campaign import Campaign, FitWatcher, train_set
 from htcnns.training.cases import CaseStore
 from htcnns.training.folds import Folds, seen_by
 from htcnns.training.held_out_scores import Scoring, score_maps
@@ -103,7 +103,7 @@ def cross_validate(
     store: CaseStore,
     *,
     device: torch.device,
-    watcher: Watcher = Watcher(),  # noqa: B008 - frozen
+    watcher: FitWatcher = FitWatcher(),  # noqa: B008 - frozen
     on_case: Callable[[MapCard], None] = lambda _: None,
 ) -> HeldOut:
     """Train every fold's members and score them on what they never saw.
@@ -143,7 +143,7 @@ def cross_validate(
     )
 
 
-def named(title: str, watcher: Watcher) -> Watcher:
+def named(title: str, watcher: FitWatcher) -> FitWatcher:
     """A watcher that hears the title before the name of a member."""
 
     def on_step(member: str, progress: Progress) -> None:
@@ -152,7 +152,7 @@ def named(title: str, watcher: Watcher) -> Watcher:
     def on_transfer(member: str, report: TransferReport) -> None:
         watcher.on_transfer(f"{title} {member}", report)
 
-    return Watcher(on_step=on_step, on_transfer=on_transfer)
+    return FitWatcher(on_step=on_step, on_transfer=on_transfer)
 
 
 @dataclass(frozen=True)

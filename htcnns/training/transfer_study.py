@@ -15,7 +15,7 @@ from htcnns.files.held_out_maps import MapCard
 from htcnns.files.manifest import read_manifest
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.scores.evaluation import Evaluation
-from htcnns.training.campaign import Watcher
+from htcnns.training.campaign import FitWatcher
 from htcnns.training.cases import CaseStore, joined
 from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate, named
 from htcnns.training.recipes import Recipe
@@ -177,7 +177,7 @@ def run_transfer_study(
     plan: TransferPlan,
     *,
     device: torch.device,
-    watcher: Watcher = Watcher(),  # noqa: B008 - frozen
+    watcher: FitWatcher = FitWatcher(),  # noqa: B008 - frozen
     on_case: Callable[[str, MapCard], None] = lambda _, __: None,
 ) -> TransferStudy:
     """Train and measure every approach; what is finished is not made again.

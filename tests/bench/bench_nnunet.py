@@ -22,7 +22,7 @@ from htcnns.image.postprocess import postprocess
 from htcnns.labels import LABEL_SETS, SEQUENCES, Region, region_mask
 from htcnns.networks.contract import Network, region_probabilities
 from htcnns.runs.ensemble import Ensemble, start_ensemble
-from htcnns.runs.pipeline import PreparedCase, prepare_case, segment_prepared
+from htcnns.runs.pipeline import ReadyCase, prepare_case, segment_prepared
 from htcnns.runs.settings import RunSettings
 
 N_CASES = 4
@@ -76,13 +76,13 @@ def _timed(run: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
     return result, time.perf_counter() - began
 
 
-def _ours(case: PreparedCase, ensemble: Ensemble) -> np.ndarray:
+def _ours(case: ReadyCase, ensemble: Ensemble) -> np.ndarray:
     """The label map on the case's grid, with all settings as they come: networks, clean-up, fusion."""
     numbers = LABEL_SETS["brats2023"]
     return segment_prepared(case, ensemble, settings=RunSettings(), numbers=numbers, on_window=lambda: None).label_map
 
 
-def _theirs(case: PreparedCase, ensemble: Ensemble) -> np.ndarray:
+def _theirs(case: ReadyCase, ensemble: Ensemble) -> np.ndarray:
     """The same with nnU-Net's sliding windows over the brain's box; mirrored passes are left out on both sides."""
     inner = (slice(None), *case.prepared.undo.inner)
     maps = []

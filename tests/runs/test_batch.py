@@ -20,7 +20,7 @@ from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import batch
 from htcnns.runs.batch import Watcher, segment_batch
 from htcnns.runs.ensemble import Ensemble
-from htcnns.runs.pipeline import PreparedCase
+from htcnns.runs.pipeline import ReadyCase
 from htcnns.runs.plan import outputs_of
 from htcnns.runs.settings import RunSettings
 
@@ -396,7 +396,7 @@ def test_the_next_case_is_read_before_an_outcome_is_asked_for(run: Run, monkeypa
     read, seen = threading.Event(), []
     prepare, names = batch.prepare_case, []
 
-    def note(case: Case, ensemble: Ensemble, *, most_missing: int) -> PreparedCase:
+    def note(case: Case, ensemble: Ensemble, *, most_missing: int) -> ReadyCase:
         names.append(case.name)
         if len(names) == 2:
             read.set()

@@ -14,7 +14,7 @@ from htcnns.files.weights import load_networks
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, Sequence
 from htcnns.training import batches
-from htcnns.training.campaign import Campaign, Watcher, train_set
+from htcnns.training.campaign import Campaign, FitWatcher, train_set
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_of
@@ -77,7 +77,7 @@ def test_rules_on_other_regions_are_refused(tmp_path: Path) -> None:
 
 def test_weights_manifest_and_recipe_are_written(tmp_path: Path, store: CaseStore) -> None:
     steps: list[tuple[str, int]] = []
-    watcher = Watcher(on_step=lambda name, progress: steps.append((name, progress.step)))
+    watcher = FitWatcher(on_step=lambda name, progress: steps.append((name, progress.step)))
     members = train_set(campaign(tmp_path), store, store.cards, device=CPU, watcher=watcher)
     assert steps == [("unet", 1), ("unet", 2), ("second", 1), ("second", 2)]
     read = read_manifest(tmp_path / "weights")
@@ -110,10 +110,10 @@ def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path, store: CaseStore) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_set(campaign(tmp_path), store, store.cards, device=CPU, watcher=Watcher(on_step=unplug))
+        train_set(campaign(tmp_path), store, store.cards, device=CPU, watcher=FitWatcher(on_step=unplug))
     assert not (tmp_path / "weights" / "manifest.json").exists()
     steps: list[str] = []
-    watcher = Watcher(on_step=lambda name, _: steps.append(name))
+    watcher = FitWatcher(on_step=lambda name, _: steps.append(name))
     again = train_set(campaign(tmp_path), store, store.cards, device=CPU, watcher=watcher)
     assert steps == ["second", "second"]
     (tmp_path / "whole").mkdir()
@@ -143,7 +143,7 @@ def test_a_finished_fit_serves_a_recipe_that_changes_no_weight(tmp_path: Path, s
         store,
         store.cards,
         device=CPU,
-        watcher=Watcher(on_step=lambda name, _: steps.append(name)),
+        watcher=FitWatcher(on_step=lambda name, _: steps.append(name)),
     )
     assert steps == []
     assert [member.files[0].sha256 for member in after] == [member.files[0].sha256 for member in before]
@@ -167,7 +167,7 @@ def test_weights_are_fine_tuned_for_other_sequences_and_regions(tmp_path: Path, 
         origin=tmp_path / "old" / "weights",
         transfer=TransferSettings(frozen_stages=1, early_rate=0.5),
     )
-    members = train_set(tuned, store, store.cards, device=CPU, watcher=Watcher(on_transfer=reports.__setitem__))
+    members = train_set(tuned, store, store.cards, device=CPU, watcher=FitWatcher(on_transfer=reports.__setitem__))
     assert set(reports) == {"unet", "second"}
     assert all(report.kept and report.reset for report in reports.values())
     assert "old/weights: unet (" in members[0].trained_on["start"]

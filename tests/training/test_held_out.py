@@ -16,7 +16,7 @@ from htcnns.image.postprocess import PostprocessRules
 from htcnns.image.preprocess import PreprocessSettings
 from htcnns.labels import REGION_SETS, Region
 from htcnns.runs.settings import RunSettings
-from htcnns.training.campaign import Campaign, Watcher
+from htcnns.training.campaign import Campaign, FitWatcher
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.folds import Folds, deal
 from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate
@@ -61,7 +61,7 @@ class Heard:
     cases: list[MapCard] = field(default_factory=list)
 
     def run(self, plan: HeldOutPlan, store: CaseStore) -> HeldOut:
-        watcher = Watcher(on_step=lambda name, _: self.steps.append(name))
+        watcher = FitWatcher(on_step=lambda name, _: self.steps.append(name))
         return cross_validate(plan, store, device=CPU, watcher=watcher, on_case=self.cases.append)
 
 

@@ -14,7 +14,7 @@ from htcnns.files.prepared_cases import CaseKind
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import Region
 from htcnns.runs.settings import RunSettings
-from htcnns.training.campaign import Campaign, Watcher
+from htcnns.training.campaign import Campaign, FitWatcher
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.folds import deal
 from htcnns.training.held_out import HeldOutPlan
@@ -98,7 +98,7 @@ class Heard:
         return run_transfer_study(
             plan,
             device=torch.device("cpu"),
-            watcher=Watcher(on_step=lambda name, _: self.steps.append(name)),
+            watcher=FitWatcher(on_step=lambda name, _: self.steps.append(name)),
             on_case=lambda approach, card: self.cases.append((approach, card.case, card.fold)),
         )
 

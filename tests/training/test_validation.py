@@ -18,7 +18,7 @@ from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import Region, region_mask
 from htcnns.runs.ensemble import load_ensemble
 from htcnns.scores.metrics import dice
-from htcnns.training.campaign import Campaign, Watcher, train_set
+from htcnns.training.campaign import Campaign, FitWatcher, train_set
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.packed_inference import packed_probabilities
 from htcnns.training.progress import Progress
@@ -60,7 +60,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
     return open_store([folder])
 
 
-def train(folder: Path, store: CaseStore, watcher: Watcher = Watcher(), **changes: object) -> Path:  # noqa: B008
+def train(folder: Path, store: CaseStore, watcher: FitWatcher = FitWatcher(), **changes: object) -> Path:  # noqa: B008
     """The weights folder of a campaign with these changes."""
     settings = {"recipe": RECIPE, "source": "phantoms", "work": folder / "work", "weights": folder / "weights"}
     train_set(Campaign(**{**settings, **changes}), store, store.cards, device=CPU, watcher=watcher)
@@ -71,7 +71,7 @@ def test_cases_are_scored_every_so_often_and_after_the_last_step(
     tmp_path: Path, store: CaseStore, others: CaseStore
 ) -> None:
     heard: list[Progress] = []
-    watcher = Watcher(on_step=lambda _, progress: heard.append(progress))
+    watcher = FitWatcher(on_step=lambda _, progress: heard.append(progress))
     train(tmp_path, store, watcher, validation=Validation(store=others, every=2))
     with (tmp_path / "work" / "unet" / "validation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -120,7 +120,7 @@ def test_a_fit_that_was_cut_off_goes_on_with_its_scores(tmp_path: Path, store: C
     validation = Validation(store=others, every=1)
     train(tmp_path / "whole", store, validation=validation)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", store, Watcher(on_step=unplug), validation=validation)
+        train(tmp_path / "cut", store, FitWatcher(on_step=unplug), validation=validation)
     train(tmp_path / "cut", store, validation=validation)
     paths = [tmp_path / name / "work" / "unet" / "validation.csv" for name in ("whole", "cut")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -132,7 +132,7 @@ def test_a_fit_may_go_on_with_other_cases_to_measure_and_other_use_of_memory(
 ) -> None:
     train(tmp_path, store, recipe=RECIPE)
     steps: list[int] = []
-    watcher = Watcher(on_step=lambda _, progress: steps.append(progress.step))
+    watcher = FitWatcher(on_step=lambda _, progress: steps.append(progress.step))
     recipe = replace(RECIPE, recompute_activations=True)
     train(tmp_path, store, watcher, recipe=recipe, validation=Validation(store=others))
     assert steps == []
