@@ -7,7 +7,7 @@ BIN := .venv/bin
 FAST := not slow and not gpu and not image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train-demo clean need-engine need-data
+.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train train-demo clean need-engine need-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ bench-scores: need-data setup ## how fast masks are scored, on DATA=dir
 bench-training: setup ## what a training step costs beside its bare passes, on packed cases in CACHE=dir
 	@test -n "$(CACHE)" || { echo "make: this needs packed cases; name their folder with CACHE=dir" >&2; exit 1; }
 	$(BIN)/python tests/bench/bench_training.py --cache "$(CACHE)"
+
+train: setup ## the shipped weights again, into .work/train, from PACKS="dir dir" HEADS=dir SOURCE="data, terms"; hours
+	@test -n "$(PACKS)" -a -n "$(HEADS)" -a -n "$(SOURCE)" || { echo "make: this needs PACKS=, HEADS= and SOURCE=" >&2; exit 1; }
+	$(BIN)/htcnns train $(HEADS) --recipe synthetic --work .work/train/synthetic --out .work/train/start --source "$(SOURCE)"
+	$(BIN)/htcnns train $(PACKS) $(HEADS) --from .work/train/start --work .work/train/compact --out .work/train/weights --source "$(SOURCE)"
 
 train-demo: setup ## trains, cross-validates and segments with a few phantoms, to see that training works here; minutes
 	$(BIN)/htcnns recipes show demo
