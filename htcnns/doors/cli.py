@@ -67,7 +67,10 @@ def segment(
     members: Annotated[str, typer.Option(help="Names from `htcnns weights list`, by commas; default: all.")] = "",
     fusion: Annotated[str, typer.Option(help="staple, majority or mean.")] = "staple",
     labels: Annotated[str | None, typer.Option(help="Label set of the masks; default: by each case's name.")] = None,
-    overlap: Annotated[float, typer.Option(help="Overlap between windows, 0 <= x < 1.")] = 0.6,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Overlap between windows, 0 <= x < 1; default: as the manifest says."),
+    ] = None,
     mirror: Annotated[str, typer.Option(help="Axes to mirror over: letters of ijk.")] = "",
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Also segment cases that have a mask already.")] = False,

@@ -54,6 +54,8 @@ class Member:
         outputs: output channels in the network's order: the regions of the set under a sigmoid; the background and the
             labels of the set under a softmax.
         window: edges in voxels.
+        whole: edges of the largest window that may see a whole brain at once, where no overlap is asked for; None for
+            windows that slide.
         box: fixed box to pad the brain to, or None.
         rules: thresholds and clean-up of its probabilities.
         trained_on, scores: for people; copied into reports.
@@ -72,6 +74,7 @@ class Member:
     head: Head = Head.SIGMOID
     outputs: tuple[Region, ...] | tuple[Label, ...] = GLIOMA.regions
     window: Shape = (128, 128, 128)
+    whole: Shape | None = None
     box: Shape | None = None
     rules: PostprocessRules = field(default_factory=PostprocessRules)
     trained_on: dict[str, Any] = field(default_factory=dict)
@@ -176,6 +179,7 @@ def _entry(member: Member) -> dict:
         "head": str(member.head),
         _outputs_key(member.head): [output.name for output in member.outputs],
         "window": list(member.window),
+        "whole": list(member.whole) if member.whole else None,
         "box": list(member.box) if member.box else None,
         "postprocess": asdict(member.rules),
         "trained_on": member.trained_on,
@@ -212,6 +216,7 @@ def _read_entry(entry: dict, folder: Path) -> Member:
         head=head,
         outputs=_named(entry, _outputs_key(head), known_outputs),
         window=_edges(entry, "window"),
+        whole=_edges(entry, "whole") if entry.get("whole") else None,
         box=_edges(entry, "box") if entry.get("box") else None,
         rules=PostprocessRules.from_json(_typed(entry, "postprocess", dict), where="postprocess"),
         trained_on=_typed({"trained_on": {}} | entry, "trained_on", dict),

@@ -21,6 +21,8 @@ from htcnns.runs.devices import choose_device, choose_precision, precision_name
 from htcnns.runs.settings import RunSettings
 from htcnns.volume import Shape, size_text
 
+PAPERS_OVERLAP = 0.6  # of HT-CNNs
+
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
     """Somebody asked the run to stop; the case at hand is dropped."""
@@ -135,7 +137,7 @@ def member_probabilities(
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
     x = torch.from_numpy(prepared.array[order]).to(ensemble.device)
-    windows = _windows(member, prepared, overlap=settings.overlap)
+    windows = _windows(ensemble, member, prepared, overlap=settings.overlap)
     networks = ensemble.networks[member.name]
     total = torch.zeros(())
     try:
@@ -164,17 +166,25 @@ def member_probabilities(
     return (total / len(networks)).numpy()
 
 
-def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float) -> int:
+def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> int:
     """Number of windows that all members together run over a case; folds count, mirrored passes do not."""
     return sum(
-        len(ensemble.networks[member.name]) * len(_windows(member, prepared, overlap=overlap).starts)
+        len(ensemble.networks[member.name]) * len(_windows(ensemble, member, prepared, overlap=overlap).starts)
         for member in ensemble.members
     )
 
 
-def _windows(member: Member, prepared: Prepared, *, overlap: float) -> Windows:
+def _windows(ensemble: Ensemble, member: Member, prepared: Prepared, *, overlap: float | None) -> Windows:
+    """The windows of a member: with an overlap those of its size, else one around a brain that its manifest lets in."""
     brain = torch.from_numpy(prepared.brain)
-    return place_windows(prepared.brain.shape, member.window, overlap=overlap, occupied=brain)
+    if overlap is None and member.whole:
+        multiple = max(network.multiple for network in ensemble.networks[member.name])
+        i, j, k = (-(-edge // multiple) * multiple for edge in prepared.brain.shape)
+        if all(edge <= most for edge, most in zip((i, j, k), member.whole, strict=True)):
+            return place_windows(prepared.brain.shape, (i, j, k), overlap=0, occupied=brain)
+    return place_windows(
+        prepared.brain.shape, member.window, overlap=PAPERS_OVERLAP if overlap is None else overlap, occupied=brain
+    )
 
 
 def _not_finite(member: Member, ensemble: Ensemble) -> HtcnnsError:

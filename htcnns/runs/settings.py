@@ -37,7 +37,8 @@ class RunSettings:
         precision: auto, fp32, bf16 or fp16.
         fusion: staple, majority or mean.
         labels: name of a label set; None for each case's own, by its name.
-        overlap: overlap between windows as a share of their edge, 0 <= x < 1; 0.6 in HT-CNNs.
+        overlap: overlap between windows as a share of their edge, 0 <= x < 1; 0.6 in HT-CNNs. None lets a member see a
+            brain at once that fits the largest window of its manifest, and overlaps by 0.6 otherwise.
         mirror: axes to mirror over, letters of "ijk" (left-right, front-back, up-down); "" for none.
         batch: number of windows that go through a network together.
         again: whether cases are segmented again whose mask is there already.
@@ -61,7 +62,7 @@ class RunSettings:
     precision: str = "auto"
     fusion: str = "staple"
     labels: str | None = None
-    overlap: float = 0.6
+    overlap: float | None = None
     mirror: str = ""
     batch: int = 1
     again: bool = False
@@ -83,13 +84,13 @@ class RunSettings:
         require_known(self.on_unclear, OnUnclear, what="choice", setting="on_unclear")
         if self.labels is not None:
             label_set(self.labels)
-        if not 0 <= self.overlap < 1:
+        if self.overlap is not None and not 0 <= self.overlap < 1:
             raise SettingsError(
                 "out of range",
                 setting="overlap",
                 found=self.overlap,
                 expected="0 <= x < 1",
-                remedy="Use 0.6, the default.",
+                remedy="Use 0.6, or leave it out.",
             )
         if set(self.mirror) - set(MIRROR_AXES) or len(set(self.mirror)) < len(self.mirror):
             raise SettingsError(
@@ -117,6 +118,8 @@ class RunSettings:
     def _require_kinds(self) -> None:
         """Raise SettingsError where a value is of another kind than its setting."""
         kinds: dict[str, tuple[type, ...]] = {"overlap": (int, float), "batch": (int,), "members": (tuple, list)}
+        if self.overlap is None:
+            del kinds["overlap"]
         for name, wanted in kinds.items():
             value = getattr(self, name)
             if not isinstance(value, wanted) or isinstance(value, bool):

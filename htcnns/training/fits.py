@@ -24,7 +24,7 @@ from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
 from htcnns.training.validation import Validation
 
-_OF_NO_WEIGHT = ("name", "title", "window", "recompute_activations")  # a fit may go on with others of these
+_OF_NO_WEIGHT = ("name", "title", "window", "whole", "recompute_activations")  # a fit may go on with others of these
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """A recipe's members as a manifest describes them."""
 
+from math import prod
+
 from htcnns.files.manifest import Member
 from htcnns.training.recipes import Recipe
 
@@ -21,4 +23,5 @@ def recipe_member(recipe: Recipe, name: str) -> Member:
         regions=recipe.regions,
         outputs=recipe.regions.regions,
         window=recipe.window,
+        whole=recipe.whole if prod(recipe.whole) > prod(recipe.window) else None,
     )

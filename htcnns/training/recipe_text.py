@@ -180,6 +180,7 @@ _READERS: Mapping[str, Callable[[str, Any, Any], Any]] = MappingProxyType(
         "patches": _patches,
         "piece_patch": _shape,
         "window": _shape,
+        "whole": _shape,
         "regions": _regions,
         "size": _size,
         "sequences": _sequences,

@@ -118,6 +118,8 @@ class Recipe:
         mix: weight of each kind of case when a step is drawn; kinds that are not there are left out.
         piece_patch: edges of patches of pieces, which are smaller than heads.
         window: edges of the windows that the members segment with.
+        whole: edges of the largest window in which they may see a whole brain at once; none larger than `window`: they
+            always slide.
         seed: of weights and patches; a step's patches depend on it and the step alone.
         checkpoint_steps: steps between checkpoints.
     """
@@ -138,6 +140,7 @@ class Recipe:
     mix: Mapping[CaseKind, float] = field(default_factory=lambda: MappingProxyType({CaseKind.HEAD: 1.0}))
     piece_patch: Shape = (64, 64, 64)
     window: Shape = (128, 128, 128)
+    whole: Shape = (128, 128, 128)
     seed: int = 2412
     checkpoint_steps: int = 50
 
@@ -174,7 +177,7 @@ class Recipe:
         with torch.device("meta"):  # its shapes alone
             network = build_network(member.network, member.arguments)
         shapes = [shape for each in member.rounds for _, shape in each.patches]
-        for shape in (*shapes, self.window, *([self.piece_patch] if CaseKind.PIECE in self.mix else [])):
+        for shape in (*shapes, self.window, self.whole, *([self.piece_patch] if CaseKind.PIECE in self.mix else [])):
             require_window(shape, network.multiple, network=member.name)
 
 

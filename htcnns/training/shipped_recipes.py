@@ -9,6 +9,7 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 _CUBE = (96, 96, 96)
+_BRAIN = (160, 192, 160)  # every brain of the 27 cases at hand fits
 _ANY_SCANNER = Augmentation(
     tumour_share=0.5,
     pose_share=0.5,
@@ -44,6 +45,7 @@ SYNTHETIC = Recipe(
     members=_compact(Round(steps=4000, patches=((0.0, (64, 64, 64)), (0.6, _CUBE)), variety=_ANY_SCANNER)),
     echoes=4,
     mix=MappingProxyType({CaseKind.SYNTHETIC: 1.0}),
+    whole=_BRAIN,
 )
 COMPACT = Recipe(
     name="compact",
@@ -51,6 +53,7 @@ COMPACT = Recipe(
     members=_compact(Round(steps=1000, learning_rate=7.5e-4, patches=((0.0, _CUBE),), variety=_FEW_PATIENTS)),
     echoes=4,
     mix=MappingProxyType({CaseKind.HEAD: 0.5, CaseKind.SYNTHETIC: 0.2, CaseKind.PIECE: 0.3}),
+    whole=_BRAIN,
 )
 
 _PHANTOMS = Augmentation(tumour_share=0.3, quench_share=0.0, gamma_share=0.0)

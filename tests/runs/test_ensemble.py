@@ -128,6 +128,40 @@ def test_windows_are_counted_before_as_after(
     assert len(calls) == 3 * math.ceil(8 / batch)
 
 
+@pytest.mark.parametrize(
+    ("whole", "multiple", "overlap", "expected"),
+    [
+        (None, 8, None, (32, 8)),
+        ((48, 48, 48), 16, None, (48, 1)),
+        ((64, 48, 64), 8, None, (40, 1)),
+        ((40, 32, 40), 8, None, (32, 8)),
+        ((48, 48, 48), 64, None, (32, 8)),
+        ((48, 48, 48), 16, 0.6, (32, 8)),
+        ((48, 48, 48), 16, 0.0, (32, 8)),
+    ],
+    ids=["none", "a multiple above", "just so", "too small", "its multiple is too large", "overlap", "no overlap"],
+)
+def test_a_brain_that_the_manifest_lets_in_is_seen_at_once(
+    prepared: Prepared,
+    ensemble_of: Make,
+    always: Network,
+    whole: tuple | None,
+    multiple: int,
+    overlap: float | None,
+    expected: tuple[int, int],
+) -> None:
+    network, seen = always(0.9, 0.8, 0.2), []
+    network.multiple = multiple
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    ensemble = ensemble_of([network], whole=whole)
+    said = _say(ensemble, prepared, overlap=overlap)
+    edge, number = expected
+    assert seen == [(edge, edge, edge)] * number
+    assert n_windows(ensemble, prepared, overlap=overlap) == number
+    assert said.shape[1:] == prepared.brain.shape == (34, 36, 35)
+    np.testing.assert_allclose(said[:, 17, 17, 17], [0.9, 0.8, 0.2], atol=1e-6)
+
+
 def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble_of: Make, always: Network) -> None:
     ensemble, stopwatch = ensemble_of([always(0.5, 0.5, 0.5)]), Stopwatch()
 

@@ -18,6 +18,7 @@ from htcnns.runs.settings import RunSettings
         ({"labels": "brats"}, r"^labels: unknown label set 'brats'; expected one of brats2021, brats2023"),
         ({"overlap": 1.0}, r"^overlap: out of range; found 1.0, expected 0 <= x < 1"),
         ({"overlap": -0.1}, r"^overlap: out of range; found -0.1"),
+        ({"overlap": True}, r"^overlap: a value of another kind; found True"),
         ({"overlap": math.nan}, r"^overlap: out of range; found nan"),
         ({"mirror": "x"}, r"^mirror: not a choice of axes; found 'x', expected letters of ijk, each once"),
         ({"mirror": "ii"}, r"^mirror: .*found 'ii'"),

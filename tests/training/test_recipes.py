@@ -81,6 +81,7 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
         ({"sequences": ()}, "sequences: impossible value"),
         ({"mix": {CaseKind.HEAD: 0.0}}, "mix: impossible value"),
         ({"window": (100, 96, 96)}, "window: unet: the window cannot be halved.*found 100 x 96 x 96"),
+        ({"whole": (160, 190, 160)}, "window: unet: the window cannot be halved.*found 160 x 190 x 160"),
         ({"piece_patch": (40, 64, 64)}, "window: unet: the window cannot be halved.*found 40 x 64 x 64"),
     ],
     ids=str,
@@ -133,6 +134,7 @@ def test_every_setting_comes_back_from_toml() -> None:
         mix={CaseKind.PIECE: 0.25, CaseKind.SYNTHETIC: 1.0},
         piece_patch=(32, 32, 64),
         window=(64, 96, 128),
+        whole=(96, 96, 160),
         seed=7,
         checkpoint_steps=9,
     )
