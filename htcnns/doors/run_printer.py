@@ -166,5 +166,5 @@ class RunPrinter:
             return
         try:
             self.console.print(one_line(text), markup=False)
-        except (OSError, SystemExit):  # whoever read along has gone; the masks matter more
+        except OSError:  # whoever read along has gone; the masks matter more
             self.console.quiet = True

@@ -32,23 +32,24 @@ def print_error(error: HtcnnsError, *, prefix: str = "htcnns") -> int:
 @contextmanager
 def steady_output() -> Iterator[None]:
     """Inside, no printed line ends the run: what the terminal cannot show is printed with escapes, and where the reader
-    has gone, as `head` goes, lines go nowhere.
+    has gone, as `head` goes, or the disk behind it is full, lines go nowhere.
     """
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = (cast(TextIO, _Steady(stream)) for stream in before)
+    # a daemon may have started the run without either, which is None
+    sys.stdout, sys.stderr = (cast(TextIO, _Steady(stream) if stream else stream) for stream in before)
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         sys.stdout, sys.stderr = before
 
 
 class _Steady:
-    """A stream that goes on when its reader has gone; otherwise the stream itself."""
+    """A stream that goes on when nothing can be written to it; otherwise the stream itself."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -57,7 +58,7 @@ class _Steady:
         """Write as the stream does, or nowhere."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
+        except OSError:
             lead_nowhere(self._stream)
             return len(text)
 
@@ -65,7 +66,7 @@ class _Steady:
         """Flush as the stream does, or nowhere."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError:
             lead_nowhere(self._stream)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,6 +1,5 @@
 """weights/manifest.json: what the members are, all but their tensors."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,12 +13,13 @@ from htcnns.files.places import is_file, is_folder
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head
-from htcnns.networks.limits import MOST_FOLDS, MOST_MANIFEST_BYTES, MOST_MEMBERS, MOST_WINDOW_VOXELS
+from htcnns.networks.limits import MOST_FOLDS, MOST_MANIFEST_BYTES, MOST_MEMBERS, require_edges
 from htcnns.reports.strict_json import json_text
 from htcnns.volume import Shape
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+LONGEST_NAME = 100  # letters of a member's name
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _RESTORE = "Restore the manifest."
@@ -189,7 +189,8 @@ def _entry(member: Member) -> dict:
 
 def _member(entry: object, path: Path) -> Member:
     """A Member from its JSON object; WeightsError names the file and the member."""
-    name = entry.get("name", "a member without a name") if isinstance(entry, dict) else shown(entry)
+    name = entry.get("name", "a member without a name") if isinstance(entry, dict) else entry
+    name = name if isinstance(name, str) and _is_name(name) else shown(name)
     try:
         if not isinstance(entry, dict):
             raise SettingsError("not a JSON object")
@@ -206,7 +207,7 @@ def _read_entry(entry: dict, folder: Path) -> Member:
         head = Head(name)
     known_outputs: Mapping[str, Any] = _REGIONS if head is Head.SIGMOID else _LABELS
     return Member(
-        name=_typed(entry, "name", str),
+        name=_name(entry),
         title=_typed(entry, "title", str),
         network=_typed(entry, "network", str),
         size=_typed(entry, "size", dict),
@@ -222,6 +223,17 @@ def _read_entry(entry: dict, folder: Path) -> Member:
         trained_on=_typed({"trained_on": {}} | entry, "trained_on", dict),
         scores=_typed({"scores": {}} | entry, "scores", dict),
     )
+
+
+def _name(entry: dict) -> str:
+    name = _typed(entry, "name", str)
+    if not _is_name(name):
+        raise SettingsError(f"name is {shown(name)}", expected=f"1 to {LONGEST_NAME} letters that can be printed")
+    return name
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 
 def _outputs_key(head: Head) -> str:
@@ -255,7 +267,9 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
             raise SettingsError("files are no JSON objects", found=shown(each))
         name, sha256 = _typed(each, "name", str), _typed(each, "sha256", str)
         if not re.fullmatch(r"[\w.+-]+\.safetensors", name):
-            raise SettingsError(f"file name {name!r} is not a plain name that ends in .safetensors")
+            raise SettingsError(f"file name {shown(name)} is not a plain name that ends in .safetensors")
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise SettingsError(f"sha256 is {shown(sha256)}", expected="64 digits of base 16 in small letters")
         files.append(WeightsFile(folder / name, sha256))
     return tuple(files)
 
@@ -263,6 +277,8 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
 def _named(entry: dict, key: str, known: Mapping[str, _T]) -> tuple[_T, ...]:
     """The values that the entry's list names."""
     names = [_of_kind(name, key, str) for name in _typed(entry, key, list)]
+    if len(names) > len(known):
+        raise SettingsError(f"too many {key}", found=len(names), expected=f"at most {len(known)}, each once")
     for name in names:
         require_known(name, known, what=f"name among the {key}")
     return tuple(known[name] for name in names)
@@ -285,10 +301,9 @@ def _edges(entry: dict, key: str) -> Shape:
     values = _typed(entry, key, list)
     if len(values) != 3 or not all(type(value) is int and value > 0 for value in values):
         raise SettingsError(f"{key} is {shown(values)}", expected="three positive whole numbers")
-    if math.prod(values) > MOST_WINDOW_VOXELS:
-        expected = f"at most {MOST_WINDOW_VOXELS / 1e6:.1f} million voxels"
-        raise SettingsError(f"{key} is too large for the memory", found=shown(values), expected=expected)
-    return values[0], values[1], values[2]
+    edges = values[0], values[1], values[2]
+    require_edges(edges, what=key)
+    return edges
 
 
 def _require_sequences(sequences: tuple[Sequence, ...]) -> None:

@@ -18,6 +18,11 @@ def is_own(path: Path) -> bool:
         return is_own_map(path)
     if path.suffix == ".png":
         return _starts_with_mark(path)
+    return is_own_report(path)
+
+
+def is_own_report(path: Path) -> bool:
+    """Whether the report of a run lies there; False where it cannot be read."""
     try:
         content = read_json(path)
     except InputError:

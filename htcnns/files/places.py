@@ -37,6 +37,14 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of the file there; 0 where nothing can be seen."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
 def absence(path: Path) -> str:
     """Why nothing is seen at a path, in words."""
     try:

@@ -1,6 +1,7 @@
 """A member's safetensors files: networks out of them and into them, and nothing that unpickles."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
@@ -8,11 +9,12 @@ from torch import nn
 from htcnns.errors import InputError, SettingsError, WeightsError
 from htcnns.files.atomic import write_whole
 from htcnns.files.manifest import Member, WeightsFile
+from htcnns.files.places import size_of
 from htcnns.files.regular_file import read_regular
 from htcnns.files.tensors import read_tensors, tensor_bytes
 from htcnns.networks import build_network, outline_network
 from htcnns.networks.contract import Network
-from htcnns.networks.limits import MOST_FILE_BYTES
+from htcnns.networks.limits import MOST_FILE_BYTES, MOST_SET_BYTES
 
 
 def load_networks(member: Member) -> list[Network]:
@@ -23,6 +25,18 @@ def load_networks(member: Member) -> list[Network]:
             a size or window that the network does not take.
     """
     return [_load(member, file) for file in member.files]
+
+
+def require_few_bytes(members: Iterable[Member]) -> None:
+    """Raise WeightsError where the files of all members together are more than any machine need hold."""
+    n_bytes = sum(size_of(file.path) for member in members for file in member.files)
+    if n_bytes > MOST_SET_BYTES:
+        raise WeightsError(
+            "too many or too large files",
+            found=f"{n_bytes / 2**30:.1f} GiB",
+            expected=f"at most {MOST_SET_BYTES / 2**30:.0f} GiB for all members together",
+            remedy="Leave members out.",
+        )
 
 
 def verify_file(member: Member, file: WeightsFile) -> str:

@@ -9,7 +9,7 @@ import torch
 from htcnns.errors import SettingsError, require_known
 from htcnns.networks import axial_unet, transbts, unet
 from htcnns.networks.contract import Network, require_window
-from htcnns.networks.limits import MOST_PARAMETERS, require_size
+from htcnns.networks.limits import MOST_PARAMETERS, require_size, require_work
 from htcnns.volume import Shape
 
 
@@ -82,6 +82,7 @@ def outline_network(name: str, size: Mapping, window: Shape, *, n_in: int, n_out
         if empty:
             raise _cannot_be_built(name, f"{empty[0]} without any values")
         require_window(window, network.multiple, network=name)
+        require_work(size, window, multiple=network.multiple)
         try:
             shape = network(torch.empty(1, n_in, *window)).shape
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:

@@ -5,20 +5,57 @@ below each limit; what lies above is a mistake or an attack, and is refused befo
 """
 
 from collections.abc import Mapping
+from math import prod
 
 from htcnns.errors import SettingsError, require_known, shown
+from htcnns.volume import Shape
 
 MOST_MANIFEST_BYTES = 2**24
-MOST_FILE_BYTES = 2**29  # of one weights file: MOST_PARAMETERS as float32
+MOST_FILE_BYTES = 2**28  # of one weights file: MOST_PARAMETERS as float16
+MOST_SET_BYTES = 2**31  # of all files of the members that run together
 MOST_PARAMETERS = 2**27  # the largest published network has 51 million
 MOST_MEMBERS = 64
 MOST_FOLDS = 64
+LARGEST_EDGE = 512  # of a window or box, in voxels
 MOST_WINDOW_VOXELS = 2**23  # about 203 cubed; the paper's largest box has 6.9 million
 LARGEST_WIDTH = 4096  # of channels, tokens and hidden layers; the widest published one
+LARGEST_HEADS = 64  # of attention; the published networks have 32 at most
+MOST_VALUES = 2**30  # of one layer at full resolution; the published networks have 2**28 in the paper's box
+MOST_TOKENS = 2**15  # that attend to each other; TransBTS has 13,440 in the paper's box
 LARGEST_DEPTH = 64  # layers, blocks or convolutions at one resolution
 MOST_RESOLUTIONS = 8
 
 _DEPTHS = {"n_convs": 1, "blocks": 0, "layers": 0}  # arguments that count layers, and how few there may be
+_LARGEST = dict.fromkeys(_DEPTHS, LARGEST_DEPTH) | {"heads": LARGEST_HEADS}
+
+
+def require_edges(shape: Shape, *, what: str) -> None:
+    """Raise SettingsError where a window or box is longer or larger than any run could take."""
+    if max(shape) > LARGEST_EDGE or prod(shape) > MOST_WINDOW_VOXELS:
+        raise SettingsError(
+            f"{what} is too large for the memory",
+            found=shown(list(shape)),
+            expected=f"edges of at most {LARGEST_EDGE} and {MOST_WINDOW_VOXELS / 1e6:.1f} million voxels",
+            remedy="Correct the manifest.",
+        )
+
+
+def require_work(size: Mapping, window: Shape, *, multiple: int) -> None:
+    """Raise SettingsError where one window would be too much work for a network of that size.
+
+    Args:
+        multiple: what its deepest resolution is smaller by.
+    """
+    n_values = size["channels"][0] * prod(window)
+    if n_values > MOST_VALUES:
+        raise _impossible("channels", f"{n_values / 1e6:.0f} million values at full resolution", _most(MOST_VALUES))
+    n_tokens = prod(edge // multiple for edge in window) if "embedding" in size else 0
+    if n_tokens > MOST_TOKENS:
+        raise _impossible("channels", f"{n_tokens} tokens in a window", f"at most {MOST_TOKENS}; more resolutions")
+
+
+def _most(number: int) -> str:
+    return f"at most {number / 1e6:.0f} million"
 
 
 def require_size(size: Mapping, published: Mapping) -> None:
@@ -40,7 +77,7 @@ def require_size(size: Mapping, published: Mapping) -> None:
 
 def _require_number(key: str, value: object) -> None:
     """Raise SettingsError where a whole number is none or out of range."""
-    low, high = _DEPTHS.get(key, 1), LARGEST_DEPTH if key in _DEPTHS else LARGEST_WIDTH
+    low, high = _DEPTHS.get(key, 1), _LARGEST.get(key, LARGEST_WIDTH)
     if type(value) is not int or not low <= value <= high:
         raise _impossible(key, shown(value), f"whole numbers from {low} to {high}")
 

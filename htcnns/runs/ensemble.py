@@ -11,12 +11,13 @@ from torch import Tensor
 
 from htcnns.errors import DeviceError, HtcnnsError, SettingsError, WeightsError
 from htcnns.files.manifest import Member
-from htcnns.files.weights import load_networks
+from htcnns.files.weights import load_networks, require_few_bytes
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import Windows, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
 from htcnns.networks.contract import Network, region_probabilities
+from htcnns.networks.limits import require_edges
 from htcnns.runs.devices import choose_device, choose_precision, precision_name
 from htcnns.runs.settings import RunSettings
 from htcnns.volume import Shape, size_text
@@ -54,10 +55,7 @@ class Ensemble:
     @property
     def preprocess_settings(self) -> PreprocessSettings:
         """What satisfies every member: the largest window and box."""
-        boxes = [member.box for member in self.members if member.box]
-        return PreprocessSettings(
-            window=_largest([member.window for member in self.members]), box=_largest(boxes) if boxes else None
-        )
+        return _preprocess_settings(self.members)
 
 
 @dataclass
@@ -97,6 +95,8 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
     """
     _require_one_region_set(members)
     require_fusable(len(members), members[0].regions)
+    require_edges(_preprocess_settings(members).least, what="the box that holds every window")
+    require_few_bytes(members)
     networks = {}
     try:
         for member in members:
@@ -252,6 +252,13 @@ def _require_one_region_set(members: tuple[Member, ...]) -> None:
             expected="one set of regions",
             remedy="Choose members of one set.",
         )
+
+
+def _preprocess_settings(members: tuple[Member, ...]) -> PreprocessSettings:
+    boxes = [member.box for member in members if member.box]
+    return PreprocessSettings(
+        window=_largest([member.window for member in members]), box=_largest(boxes) if boxes else None
+    )
 
 
 def _largest(shapes: list[Shape]) -> Shape:

@@ -11,7 +11,7 @@ from htcnns.files.case import Case, Leftover
 from htcnns.files.cases import Search, search
 from htcnns.files.manifest import MANIFEST, Member, choose_members, chosen_weights, read_manifest
 from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_separate
-from htcnns.files.own import is_own
+from htcnns.files.own import is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
 from htcnns.reports.outcome import Outcome, State
@@ -56,13 +56,14 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     weights = chosen_weights(settings.weights)
     members = choose_members(read_manifest(weights), settings.members)
     found = _find(input, output, settings)
-    cases = tuple(_outputs_in(found, case, output, settings, members[0].regions) for case in found.cases)
+    input_folders = _InputFolders(input, found.folders)
+    cases = tuple(_outputs_in(input_folders, case, output, settings, members[0].regions) for case in found.cases)
     require_different_masks(cases)
     of_weights = {weights / MANIFEST: "the manifest of the weights"}
     of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
     require_separate(cases, report=settings.report, read=of_weights)
     if settings.report:
-        _require_new_to_input(settings.report, found)
+        _require_new_to_input(settings.report, input_folders)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
@@ -150,10 +151,27 @@ def _find(input: Path, output: Path, settings: RunSettings) -> Search:
     return found
 
 
-def _outputs_in(found: Search, case: Case, output: Path, settings: RunSettings, regions: RegionSet) -> CaseOutputs:
+@dataclass(frozen=True)
+class _InputFolders:
+    """Where files may be the user's own: below the input, searched or not, and wherever its links lead.
+
+    Attributes:
+        searched: folders that were searched, links followed.
+    """
+
+    input: Path
+    searched: frozenset[Path]
+
+    def __contains__(self, folder: Path) -> bool:
+        return resolved(folder) in self.searched or is_inside(folder, self.input)
+
+
+def _outputs_in(
+    input_folders: _InputFolders, case: Case, output: Path, settings: RunSettings, regions: RegionSet
+) -> CaseOutputs:
     """A case's outputs, told which of them lie in a folder of the input and whether its label set will do."""
     outputs = outputs_of(case, output, settings, regions)
-    folders = {path.parent: resolved(path.parent) in found.folders for path in outputs.paths}
+    folders = {path.parent: path.parent in input_folders for path in outputs.paths}
     outputs = replace(outputs, in_input=frozenset(path for path in outputs.paths if folders[path.parent]))
     try:
         require_numbers(outputs.regions, outputs.numbers)
@@ -170,10 +188,10 @@ def _not_used(found: Search, cases: tuple[CaseOutputs, ...]) -> tuple[Leftover, 
     return tuple(other for other in found.leftovers if resolved(other.path) not in written)
 
 
-def _require_new_to_input(report: Path, found: Search) -> None:
-    """Raise SettingsError where the report would replace a file of the input that no run wrote."""
+def _require_new_to_input(report: Path, input_folders: _InputFolders) -> None:
+    """Raise SettingsError where the report would replace a file of the input that is no report of a run."""
     target = followed(report)
-    if resolved(target.parent) in found.folders and exists(target) and not is_folder(target) and not is_own(target):
+    if target.parent in input_folders and exists(target) and not is_folder(target) and not is_own_report(target):
         raise SettingsError(
             "is a file of the input, and the report would replace it",
             place=report,

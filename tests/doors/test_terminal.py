@@ -1,5 +1,6 @@
 """What reaches a terminal."""
 
+import errno
 import io
 import sys
 
@@ -43,3 +44,27 @@ def test_lines_whose_reader_has_gone_go_nowhere(monkeypatch: pytest.MonkeyPatch)
         print("line", flush=True)
     assert set(map(id, led)) == {id(stream)}
     assert sys.stdout is stream
+
+
+class _Full(io.StringIO):
+    """A stream into a file on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_behind_the_lines_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    led: list[object] = []
+    monkeypatch.setattr("htcnns.doors.terminal.lead_nowhere", led.append)
+    monkeypatch.setattr("sys.stdout", _Full())
+    with steady_output():
+        print("line")
+    assert len(led) == 1
+
+
+def test_a_run_without_any_streams_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    with steady_output():
+        print("line")
+    assert (sys.stdout, sys.stderr) == (None, None)

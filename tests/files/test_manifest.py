@@ -206,6 +206,17 @@ def test_a_missing_key_is_named(rewritten: Callable[[dict], Path], key: str) -> 
         ({"files": [{"name": "..", "sha256": ""}]}, "'..' is not a plain name"),
         ({"files": [{"name": "x\0.safetensors", "sha256": ""}]}, "is not a plain name"),
         ({"files": [{"name": "model.pt", "sha256": ""}]}, "'model.pt' is not a plain name that ends in .safetensors"),
+        ({"files": [{"name": "x.safetensors", "sha256": "\x1b[2J" * 13}]}, r"sha256 is '\\x1b\[2J.*expected 64 digits"),
+        ({"files": [{"name": f"{'x' * 999}.pt", "sha256": ""}]}, r"file name .{79}… is not a plain name"),
+        ({"name": "\x1b[2J"}, r"'\\x1b\[2J': name is '\\x1b\[2J'; expected 1 to 100 letters that can be printed"),
+        ({"name": "a" * 101}, "expected 1 to 100 letters"),
+        ({"name": ""}, "expected 1 to 100 letters"),
+        ({"sequences": ["t1n"] * 999}, "too many sequences; found 999, expected at most 4, each once"),
+        (
+            {"window": [2, 2, 1024]},
+            r"window is too large for the memory; found .2, 2, 1024., expected edges of at most 512",
+        ),
+        ({"whole": [8, 1024, 8]}, "whole is too large for the memory"),
         ({"sequences": []}, "the sequences do not fit; found none"),
         ({"sequences": ["t1n", "t1c", "t2w", "t2w"]}, "found t1n, t1c, t2w, t2w, expected"),
         (

@@ -4,7 +4,7 @@ import pytest
 
 from htcnns.errors import SettingsError
 from htcnns.networks import NETWORKS, outline_network
-from htcnns.networks.limits import MOST_PARAMETERS
+from htcnns.networks.limits import MOST_PARAMETERS, require_edges
 
 SIZES = [(name, size) for name, kind in NETWORKS.items() for size in kind.sizes]
 TINY = {"channels": [4, 8], "n_convs": [1, 1]}
@@ -26,12 +26,13 @@ def test_every_named_size_has_an_outline_without_memory(name: str, size: str) ->
 @pytest.mark.parametrize(
     ("name", "size", "says"),
     [
-        ("transbts", TRANSBTS | {"heads": 0}, "impossible heads; found 0, expected whole numbers from 1 to 4096"),
+        ("transbts", TRANSBTS | {"heads": 0}, "impossible heads; found 0, expected whole numbers from 1 to 64"),
         ("transbts", TRANSBTS | {"layers": 10**8}, "impossible layers; found 100000000, expected whole numbers from 0"),
         ("transbts", TRANSBTS | {"hidden": 10**30}, "impossible hidden; found 10+, expected"),
         ("transbts", TRANSBTS | {"edge": True}, "impossible edge; found True"),
         ("transbts", TRANSBTS | {"dropout": 2}, "transbts cannot be built in that size; found ValueError"),
         ("transbts", TRANSBTS | {"norm": "none"}, "transbts cannot be built in that size; found KeyError"),
+        ("transbts", TRANSBTS | {"heads": 65}, "impossible heads; found 65, expected whole numbers from 1 to 64"),
         ("unet", TINY | {"n_convs": [10**8, 1]}, "impossible n_convs"),
         ("unet", TINY | {"n_convs": [0, 1]}, "impossible n_convs; found 0, expected whole numbers from 1 to 64"),
         ("unet", TINY | {"channels": [4, -8]}, "impossible channels; found -8"),
@@ -57,3 +58,24 @@ def test_a_table_of_positions_without_any_is_refused() -> None:
 def test_a_window_that_cannot_be_halved_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"window cannot be halved.*found 32 x 33 x 32"):
         outline_network("unet", TINY, (32, 33, 32), n_in=4, n_out=3)
+
+
+def test_a_window_that_is_too_much_work_is_refused() -> None:
+    with pytest.raises(SettingsError, match="impossible channels; found 2147 million values at full resolution, exp"):
+        outline_network("unet", TINY | {"channels": [1024, 8]}, (128, 128, 128), n_in=4, n_out=3)
+    with pytest.raises(
+        SettingsError, match="impossible channels; found 262144 tokens in a window, expected at most 327"
+    ):
+        outline_network("transbts", TRANSBTS, (128, 128, 128), n_in=4, n_out=3)
+
+
+@pytest.mark.parametrize("shape", [(8, 1024, 8), (2, 2, 2**21), (256, 256, 256)], ids=str)
+def test_edges_that_no_run_could_take_are_refused(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^box is too large for the memory; found .*, expected edges of at most 512"
+    ):
+        require_edges(shape, what="box")
+
+
+def test_the_papers_box_is_taken() -> None:
+    require_edges((192, 224, 160), what="box")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from htcnns.errors import DeviceError, SettingsError, WeightsError
-from htcnns.files.manifest import read_manifest
+from htcnns.files.manifest import WeightsFile, read_manifest
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import Prepared, PreprocessSettings, preprocess
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label
@@ -272,3 +272,20 @@ def test_half_precision_says_nearly_the_same(prepared: Prepared, tiny_weights: P
     half = _say(load_ensemble(members, device=CPU, precision=torch.bfloat16), prepared, overlap=0)
     assert not np.array_equal(exact, half)
     np.testing.assert_allclose(half, exact, atol=0.06)
+
+
+def test_members_whose_boxes_are_too_large_together_are_refused(ensemble_of: Make, always: Network) -> None:
+    (member,) = ensemble_of([always(0.5, 0.5, 0.5)]).members
+    members = tuple(replace(member, name=str(edges), window=edges) for edges in ((512, 512, 8), (8, 8, 512)))
+    with pytest.raises(SettingsError, match="the box that holds every window is too large for the memory"):
+        load_ensemble(members, device=CPU, precision=torch.float32)
+
+
+def test_files_that_are_too_large_together_are_refused(
+    ensemble_of: Make, always: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (member,) = ensemble_of([always(0.5, 0.5, 0.5)]).members
+    monkeypatch.setattr("htcnns.files.weights.size_of", lambda _: 2**30)
+    file = WeightsFile(Path("x.safetensors"), "0" * 64)
+    with pytest.raises(WeightsError, match=r"too many or too large files; found 3\.0 GiB, expected at most 2 GiB"):
+        load_ensemble((replace(member, files=(file,) * 3),), device=CPU, precision=torch.float32)

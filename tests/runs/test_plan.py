@@ -280,6 +280,29 @@ def test_a_case_segmented_into_its_own_folder_may_be_segmented_again(
     assert states == [State.DONE, State.KEPT, State.DONE]
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_users_file_in_an_output_folder_below_the_input_is_never_replaced(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], again: bool
+) -> None:
+    folder = make_case(tmp_path, "P7", naming="free")
+    (folder / "masks").mkdir()
+    (folder / "masks" / "P7.nii.gz").write_bytes(b"mine")
+    (outcome,) = _run(plan_of(input=folder, output=folder / "masks", on_failure="empty", again=again))
+    assert (outcome.state, (folder / "masks" / "P7.nii.gz").read_bytes()) == (State.FAILED, b"mine")
+    (folder / "masks" / "P7.nii.gz").unlink()
+    states = [_run(plan_of(input=folder, output=folder / "masks", again=True))[0].state for _ in range(2)]
+    assert states == [State.DONE, State.DONE]
+
+
+def test_a_report_never_replaces_a_mask_in_the_input(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
+) -> None:
+    folder = make_case(tmp_path, "P7", naming="free")
+    _run(plan_of(input=folder, output=folder))
+    with pytest.raises(SettingsError, match="the report would replace it"):
+        plan_of(input=folder, output=tmp_path / "out", report=folder / "P7.nii.gz")
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "dataset.json", "x.nii.gz"])
 def test_a_report_never_replaces_a_file_of_the_input(two: Path, plan_of: Callable[..., RunPlan], name: str) -> None:
     (two / name).write_text("{}")
