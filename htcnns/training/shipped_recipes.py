@@ -9,6 +9,7 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 _CUBE = (96, 96, 96)
+_MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps, as whole brains are what members will see
 _BRAIN = (160, 192, 160)  # every brain of the 27 cases at hand fits
 _ANY_SCANNER = Augmentation(
     tumour_share=0.5,
@@ -50,7 +51,9 @@ SYNTHETIC = Recipe(
 COMPACT = Recipe(
     name="compact",
     title="small networks that two CPU cores fine-tune from `synthetic` to a few patients; what we ship",
-    members=_compact(Round(steps=1000, learning_rate=7.5e-4, patches=((0.0, _CUBE),), variety=_FEW_PATIENTS)),
+    members=_compact(
+        Round(steps=1000, learning_rate=7.5e-4, patches=((0.0, _CUBE), (0.9, _MOST_OF_A_BRAIN)), variety=_FEW_PATIENTS)
+    ),
     echoes=4,
     mix=MappingProxyType({CaseKind.HEAD: 0.5, CaseKind.SYNTHETIC: 0.2, CaseKind.PIECE: 0.3}),
     whole=_BRAIN,

@@ -446,3 +446,12 @@ def test_undo_of_another_case_is_not_equal(prepared: Prepared) -> None:
 def test_the_box_holds_every_voxel_of_the_brain(shape: tuple[int, int, int]) -> None:
     head = cube_head(shape)
     assert preprocess(head, LPS, TIGHT).undo.box == bounding_box(head[0] > 0)
+
+
+def test_a_sequence_of_another_head_is_said() -> None:
+    own, other = (make_phantom((96, 112, 88), seed=seed).sequences for seed in (1, 2))
+    sequences = np.stack([*own[:3], other[3, ::-1]])
+    said = [note for note in preprocess(sequences, LPS, WINDOW).notes if note.startswith("t2f ")]
+    assert len(said) == 1
+    assert "same head" in said[0] or "flipped" in said[0]
+    assert not [note for note in preprocess(own, LPS, WINDOW).notes if "same head" in note]
