@@ -23,10 +23,14 @@ def evaluate(htcnns: Command, tmp_path: Path) -> Command:
     return lambda *more: htcnns("evaluate", tmp_path / "predictions", tmp_path / "truths", *more)
 
 
-def test_a_case_s_name_is_no_markup_and_no_emoji(evaluate: Command) -> None:
+def test_a_case_s_name_is_no_markup_and_no_emoji(tmp_path: Path, evaluate: Command) -> None:
+    (tmp_path / "truths" / "c:skull:d.nii.gz").write_bytes(
+        (tmp_path / "truths" / "x[red] a:skull:b.nii.gz").read_bytes()
+    )
     said = evaluate()
     assert (said.code, said.err) == (0, "")
     assert "x[red] a:skull:b" in said.out
+    assert "c:skull:d" in said.out  # in a sentence below the tables
 
 
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
