@@ -26,8 +26,8 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
 	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") $(if $(IMAGE),,-m "not image")
 
-fuzz: setup ## hostile scans, archives and folders, ROUNDS=300 of each kind
-	$(BIN)/pytest tests/hostile -n 2 --rounds "$(ROUNDS)"
+fuzz: setup ## hostile scans, weights and folders, ROUNDS=300 of each kind, a tenth of a second each, and kills
+	$(BIN)/pytest tests/hostile tests/runs/test_kill.py -n 2 --rounds "$(ROUNDS)"
 
 image: need-engine ## the Docker image, called htcnns
 	docker build --network host --tag htcnns .

@@ -203,10 +203,30 @@ def _unit(value: int) -> Callable[[Path], None]:
     return change
 
 
-def _long_gzip_name(case: Path) -> None:
-    path = next(case.glob("*-t1c.nii.gz"))
+def _thin_nifti2(pattern: str) -> Callable[[Path], None]:
+    def change(case: Path) -> None:
+        _ = [_make_thin(path) for path in sorted(case.glob(pattern))]
+
+    return change
+
+
+def _make_thin(path: Path) -> None:
+    """The scan becomes NIfTI-2 with an affine that is singular in the float32 of NIfTI-1."""
+    image = nib.Nifti2Image(np.asarray(nib.load(path).dataobj), np.diag([1e-60, 1.0, 1.0, 1.0]))
+    path.write_bytes(gzip.compress(image.to_bytes()))
+
+
+def _long_gzip_field(flag: bytes) -> Callable[[Path], None]:
+    def change(case: Path) -> None:
+        _add_gzip_field(next(case.glob("*-t1c.nii.gz")), flag)
+
+    return change
+
+
+def _add_gzip_field(path: Path, flag: bytes) -> None:
+    """The gzip member gets a name (8) or a comment (16) of more than half a MiB."""
     whole = gzip.compress(gzip.decompress(path.read_bytes()))
-    path.write_bytes(whole[:3] + b"\x08" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+    path.write_bytes(whole[:3] + flag + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
 
 
 def _folder_in_the_output(case: Path) -> None:
@@ -228,7 +248,10 @@ def _metaimage(case: Path) -> None:
 FAILS_ALONE = {  # and whether an empty mask comes out under infer
     "metres": (_unit(1), True),
     "micrometres": (_unit(3), True),
-    "gzip name": (_long_gzip_name, True),
+    "thin NIfTI-2": (_thin_nifti2("*-t1c.nii.gz"), True),
+    "four thin NIfTI-2": (_thin_nifti2("*.nii.gz"), True),
+    "gzip name": (_long_gzip_field(b"\x08"), True),
+    "gzip comment": (_long_gzip_field(b"\x10"), True),
     "folder for the mask": (_folder_in_the_output, False),
     "MetaImage": (_metaimage, True),
 }
@@ -253,6 +276,31 @@ def test_one_hostile_case_costs_infer_only_that(
     assert len(re.findall(rf"FAILED {CASES[0]}: .*[.?]\n", out)) == 1
     assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
     assert (mounts / "io2" / f"{CASES[0]}.nii.gz").is_file() is has_mask
+
+
+def test_scans_without_a_grid_that_a_mask_can_lie_on_get_one_on_the_standard_grid(call: Call, mounts: Path) -> None:
+    _thin_nifti2("*.nii.gz")(mounts / "io0" / CASES[0])
+    call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    assert nib.load(mounts / "io2" / f"{CASES[0]}.nii.gz").shape == (240, 240, 155)
+
+
+@pytest.mark.parametrize("flag", [b"\x08", b"\x10"], ids=["name", "comment"])
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("io2/{}.nii.gz", "1 done, 1 kept"), ("io0/{}/{}-t1c.nii.gz", "1 kept, 1 failed")],
+    ids=["mask", "t1c"],
+)
+def test_a_mask_or_a_t1c_that_is_spoilt_after_a_run_costs_the_next_run_only_that_case(
+    call: Call, mounts: Path, good_mask: bytes, place: str, says: str, flag: bytes
+) -> None:
+    call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    mask = (mounts / "io2" / f"{CASES[0]}.nii.gz").read_bytes()
+    _add_gzip_field(mounts / place.format(CASES[0], CASES[0]), flag)
+    code, out, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
+    assert (code, err) == (0, "")
+    assert says in out.splitlines()
+    assert (mounts / "io2" / f"{CASES[0]}.nii.gz").read_bytes() == mask
+    assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
 
 
 @pytest.mark.parametrize("spoil", [spoil for spoil, _ in FAILS_ALONE.values()], ids=FAILS_ALONE.keys())

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from htcnns.errors import SettingsError
-from htcnns.files.atomic import require_replaceable, require_writable
+from htcnns.files.atomic import followed, require_named_place
 from htcnns.files.case import Case
 from htcnns.files.manifest import choose_members, chosen_weights, read_manifest
 from htcnns.files.names.brats import Convention
@@ -32,8 +32,8 @@ def segment(
 
     Args:
         t1n, t1c, t2w, t2f: NIfTI files on one grid; one of them may be None where `settings.allow_missing` says so.
-        output: file for the mask, on the grid of t1c, or of the first file where that is None, and in the numbers of
-            `settings.labels`, which are 1 2 3 unless it names a set; None writes none.
+        output: file for the mask, links followed, on the grid of t1c, or of the first file where that is None, and in
+            the numbers of `settings.labels`, which are 1 2 3 unless it names a set; None writes none.
         settings: members, device, windows, fusion and labels; what concerns a folder of cases is refused.
 
     Returns:
@@ -47,29 +47,30 @@ def segment(
     case = _case({sequence: path for sequence, path in zip(Sequence, (t1n, t1c, t2w, t2f), strict=True) if path})
     case.require_complete(most_missing=how.most_missing)
     members = choose_members(read_manifest(chosen_weights(how.weights)), how.members)
+    place = Path(f"{case.name}.nii.gz") if output is None else path_of(output, setting="output")
     outputs = CaseOutputs(
         case=case,
         numbers=how.numbers_for(""),
         regions=members[0].regions,
-        mask=Path(f"{case.name}.nii.gz") if output is None else path_of(output, setting="output"),
+        mask=followed(place),
         maps={},
         picture=None,
     )
     require_numbers(outputs.regions, outputs.numbers)
     if output is not None:
         require_no_scan([outputs])
-        require_replaceable(outputs.mask)
-        require_writable(outputs.mask.parent)
+        require_named_place(place, setting="output")
     ensemble = start_ensemble(members, device=how.device, precision=how.precision)
+    prepared = prepare_case(case, ensemble, most_missing=how.most_missing)
     answer = segment_prepared(
-        prepare_case(case, ensemble, most_missing=how.most_missing),
+        prepared,
         ensemble,
         settings=how,
         numbers=outputs.numbers,
         on_window=lambda: None,
     )
     if output is not None:
-        write_mask(outputs, answer.label_map)
+        write_mask(outputs, answer.label_map, affine=prepared.affine)
     return answer
 
 

@@ -14,7 +14,7 @@ from htcnns.doors.held_out_cli import cv, tune
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
-from htcnns.files.closed_pipe import lead_nowhere
+from htcnns.files.closed_pipe import has_no_reader, lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 weights_app = typer.Typer(help="List or verify the weights.")
@@ -44,9 +44,11 @@ def _answer(arguments: list[str] | None) -> int:
     except typer.Exit as leave:
         return leave.exit_code
     except SystemExit as leave:
-        if leave.code != 1:
+        if not isinstance(leave.__context__, OSError):
             raise
-        lead_nowhere(sys.stdout)  # the reader of a help has gone, which click takes for a mistake
+        if not has_no_reader(sys.stdout):  # typer takes every broken pipe for that of the printed lines
+            raise leave.__context__ from None
+        lead_nowhere(sys.stdout)
         return EXIT_DONE
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED

@@ -10,7 +10,7 @@ import typer
 
 from htcnns.doors.arguments import path
 from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
-from htcnns.errors import EXIT_DONE
+from htcnns.errors import EXIT_DONE, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def cv(
     """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
 
-    from htcnns.files.atomic import followed, require_file_place, require_writable
+    from htcnns.files.atomic import require_named_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
     from htcnns.files.manifest import chosen_weights
     from htcnns.runs.devices import choose_device, keep_freed_memory
@@ -99,9 +99,9 @@ def cv(
         study = TransferPlan(held_out=plan, target=store, source=others[0], synthetic=others[1])
     else:
         study = None
+    _require_own_places(table, out, folds)
     if table:
-        require_file_place(table, setting="table")
-        require_writable(followed(table).parent)
+        require_named_place(table, setting="table")
     require_writable(out)
     by_case = plan.folds.by_case(store.cards)
     write_fold_list(out / FOLDS, by_case)
@@ -137,6 +137,25 @@ def tune(
         say(f"{name}: {rules}")
     say(f"draft in {out / MANIFEST}; copy its rules and scores into the manifest of the weights")
     return EXIT_DONE
+
+
+def _require_own_places(table: Path | None, out: Path, folds: str) -> None:
+    """Raise SettingsError where two files to be written are one, or one is the list of folds."""
+    from htcnns.files.places import is_same
+
+    written = [out / name for name in (SCORES, EXTRA_SCORES, TRANSFER, FOLDS)]
+    listed = [] if folds.isdecimal() else [Path(folds)]
+    asked_for = [("table", table, [*written, *listed])] if table else []
+    asked_for += [("folds", file, written) for file in listed]
+    for setting, file, others in asked_for:
+        if any(is_same(file, other) for other in others):
+            raise SettingsError(
+                "would be overwritten, as it is a file that this command writes or the list of folds",
+                place=file,
+                setting=setting,
+                expected="a file of its own",
+                remedy="Give another name, or move the file away.",
+            )
 
 
 def _folds(text: str, store: "CaseStore") -> "Folds":

@@ -17,7 +17,7 @@ from htcnns.runs.devices import precision_name
 from htcnns.runs.plan import RunPlan, count, plan_run, run
 from htcnns.runs.settings import RunSettings
 
-N_NAMED = 3  # files that are named of those that were not used
+N_NAMED = 20  # files that are named of those that were not used
 
 
 class StopRequest:

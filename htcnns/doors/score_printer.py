@@ -10,7 +10,7 @@ from rich.text import Text
 
 from htcnns.doors.terminal import flag, one_line
 from htcnns.errors import EXIT_DONE, SettingsError
-from htcnns.files.atomic import followed, require_file_place, require_writable, write_named
+from htcnns.files.atomic import followed, require_named_place, write_named
 from htcnns.files.names.words import stem
 from htcnns.files.places import resolved
 from htcnns.reports.score_tables import (
@@ -59,8 +59,7 @@ class ScoreFiles:
                     remedy="Give another name.",
                 )
         for setting, path in asked_for.items():  # last, as it makes folders
-            require_file_place(path, setting=setting)
-            require_writable(followed(path).parent)
+            require_named_place(path, setting=setting)
 
 
 def evaluate_and_print(

@@ -90,6 +90,7 @@ def synthesise(
 ) -> int:
     """Make synthetic heads with tumours, to train on."""
     from htcnns.doors.training_printer import say  # imports scipy
+    from htcnns.files.atomic import require_named_place
     from htcnns.files.fold_lists import read_patients
     from htcnns.labels import label_set
     from htcnns.training.cases import open_store
@@ -108,6 +109,8 @@ def synthesise(
     known = read_patients(patients) if patients else {}
     left_out = {patient for card in open_store(without).cards for patient in card.patients} if without else ()
     material = read_material(anatomy, folders).without(left_out, names=known)
+    if gallery:
+        require_named_place(gallery, setting="gallery")
     if packed:
         prepare_series(
             material,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from htcnns.errors import InputError
+from htcnns.files.folder import entries
 from htcnns.files.nifti import read_volume
-from htcnns.files.places import is_folder
 from htcnns.volume import axis_order, millimetre_shape, spacing_mm, turn
 
 _ENDINGS = (".nii", ".nii.gz")
@@ -19,11 +19,10 @@ def read_anatomies(folder: Path) -> dict[str, np.ndarray]:
         (I, J, K) uint16 in the files' own numbers, I, J, K to the left, posterior and superior, voxels of 1 mm.
 
     Raises:
-        InputError: no such folder, no NIfTI file in it, or a file that cannot be read or is no label map.
+        InputError: no folder that can be listed, no NIfTI file in it, or a file that cannot be read or is no label map.
     """
-    if not is_folder(folder):
-        raise InputError("no such folder", place=folder, remedy="Give the folder of whole-head label maps.")
-    paths = sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS))
+    listed = entries(folder, expected="a folder of label maps", remedy="Give the folder of whole-head label maps.")
+    paths = [path for path in listed if path.name.endswith(_ENDINGS)]
     if not paths:
         raise InputError(
             "no label map of a head",

@@ -129,6 +129,16 @@ def require_file_place(path: Path, *, setting: str) -> None:
     raise OutputError(problem, place=path, setting=setting, expected="the name of a file", remedy=remedy)
 
 
+def require_named_place(path: Path, *, setting: str) -> None:
+    """Raise OutputError unless `write_named` can write there; makes the folder if need be.
+
+    Args:
+        setting: Python name of the setting that names the file.
+    """
+    require_file_place(path, setting=setting)
+    require_writable(followed(path).parent)
+
+
 def sweep(folder: Path) -> tuple[Path, ...]:
     """Remove the temporaries of killed runs and return their paths; none where there is no such folder.
 

@@ -2,7 +2,7 @@
 
 import os
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +10,15 @@ from pathlib import Path
 from htcnns.errors import InputError
 from htcnns.files.case import Case, Leftover
 from htcnns.files.names import words
-from htcnns.files.names.brats import Convention, read_brats
+from htcnns.files.names.brats import Convention, is_brats_case, read_brats
 from htcnns.files.names.dataset_json import channel_order, read_channels, read_nnunet, sequence_of
-from htcnns.files.names.formats import DICOM, scan_stem, unread_format
+from htcnns.files.names.formats import is_archive, is_dicom, scan_stem, unread_format
 from htcnns.files.names.free import NameReading, read_names, two_cases
 from htcnns.files.walk import Listing
 from htcnns.labels import Sequence
 
 _Unread = tuple[Path, str]  # a file and why it is no scan
+_DICOM_START, _DICOM_MARK = 128, b"DICM"  # DICOM, part 10: a preamble of 128 bytes, then the mark
 
 
 def cases_in(listing: Listing, channels: tuple[Sequence, ...] | None) -> tuple[list[Case], list[Leftover]]:
@@ -243,17 +244,33 @@ def _leftover(file: Path, reading: NameReading) -> Leftover | None:
 
 
 def _odd_ones(listing: Listing, cases: list[Case], unread: list[_Unread]) -> Iterator[Leftover]:
-    """What looks like a scan or a case and cannot be read; a folder of DICOM is one."""
+    """What looks like a scan or a case, or may hold some, and cannot be read; a folder of DICOM is one."""
     said = {path for case in cases for path, _ in case.unread}
     for path, reason in unread:
         if path not in said:
             yield Leftover(path, f"{reason}; convert it to .nii.gz" if unread_format(path.name) else reason)
     for path, what in listing.odd:
-        if not path.suffix:  # as a case's folder is named
+        if not scan_stem(path.name):  # it may have been a case's folder, whose name says little
             yield Leftover(path, what)
-    kinds = Counter(file.suffix.lower() for file in listing.files)
-    if n_dicom := sum(kinds[kind] for kind in DICOM):
-        yield Leftover(listing.folder, f"{n_dicom} DICOM files in it; convert them to .nii.gz")
+    for file in listing.files:
+        if is_archive(file.name):
+            yield Leftover(file, "an archive; unpack it if it holds scans")
+    if n_dicom := sum(map(_is_dicom, listing.files)):
+        yield Leftover(listing.folder, f"{n_dicom} DICOM file{'s' * (n_dicom > 1)} in it, to be converted to .nii.gz")
+    if listing.is_empty and is_brats_case(name_of(listing.folder)):
+        yield Leftover(listing.folder, "an empty folder with the name of a case")
+
+
+def _is_dicom(file: Path) -> bool:
+    """Whether the file is DICOM by its name, or by its content where the name does not say."""
+    by_name = is_dicom(file.name)
+    if by_name is not None:
+        return by_name
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_DICOM_START + len(_DICOM_MARK))[_DICOM_START:] == _DICOM_MARK
+    except OSError:
+        return False  # what nobody may read is named by no format
 
 
 def _stem(file: Path) -> str:

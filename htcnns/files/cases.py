@@ -11,6 +11,7 @@ from htcnns.files.case import Case, Leftover
 from htcnns.files.case_folder import cases_in
 from htcnns.files.names import words
 from htcnns.files.names.brats import NAMINGS
+from htcnns.files.own import is_own
 from htcnns.files.places import absence, exists, is_folder, resolved
 from htcnns.files.walk import walk
 from htcnns.labels import Sequence
@@ -91,6 +92,24 @@ def search(root: Path, *, channels: tuple[Sequence, ...] | None = None, skip: Co
     cases.sort(key=lambda case: case.name)
     once = [_one_of_a_name(list(group), leftovers) for _, group in groupby(cases, key=lambda case: case.name)]
     return Search(tuple(once), tuple(leftovers), frozenset(folders))
+
+
+def holds_foreign_case(folder: Path, *, channels: tuple[Sequence, ...] | None = None) -> bool:
+    """Whether a case, complete or not, clear or not, lies in a folder that runs write to, and not by their masks alone.
+
+    A mask that is named after its case may be called as a scan is, such as P7_t1.nii.gz.
+    """
+    try:
+        found = search(folder, channels=channels)
+    except InputError:  # there is none
+        return False
+    return any(map(_is_foreign, found.cases))
+
+
+def _is_foreign(case: Case) -> bool:
+    """Whether a file of the case comes from no run, or nobody can tell."""
+    files = list(case.files.values()) or [path for path in case.folder.glob("*") if words.stem(path.name)]
+    return bool(case.unread) or not files or not all(map(is_own, files))
 
 
 def _one_of_a_name(cases: list[Case], leftovers: list[Leftover]) -> Case:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
 from htcnns.files.places import exists
+from htcnns.reports.plain_text import csv_cell, from_csv_cell
 
 _Point = TypeVar("_Point")
 
@@ -78,7 +79,7 @@ def _write(path: Path, names: Sequence[str], rows: Iterable[Iterable[object]]) -
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.getvalue().encode(errors="surrogateescape"))
 
@@ -106,4 +107,4 @@ def _curve_point(row: dict[str, str]) -> CurvePoint:
 
 def _case_dice(row: dict[str, str]) -> CaseDice:
     dice = {name: float(text) for name, text in row.items() if name not in ("step", "case") and text}
-    return CaseDice(int(row["step"]), row["case"], dice)
+    return CaseDice(int(row["step"]), from_csv_cell(row["case"]), dice)

@@ -11,6 +11,7 @@ from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
 from htcnns.files.json_file import read_json
 from htcnns.files.names.words import stem
+from htcnns.reports.plain_text import csv_cell, from_csv_cell
 
 _EXPECTED = 'CSV with the columns "case" and "fold", or JSON {"training": [{"fold": 0, "image": [...], "label": ...}]}'
 _REMEDY = "Correct the list."
@@ -46,8 +47,9 @@ def write_fold_list(path: Path, fold_of: Mapping[str, int]) -> None:
     """Write cases and their folds as CSV, sorted by name; `read_fold_list` reads it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([("case", "fold"), *sorted(fold_of.items())])
-    write_whole(path, text.getvalue().encode())
+    writer.writerow(("case", "fold"))
+    writer.writerows((csv_cell(case), fold) for case, fold in sorted(fold_of.items()))
+    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def read_patients(path: Path) -> dict[str, str]:
@@ -73,9 +75,9 @@ def _csv_lines(path: Path) -> list[tuple[str, str]]:
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise InputError(f"cannot be read ({error})", place=path, remedy=_REMEDY) from error
     for number, row in enumerate(rows, start=2):
         for column in columns:
@@ -100,5 +102,11 @@ def _listed(named: Any, fold: Any, path: Path) -> Listed:
             expected=_EXPECTED,
             remedy=_REMEDY,
         )
-    parts = PurePosixPath(first.replace("\\", "/")).parts
-    return Listed(frozenset([*parts[:-1], stem(parts[-1]) or parts[-1]] if parts else []), int(str(fold)))
+    return Listed(_names(first) | _names(from_csv_cell(first)), int(str(fold)))
+
+
+def _names(path_or_name: str) -> frozenset[str]:
+    """A file's stem and each folder it lies in, whichever way the path is written; a name may hold a backslash."""
+    parts = PurePosixPath(path_or_name.replace("\\", "/")).parts
+    whole = [] if "/" in path_or_name else [path_or_name]
+    return frozenset([*parts[:-1], stem(parts[-1]) or parts[-1], *whole] if parts else [])

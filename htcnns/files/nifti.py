@@ -22,7 +22,7 @@ from htcnns.files.nifti_header import (
     read_layout,
 )
 from htcnns.labels import LabelSet, decode, encode
-from htcnns.volume import Grid, Volume, size_text
+from htcnns.volume import Grid, Volume, grid_difference, size_text
 
 STANDARD_SHAPE = (240, 240, 155)
 STANDARD_AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])  # BraTS's own grid
@@ -100,7 +100,9 @@ def read_labels(path: Path, numbers: LabelSet) -> Volume:
     return Volume(decode(volume.array, numbers, where=str(path)), volume.affine)
 
 
-def write_label_map(path: Path, label_map: np.ndarray, numbers: LabelSet, *, like: Path) -> None:
+def write_label_map(
+    path: Path, label_map: np.ndarray, numbers: LabelSet, *, like: Path, affine: np.ndarray | None = None
+) -> None:
     """Write a label map on the grid of the scan `like`; nothing but geometry is taken from that file's header.
 
     The file is read back and compared before it gets its name.
@@ -109,20 +111,21 @@ def write_label_map(path: Path, label_map: np.ndarray, numbers: LabelSet, *, lik
         label_map: (I, J, K) uint8 of Label values.
         numbers: label set that the file is written in.
         like: scan of the case, usually the t1c.
+        affine: (4, 4) that `like` had when it was read; None where nobody has read it before.
 
     Raises:
-        InputError: `like` cannot be read.
+        InputError: `like` cannot be read, or has another grid than when it was read.
         OutputError: the file cannot be written, or what is read back is not what was written.
         ValueError: another shape than that of `like`, another type than uint8, or a label without a number.
     """
     _require_dtype(label_map, np.uint8)
-    _write(path, encode(label_map, numbers), _header_like(like, np.uint8))
+    _write(path, encode(label_map, numbers), _header_like(like, np.uint8, _read_before(label_map, affine)))
 
 
-def write_map(path: Path, array: np.ndarray, *, like: Path) -> None:
+def write_map(path: Path, array: np.ndarray, *, like: Path, affine: np.ndarray | None = None) -> None:
     """Write an (I, J, K) float32 map, such as probabilities, in the way of `write_label_map`."""
     _require_dtype(array, np.float32)
-    _write(path, array, _header_like(like, np.float32))
+    _write(path, array, _header_like(like, np.float32, _read_before(array, affine)))
 
 
 def write_case_file(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
@@ -188,10 +191,24 @@ def _load(path: Path, dtype: type | None = None, *, into: np.ndarray | None = No
     return layout, into
 
 
-def _header_like(like: Path, dtype: type) -> Header:
-    """A header for voxels of that type on the grid of the scan."""
+def _read_before(array: np.ndarray, affine: np.ndarray | None) -> Grid | None:
+    """The grid of the scan from which an (I, J, K) array was made; None where nobody has read that."""
+    if affine is None:
+        return None
+    i, j, k = array.shape
+    return Grid((i, j, k), affine)
+
+
+def _header_like(like: Path, dtype: type, before: Grid | None) -> Header:
+    """A header for voxels of that type on the grid of the scan, which must still be the one of before."""
     with open_packed(like) as stream:
         layout = read_layout(stream, like)
+    if before and not (layout.shape == before.shape and np.array_equal(layout.affine, before.affine)):
+        raise InputError(
+            f"changed after it was read: it {grid_difference(layout.grid(), before) or 'has another affine'}",
+            place=like,
+            remedy="Run again when nothing writes to it any more.",
+        )
     return header_like(layout, dtype, like)
 
 

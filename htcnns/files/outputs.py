@@ -130,20 +130,24 @@ def require_separate(cases: Iterable[CaseOutputs], *, report: Path | None, read:
         owners |= dict.fromkeys(keys, what)
 
 
-def write_mask(outputs: CaseOutputs, label_map: np.ndarray) -> None:
+def write_mask(outputs: CaseOutputs, label_map: np.ndarray, *, affine: np.ndarray) -> None:
     """Write the mask of (I, J, K) Label values on the grid of the case's reference.
 
+    Args:
+        affine: (4, 4) that the reference had when it was read.
+
     Raises:
+        InputError: the reference has another grid by now.
         OutputError: the file cannot be written.
     """
-    write_label_map(outputs.mask, label_map, outputs.numbers, like=_reference(outputs))
+    write_label_map(outputs.mask, label_map, outputs.numbers, like=_reference(outputs), affine=affine)
 
 
-def write_maps(outputs: CaseOutputs, probabilities: np.ndarray) -> None:
-    """Write the probability maps, (R, I, J, K) float32 in the order of the regions, on the grid of the reference."""
+def write_maps(outputs: CaseOutputs, probabilities: np.ndarray, *, affine: np.ndarray) -> None:
+    """Write the probability maps, (R, I, J, K) float32 in the order of the regions, in the way of `write_mask`."""
     like = _reference(outputs)
     for path, array in zip(outputs.maps.values(), probabilities, strict=True):
-        write_map(path, array, like=like)
+        write_map(path, array, like=like, affine=affine)
 
 
 def write_picture(outputs: CaseOutputs, png: bytes) -> None:

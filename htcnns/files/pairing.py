@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htcnns.errors import InputError
+from htcnns.files.folder import entries
 from htcnns.files.names.words import stem
-from htcnns.files.places import is_file, is_folder
+from htcnns.files.places import is_file
 from htcnns.labels import SPELLINGS
 
 _MASK = re.compile(r"[-_.](seg|mask|label)$", re.IGNORECASE)
@@ -45,7 +46,7 @@ def pair_files(predictions: Path, truths: Path) -> Pairing:
     only case with this number.
 
     Raises:
-        InputError: no such folder, no label maps in it, two files for a case, or not one name in common.
+        InputError: no folder that can be listed, no label maps in it, two files for a case, or not one name in common.
     """
     predicted, true = label_map_files(predictions), label_map_files(truths)
     predicted = {_full_name(name, true): path for name, path in predicted.items()}
@@ -67,12 +68,9 @@ def pair_files(predictions: Path, truths: Path) -> Pairing:
 
 def label_map_files(folder: Path) -> dict[str, Path]:
     """The label maps in a folder and in its cases' folders, by case name."""
-    if not is_folder(folder):
-        raise InputError(
-            "no such folder", place=folder, expected="one with label maps", remedy="Give the folder of the files."
-        )
+    listed = entries(folder, expected="a folder with label maps", remedy="Give the folder of the files.")
     found: dict[str, Path] = {}
-    for path in _listed(folder):
+    for path in sorted([*listed, *folder.glob("*/*")]):
         name = _case_name(path, folder)
         if name is None:
             continue
@@ -92,16 +90,6 @@ def label_map_files(folder: Path) -> dict[str, Path]:
             remedy="Give the folder of the files.",
         )
     return found
-
-
-def _listed(folder: Path) -> list[Path]:
-    """What lies in a folder and in its folders, sorted; raises InputError where it cannot be listed."""
-    try:
-        return sorted([*folder.iterdir(), *folder.glob("*/*")])
-    except OSError as error:
-        raise InputError(
-            f"cannot be listed ({error.strerror or error})", place=folder, remedy="Give reading rights."
-        ) from error
 
 
 def _case_name(path: Path, folder: Path) -> str | None:

@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from htcnns.errors import InputError
+from htcnns.files.folder import entries
 from htcnns.files.nifti import STANDARD_SHAPE, read_label_map
-from htcnns.files.places import is_folder
 from htcnns.labels import LabelSet, decode
 from htcnns.volume import Spacing, axis_order, bounding_box, spacing_mm, turn
 
@@ -45,11 +45,11 @@ def read_shapes(folder: Path, numbers: LabelSet) -> tuple[TumourShape, ...]:
         numbers: how the label maps are numbered.
 
     Raises:
-        InputError: no such folder, no tumour in it, a file that cannot be read, or a number that is not known.
+        InputError: no folder that can be listed, no tumour in it, a file that cannot be read, or a number that is
+            not known.
     """
-    if not is_folder(folder):
-        raise InputError("no such folder", place=folder, remedy="Give the folder of tumour label maps.")
-    shapes = tuple(shape for path in sorted(folder.iterdir()) for shape in _read(path, numbers))
+    listed = entries(folder, expected="a folder of label maps", remedy="Give the folder of tumour label maps.")
+    shapes = tuple(shape for path in listed for shape in _read(path, numbers))
     if not shapes:
         raise InputError(
             "no tumour label map",

@@ -19,12 +19,14 @@ class Listing:
     Attributes:
         files: regular files, and links to such.
         odd: what is neither file nor folder, such as links that lead nowhere, and in words what it is.
+        is_empty: whether nothing at all lies there but what is hidden.
         fault: why the folder could not be listed; None where it was.
     """
 
     folder: Path
     files: tuple[Path, ...] = ()
     odd: tuple[tuple[Path, str], ...] = ()
+    is_empty: bool = False
     fault: InputError | None = None
 
 
@@ -80,7 +82,7 @@ def _list(folder: Path) -> tuple[list[Path], list[Path], Listing]:
             files.append(path)
         else:
             odd.append((path, what))
-    return folders, links, Listing(folder, tuple(files), tuple(odd))
+    return folders, links, Listing(folder, tuple(files), tuple(odd), is_empty=not entries)
 
 
 def _what(entry: os.DirEntry[str]) -> str:

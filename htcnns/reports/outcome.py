@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from htcnns.errors import HtcnnsError
+from htcnns.reports.plain_text import one_line
 
 
 class State(StrEnum):
@@ -85,10 +86,10 @@ class Failure:
 
 
 def failure_of(case_name: str, error: Exception) -> Failure:
-    """The error as one line that starts with the case's name, and its traceback."""
+    """The error as one line that starts with the case's name, line ends in names as escapes, and its traceback."""
     if isinstance(error, HtcnnsError):
         sentence = error.at(case_name).sentence()
     else:
-        sentence = f"{case_name}: {type(error).__name__}: {error}"
-    one_line = " ".join(sentence.split())  # errors of libraries may have several lines
-    return Failure(one_line, "".join(traceback.format_exception(error)))
+        said = " ".join(str(error).split())  # errors of libraries may have several lines
+        sentence = f"{case_name}: {type(error).__name__}: {said}"
+    return Failure(one_line(sentence), "".join(traceback.format_exception(error)))

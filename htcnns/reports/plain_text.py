@@ -11,6 +11,7 @@ import unicodedata
 _ESCAPED = ("Cc", "Cf", "Zl", "Zp")
 _FORMULA = re.compile(r"[=+\-@＝＋－＠]")
 _MARKUP = re.compile(r"[\\`*<>\[\]|&~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_ESCAPE = re.compile(r"\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
 _EMOJI = re.compile(r":(?=[\w+-]+:)")
 
 
@@ -27,6 +28,18 @@ def csv_cell(text: str) -> str:
     return f"'{line}" if _FORMULA.match(line) else line
 
 
+def from_csv_cell(cell: str) -> str:
+    """The text that `csv_cell` made the cell of; what only looks like an escape in that text is not told from one."""
+    line = cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+    return _ESCAPE.sub(_unescaped, line)
+
+
 def markdown_cell(text: str) -> str:
     """For Markdown: on one line, markup behind backslashes, and codes of emoji, such as :skull:, taken apart."""
     return _EMOJI.sub(":<!-- -->", _MARKUP.sub(r"\\\g<0>", one_line(text)))
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """The character that an escape stands for; the escape itself where `one_line` never writes it."""
+    character = match[0].encode("ascii").decode("unicode_escape")
+    return character if one_line(character) == match[0] else match[0]

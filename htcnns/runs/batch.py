@@ -131,8 +131,8 @@ def _segment(
 def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, began: float) -> Outcome:
     """Write mask, probability maps and picture."""
     if answer.probabilities is not None:
-        write_maps(outputs, answer.probabilities)
-    write_mask(outputs, answer.label_map)
+        write_maps(outputs, answer.probabilities, affine=prepared.affine)
+    write_mask(outputs, answer.label_map, affine=prepared.affine)
     notes = answer.notes + _draw(outputs, prepared, answer)
     return Outcome(
         case=outputs.case.name,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from htcnns.errors import DeviceError, HtcnnsError, SettingsError, WeightsError
-from htcnns.files.manifest import Member
+from htcnns.files.manifest import MANIFEST, Member, read_manifest
 from htcnns.files.weights import load_networks, require_few_bytes
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
@@ -90,11 +90,10 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
 
     Raises:
         SettingsError: no member, more than can be fused, or members with different regions.
-        WeightsError: as files.weights.load_networks.
+        WeightsError: the same where these are all members of their manifest; as files.weights.load_networks.
         DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
-    _require_one_region_set(members)
-    require_fusable(len(members), members[0].regions)
+    _require_fusable(members)
     require_edges(_preprocess_settings(members).least, what="the box that holds every window")
     require_few_bytes(members)
     networks = {}
@@ -239,6 +238,19 @@ def _timed(
         return result
 
     return timed
+
+
+def _require_fusable(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError where the members chosen cannot be fused, WeightsError where nobody chose among them."""
+    try:
+        _require_one_region_set(members)
+        require_fusable(len(members), members[0].regions)
+    except SettingsError as error:
+        manifest = members[0].files[0].path.parent / MANIFEST
+        if read_manifest(manifest.parent) != members:
+            raise
+        remedy = "Name those to be fused, or restore the file that belongs to the weights."
+        raise error.inside(manifest, kind=WeightsError, remedy=remedy) from error
 
 
 def _require_one_region_set(members: tuple[Member, ...]) -> None:

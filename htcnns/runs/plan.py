@@ -8,7 +8,7 @@ from pathlib import Path
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_writable, sweep, write_named
 from htcnns.files.case import Case, Leftover
-from htcnns.files.cases import Search, search
+from htcnns.files.cases import Search, holds_foreign_case, search
 from htcnns.files.manifest import MANIFEST, Member, choose_members, chosen_weights, read_manifest
 from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_separate
 from htcnns.files.own import is_own_report
@@ -205,10 +205,7 @@ def _holds_a_case(folder: Path, input: Path, settings: RunSettings) -> bool:
     """Whether a folder inside the input also holds a patient's scans, so that it must be searched."""
     if is_same(folder, input) or not is_inside(folder, input):
         return False
-    try:
-        return any(not case.missing for case in search(folder, channels=settings.channels).cases)
-    except InputError:  # there is none
-        return False
+    return holds_foreign_case(folder, channels=settings.channels)
 
 
 def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:

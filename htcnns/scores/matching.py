@@ -5,10 +5,11 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 _UNMATCHED = 1.0 + 1e-6  # what panoptica 2.1.7 lets a pair cost that may not be matched; a match costs 1 - Dice
 _LARGEST_TABLE = 2**22  # pairs, 32 MiB; beyond it lesions are matched in each group that overlaps
+_SHIFT = 1.0  # added to each cost of a sparse table, in which a cost of 0 would be no pair
 
 
 def best_matches(pairs: np.ndarray, dices: np.ndarray, *, n_lesions: tuple[int, int]) -> np.ndarray:
@@ -32,7 +33,8 @@ def best_matches(pairs: np.ndarray, dices: np.ndarray, *, n_lesions: tuple[int, 
     for group in np.flatnonzero(sizes > 1).tolist():
         members = order[ends[group] - sizes[group] : ends[group]]
         (ones, one), (others, other) = (np.unique(side, return_inverse=True) for side in pairs[members].T)
-        chosen[members] = _solved(np.stack([one, other], axis=1), dices[members], (ones.size, others.size))
+        solve = _solved if ones.size * others.size <= _LARGEST_TABLE else _solved_sparsely
+        chosen[members] = solve(np.stack([one, other], axis=1), dices[members], (ones.size, others.size))
     return chosen
 
 
@@ -61,6 +63,18 @@ def _solved(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int]) -> np.
     costs[tuple(pairs.T)] = 1.0 - dices
     ones, others = linear_sum_assignment(costs)
     partner = np.full(shape[0], -1)
+    partner[ones] = others
+    return partner[pairs[:, 0]] == pairs[:, 1]
+
+
+def _solved_sparsely(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The same with the pairs alone in the table, beside one column for each lesion of the first mask to stay alone."""
+    n, m = shape
+    alone = np.arange(n)
+    rows, columns = np.concatenate([pairs[:, 0], alone]), np.concatenate([pairs[:, 1], m + alone])
+    costs = np.concatenate([1.0 - dices, np.full(n, _UNMATCHED)]) + _SHIFT
+    ones, others = min_weight_full_bipartite_matching(coo_array((costs, (rows, columns)), shape=(n, m + n)).tocsr())
+    partner = np.full(n, -1)
     partner[ones] = others
     return partner[pairs[:, 0]] == pairs[:, 1]
 

@@ -34,7 +34,7 @@ from htcnns.training.recent import Recent
 from htcnns.volume import Shape, grid_difference, turn
 
 WHOLE_TUMOUR = LabelSet("whole-tumour", {Label.ED: 1})  # a truth of one number, which says nothing of what is inside
-MEMORY = 2**30  # bytes of prepared cases kept; some sixty whole brains
+MEMORY = 2**31  # bytes of prepared cases kept; some hundred and twenty whole brains
 _WHOLE_BRAIN = PreprocessSettings(window=(1, 1, 1))
 BY_NAME: Mapping[str, str] = MappingProxyType({})
 

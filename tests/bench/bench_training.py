@@ -11,8 +11,8 @@ import torch
 
 from htcnns.networks import build_network
 from htcnns.runs.devices import keep_freed_memory
-from htcnns.training.batches import Batch
 from htcnns.training.cases import open_store
+from htcnns.training.echoes import DISTANCE
 from htcnns.training.fits import FitRequest, run_fit
 from htcnns.training.losses import deep_supervision
 from htcnns.training.progress import Progress
@@ -20,6 +20,7 @@ from htcnns.training.recipes import Recipe
 from htcnns.training.shipped_recipes import COMPACT
 
 CUBE = (96, 96, 96)
+CYCLE = COMPACT.echoes * DISTANCE  # steps over which every drawn patch is shown as often as it will be
 WARMUP = 3  # steps that are not counted: kernels are chosen, the first patches are awaited
 
 
@@ -30,52 +31,63 @@ def recipe_of(n_steps: int) -> Recipe:
     return replace(COMPACT, members=(replace(member, rounds=(last,)),), checkpoint_steps=n_steps, piece_patch=CUBE)
 
 
-def bare_seconds(recipe: Recipe, n_steps: int) -> list[float]:
-    """Forward and backward passes on the same random patch, with nothing around them."""
-    torch.manual_seed(1)
-    network = recipe.members[0]
-    batch = Batch(
-        x=torch.randn(1, 4, *CUBE).contiguous(memory_format=torch.channels_last_3d),
-        truth=torch.rand(1, 3, *CUBE) > 0.9,
-        known=torch.ones(1, 3, dtype=torch.bool),
-        inside=None,
-        names=("noise",),
-    )
-    net = build_network(network.network, network.arguments).to(memory_format=torch.channels_last_3d)
-    seconds = []
-    for _ in range(n_steps):
+class BarePasses:
+    """Forward and backward passes on one random patch, with nothing around them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        torch.manual_seed(1)
+        member = recipe.members[0]
+        self._network = build_network(member.network, member.arguments).to(memory_format=torch.channels_last_3d)
+        self._x = torch.randn(1, 4, *CUBE).contiguous(memory_format=torch.channels_last_3d)
+        self._truth = torch.rand(1, 3, *CUBE) > 0.9
+        self._known = torch.ones(1, 3, dtype=torch.bool)
+
+    def seconds(self) -> float:
+        """How long one takes now."""
         began = time.perf_counter()
-        net.zero_grad(set_to_none=True)
+        self._network.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = net.deep(batch.x)
-        deep_supervision(outputs, batch.truth, batch.known).backward()
-        seconds.append(time.perf_counter() - began)
-    return seconds[WARMUP:]
+            outputs = self._network.deep(self._x)
+        deep_supervision(outputs, self._truth, self._known).backward()
+        return time.perf_counter() - began
 
 
-def full_steps(recipe: Recipe, caches: list[Path], n_workers: int) -> list[Progress]:
-    """Steps of a fit as `train` takes them."""
-    store, steps = open_store(caches), []
+class InTurn:
+    """Times a fit's steps, as whole as they are, and bare passes in turn, as machines are quicker now and then."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._passes = BarePasses(recipe)
+        self.full: list[float] = []
+        self.bare: list[float] = []
+        self._began = time.perf_counter()
+
+    def __call__(self, _: Progress) -> None:
+        self.full.append(time.perf_counter() - self._began)
+        self.bare.append(self._passes.seconds())
+        self._began = time.perf_counter()
+
+
+def measured(recipe: Recipe, caches: list[Path], n_workers: int) -> InTurn:
+    """Steps of a fit as `train` takes them, and bare passes between them."""
+    store, timer = open_store(caches), InTurn(recipe)
+    for card in store.cards:  # as after the first steps of a fit, as far as the store keeps them
+        store[card.name]
     with tempfile.TemporaryDirectory() as work:
         request = FitRequest(recipe=recipe, member="unet", cards=store.cards, folder=Path(work))
-        run_fit(request, store, device=torch.device("cpu"), on_step=steps.append, n_workers=n_workers)
-    return steps[WARMUP:]
+        run_fit(request, store, device=torch.device("cpu"), on_step=timer, n_workers=n_workers)
+    return timer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, action="append", required=True, help="folder of packed cases")
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--cycles", type=int, default=3, help="how often every drawn patch is drawn and shown")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     keep_freed_memory()  # as `htcnns train` does
-    recipe = recipe_of(options.steps)
-    before = bare_seconds(recipe, options.steps)
-    steps = full_steps(recipe, options.cache, options.workers)
-    after = bare_seconds(recipe, options.steps)
-    bare = statistics.median([*before, *after])
-    full, waited = (statistics.mean(getattr(step, name) for step in steps) for name in ("seconds", "waited"))
-    print(f"forward and backward {bare:.3f} s, a step of training {full:.3f} s, of which waiting {waited:.3f} s")
+    timer = measured(recipe_of(WARMUP + options.cycles * CYCLE), options.cache, options.workers)
+    full, bare = statistics.mean(timer.full[WARMUP:]), statistics.mean(timer.bare[WARMUP:])
+    print(f"forward and backward {bare:.3f} s, a step of training {full:.3f} s, in turn {options.cycles * CYCLE} times")
     print(f"a step costs {full / bare:.3f} times its passes; at most 1.10 is wanted")
 
 

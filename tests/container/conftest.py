@@ -24,7 +24,7 @@ def image() -> str:
     return TAG
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_image(image: str) -> Run:
     """A function that runs the image on those arguments and keeps what it printed.
 

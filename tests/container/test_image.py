@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -54,6 +55,28 @@ def three_cases(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
     for name in THREE:
         make_case(folder, name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole_masks(
+    tmp_path_factory: pytest.TempPathFactory, run_image: Run, make_case: Callable[..., Path], tiny_weights: Path
+) -> dict[str, bytes]:
+    """The masks of the three cases by name when nothing is wrong with any."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name in THREE:
+        make_case(folder / "input", name)
+    (folder / "output").mkdir()
+    (folder / "output").chmod(0o777)
+    done = run_image(mounts={"/input": folder / "input", "/output": folder / "output", WEIGHTS: tiny_weights})
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
+    return {f"{name}.nii.gz": (folder / "output" / f"{name}.nii.gz").read_bytes() for name in THREE}
+
+
+@pytest.fixture
+def neighbours(output: Path, whole_masks: dict[str, bytes]) -> Callable[[], bool]:
+    """A function that tells whether the masks of the first and third case are those of a run without a bad case."""
+    names = [f"{name}.nii.gz" for name in (THREE[0], THREE[2])]
+    return lambda: [(output / name).read_bytes() for name in names] == [whole_masks[name] for name in names]
 
 
 def cut_short(path: Path) -> None:
@@ -141,19 +164,59 @@ def test_broken_case_among_three_gives_no_mask_without_arguments(
     assert owners(output) == {(4321, 4321)}
 
 
-def in_metres(case: Path) -> None:
-    """The unit in the header of the t1c becomes metres."""
-    path = next(case.glob("*-t1c.nii.gz"))
+def t1c_of(case: Path) -> Path:
+    return next(case.glob("*-t1c.nii.gz"))
+
+
+def put_unit(path: Path, unit: int) -> None:
+    """The unit of length in a scan's header becomes another."""
     content = bytearray(gzip.decompress(path.read_bytes()))
-    content[123] = 1
+    content[123] = unit
     path.write_bytes(gzip.compress(bytes(content)))
 
 
-def long_gzip_name(case: Path) -> None:
-    """The t1c's gzip member gets a name of more than half a MiB."""
-    path = next(case.glob("*-t1c.nii.gz"))
+def put_gzip_field(path: Path, flag: bytes) -> None:
+    """The gzip member gets a name (8) or a comment (16) of more than half a MiB; the file may be another user's."""
     whole = gzip.compress(gzip.decompress(path.read_bytes()))
-    path.write_bytes(whole[:3] + b"\x08" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+    path.unlink()
+    path.write_bytes(whole[:3] + flag + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
+
+
+def make_thin(path: Path) -> None:
+    """The scan becomes NIfTI-2 with an affine that is singular in the float32 of NIfTI-1."""
+    image = nib.Nifti2Image(np.asarray(nib.load(path).dataobj), np.diag([1e-60, 1.0, 1.0, 1.0]))
+    path.write_bytes(gzip.compress(image.to_bytes()))
+
+
+def in_metres(case: Path) -> None:
+    """The t1c counts in metres."""
+    put_unit(t1c_of(case), 1)
+
+
+def in_micrometres(case: Path) -> None:
+    """The t1c counts in micrometres."""
+    put_unit(t1c_of(case), 3)
+
+
+def thin_t1c(case: Path) -> None:
+    """The t1c has no grid that a mask can lie on."""
+    make_thin(t1c_of(case))
+
+
+def four_thin_scans(case: Path) -> None:
+    """No scan has a grid that a mask can lie on."""
+    for path in sorted(case.iterdir()):
+        make_thin(path)
+
+
+def long_gzip_name(case: Path) -> None:
+    """The t1c's gzip member has a long name."""
+    put_gzip_field(t1c_of(case), b"\x08")
+
+
+def long_gzip_comment(case: Path) -> None:
+    """The t1c's gzip member has a long comment."""
+    put_gzip_field(t1c_of(case), b"\x10")
 
 
 def folder_for_the_mask(case: Path) -> None:
@@ -165,6 +228,13 @@ def metaimage(case: Path) -> None:
     """The scans are called as those of another format."""
     for path in sorted(case.iterdir()):
         path.rename(path.with_name(path.name.replace(".nii.gz", ".mha")))
+
+
+def header_and_image(case: Path) -> None:
+    """The scans are called as pairs of files."""
+    for path in sorted(case.iterdir()):
+        path.with_name(path.name.replace(".nii.gz", ".img")).touch()
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".hdr")))
 
 
 def two_t1c(case: Path) -> None:
@@ -182,7 +252,10 @@ def backup_copy(case: Path) -> None:
     shutil.copytree(case, case.parent / "backup" / case.name)
 
 
-FAIL_ALONE = (in_metres, long_gzip_name, folder_for_the_mask, metaimage)
+FAIL_ALONE = (
+    *(in_metres, in_micrometres, thin_t1c, four_thin_scans, long_gzip_name, long_gzip_comment),
+    *(folder_for_the_mask, metaimage, header_and_image),
+)
 NOT_CLEAR = (two_t1c, without_rights, backup_copy)
 
 
@@ -192,7 +265,12 @@ def name_of(damage: Callable[[Path], None]) -> str:
 
 @pytest.mark.parametrize("damage", [*FAIL_ALONE, *NOT_CLEAR], ids=name_of)
 def test_a_hostile_case_among_three_costs_infer_only_that(
-    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+    damage: Callable[[Path], None],
+    run_image: Run,
+    three_cases: Path,
+    output: Path,
+    tiny_weights: Path,
+    neighbours: Callable[[], bool],
 ) -> None:
     damage(three_cases / THREE[1])
     mounts = {"/data": three_cases, "/output": output, WEIGHTS: tiny_weights}
@@ -201,19 +279,136 @@ def test_a_hostile_case_among_three_costs_infer_only_that(
     assert f"failed: {THREE[1]}" in done.stdout
     masks = tumours_in_files(output)
     assert masks == {f"{name}.nii.gz": name != THREE[1] for name in THREE if f"{name}.nii.gz" in masks}
-    assert {f"{THREE[0]}.nii.gz", f"{THREE[2]}.nii.gz"} <= masks.keys()
+    assert neighbours()
     assert (output / f"{THREE[1]}.nii.gz").exists()
 
 
 @pytest.mark.parametrize("damage", FAIL_ALONE, ids=name_of)
 def test_a_hostile_case_among_three_fails_alone_without_arguments(
-    damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+    damage: Callable[[Path], None],
+    run_image: Run,
+    three_cases: Path,
+    output: Path,
+    tiny_weights: Path,
+    neighbours: Callable[[], bool],
 ) -> None:
     damage(three_cases / THREE[1])
     done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
     assert (done.returncode, done.stderr) == (EXIT_CASE_FAILED, ""), done.stdout + done.stderr
     assert f"failed: {THREE[1]}" in done.stdout
     assert tumours_in_files(output) == {f"{THREE[0]}.nii.gz": True, f"{THREE[2]}.nii.gz": True}
+    assert neighbours()
+
+
+CALLS = pytest.mark.parametrize(
+    "called", [(), ("infer", "--data_path=/input", "--output_path=/output")], ids=["without arguments", "infer"]
+)
+
+
+@CALLS
+@pytest.mark.parametrize("field", [b"\x08", b"\x10"], ids=["name", "comment"])
+def test_a_mask_that_is_spoilt_after_a_run_is_made_again(
+    called: tuple[str, ...],
+    field: bytes,
+    run_image: Run,
+    three_cases: Path,
+    output: Path,
+    tiny_weights: Path,
+    whole_masks: dict[str, bytes],
+) -> None:
+    mounts = {"/input": three_cases, "/output": output, WEIGHTS: tiny_weights}
+    run_image(*called, mounts=mounts)
+    put_gzip_field(output / f"{THREE[1]}.nii.gz", field)
+    done = run_image(*called, mounts=mounts)
+    assert (done.returncode, done.stderr) == (EXIT_DONE, ""), done.stdout + done.stderr
+    assert "1 done, 2 kept" in done.stdout.splitlines()
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == whole_masks
+
+
+@CALLS
+def test_a_t1c_that_is_spoilt_after_a_run_costs_no_mask(
+    called: tuple[str, ...],
+    run_image: Run,
+    three_cases: Path,
+    output: Path,
+    tiny_weights: Path,
+    whole_masks: dict[str, bytes],
+) -> None:
+    mounts = {"/input": three_cases, "/output": output, WEIGHTS: tiny_weights}
+    run_image(*called, mounts=mounts)
+    long_gzip_comment(three_cases / THREE[1])
+    done = run_image(*called, mounts=mounts)
+    assert (done.returncode, done.stderr) == (EXIT_DONE if called else EXIT_CASE_FAILED, ""), done.stdout + done.stderr
+    assert f"failed: {THREE[1]}" in done.stdout.splitlines()
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == whole_masks
+
+
+def test_a_prediction_whose_gzip_cannot_be_read_is_one_sentence(
+    run_image: Run, output: Path, whole_masks: dict[str, bytes]
+) -> None:
+    for name, content in whole_masks.items():
+        (output / name).write_bytes(content)
+    scored = run_image("htcnns", "evaluate", "/output", "/output", mounts={"/output": output})
+    assert (scored.returncode, scored.stderr) == (EXIT_DONE, ""), scored.stdout
+    put_gzip_field(output / f"{THREE[1]}.nii.gz", b"\x10")
+    done = run_image("htcnns", "evaluate", "/output", "/output", mounts={"/output": output})
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (InputError.exit_code, "", 1)
+    assert f"{THREE[1]}.nii.gz: damaged" in done.stderr
+
+
+def test_a_folder_for_a_picture_costs_only_its_case(
+    run_image: Run,
+    three_cases: Path,
+    output: Path,
+    tmp_path: Path,
+    tiny_weights: Path,
+    neighbours: Callable[[], bool],
+) -> None:
+    pictures = tmp_path / "pictures"
+    (pictures / f"{THREE[1]}.png").mkdir(parents=True)
+    pictures.chmod(0o777)
+    done = run_image(
+        *("--previews", "/pictures"),
+        mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights},
+        options=(f"--volume={pictures}:/pictures",),
+    )
+    assert (done.returncode, done.stderr) == (EXIT_CASE_FAILED, ""), done.stdout + done.stderr
+    assert f"failed: {THREE[1]}" in done.stdout.splitlines()
+    assert sorted(path.name for path in pictures.iterdir() if path.is_file()) == [f"{THREE[0]}.png", f"{THREE[2]}.png"]
+    assert neighbours()
+
+
+@CALLS
+def test_line_ends_in_the_names_of_scans_are_no_obstacle(
+    called: tuple[str, ...],
+    run_image: Run,
+    three_cases: Path,
+    output: Path,
+    tiny_weights: Path,
+    neighbours: Callable[[], bool],
+) -> None:
+    for path in sorted((three_cases / THREE[1]).iterdir()):
+        path.rename(path.with_name(f"\n{path.name}"))
+    done = run_image(*called, mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
+    assert (done.returncode, done.stderr) == (EXIT_DONE, ""), done.stdout + done.stderr
+    assert tumours(output) == {f"{name}.nii.gz": True for name in THREE}
+    assert neighbours()
+
+
+@CALLS
+def test_what_is_not_taken_is_named(
+    called: tuple[str, ...], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
+) -> None:
+    names = ("BraTS-GLI-00004-000.zip", "x\ny.nii.gz", "t1.mha")
+    for name in names:
+        (three_cases / name).touch()
+    (three_cases / "BraTS-GLI-00005-000").mkdir()
+    done = run_image(*called, mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
+    assert (done.returncode, done.stderr) == (EXIT_DONE, ""), done.stdout + done.stderr
+    said = next(line for line in done.stdout.splitlines() if line.startswith("not used, 4 files: "))
+    shown = ("BraTS-GLI-00004-000.zip", "x\\ny.nii.gz", "t1.mha", "BraTS-GLI-00005-000")
+    assert [name for name in shown if name not in said] == []
+    assert tumours(output) == {f"{name}.nii.gz": True for name in THREE}
 
 
 @pytest.mark.parametrize("damage", NOT_CLEAR, ids=name_of)

@@ -1,5 +1,6 @@
 """The Python interface says and does what the command line does."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,8 +107,27 @@ def test_an_empty_output_is_refused(scans: dict[str, Path], tmp_path: Path, monk
 
 def test_an_output_that_is_a_folder_is_refused_before_any_work(tmp_path: Path, scans: dict[str, Path]) -> None:
     (tmp_path / "mask.nii.gz").mkdir()
-    with pytest.raises(OutputError, match=r"cannot write mask\.nii\.gz \(Is a directory"):
+    with pytest.raises(OutputError, match=r"^output: .*mask\.nii\.gz: is a folder"):
         htcnns.segment(**scans, output=tmp_path / "mask.nii.gz")
+
+
+def test_a_mask_is_written_where_its_link_leads(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "mask.nii.gz").symlink_to("store/0001.nii.gz")
+    settings = htcnns.RunSettings(weights=tiny_weights, members=("unet",), precision="fp32")
+    answer = htcnns.segment(**scans, output=tmp_path / "mask.nii.gz", settings=settings)
+    assert (tmp_path / "mask.nii.gz").is_symlink()
+    np.testing.assert_array_equal(read_label_map(tmp_path / "store" / "0001.nii.gz").array, answer.label_map)
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "/dev/stdout", "pipe"])
+def test_a_mask_never_replaces_a_device_or_a_pipe(tmp_path: Path, scans: dict[str, Path], target: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "mask.nii.gz").symlink_to(target)
+    with pytest.raises(OutputError, match=r"^output: .*: is (a device, a pipe or a socket|where the printed lines go)"):
+        htcnns.segment(**scans, output=tmp_path / "mask.nii.gz")
+    assert (tmp_path / "mask.nii.gz").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("missing", SCANS)

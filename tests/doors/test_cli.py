@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from htcnns.doors.cli import app, main, weights_app
+from htcnns.files.nifti import write_case_file
 
 CASE = "BraTS-GLI-00001-000"
 Command = Callable[..., object]
@@ -143,6 +145,18 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch, segmen
         segment()
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), SystemExit(1)], ids=["pipe", "exit"])
+def test_a_broken_pipe_that_is_not_the_printed_lines_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, segment: Command, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("htcnns.doors.run_printer.plan_run", fail)
+    with pytest.raises(type(error)):
+        segment()
+
+
 def test_cases_are_listed_with_what_to_rename_and_nothing_is_run(
     tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
 ) -> None:
@@ -166,6 +180,17 @@ def test_brackets_in_a_case_s_name_are_no_markup(
     assert "[red]P7" in htcnns("cases", tmp_path).out
 
 
+def test_a_code_of_an_emoji_in_a_case_s_name_stays_as_it_is(
+    tmp_path: Path, htcnns: Command, segment: Command, make_case: Callable[..., Path]
+) -> None:
+    folder = make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "a:skull:b")
+    _touch(folder / "other", "c:skull:d.nii.gz")
+    listed, said = htcnns("cases", tmp_path / "in").out, segment().out
+    assert [listed.count("a:skull:b"), listed.count("c:skull:d.nii.gz")] == [2, 1]
+    assert re.search(r"^\[2/2\] a:skull:b: WT", said, re.MULTILINE)
+    assert "not used, 1 file: c:skull:d.nii.gz" in said
+
+
 def test_a_folder_s_name_gives_the_terminal_no_commands(
     tmp_path: Path, htcnns: Command, segment: Command, make_case: Callable[..., Path]
 ) -> None:
@@ -178,10 +203,11 @@ def test_a_folder_s_name_gives_the_terminal_no_commands(
 
 
 def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segment: Command) -> None:
-    _touch(tmp_path / "in" / "other", "a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz")
+    names = [f"{number:02}.nii.gz" for number in range(22)]
+    _touch(tmp_path / "in" / "other", *names)
     lines = segment().out.splitlines()
     assert lines[1] == (
-        f"not used, 4 files: a.nii.gz, b.nii.gz, c.nii.gz and 1 more; htcnns cases {tmp_path}/in says why and "
+        f"not used, 22 files: {', '.join(names[:20])} and 2 more; htcnns cases {tmp_path}/in says why and "
         "what to rename"
     )
 
@@ -348,16 +374,12 @@ def test_a_name_that_no_file_system_takes_is_one_line(
 PRINTS = [("--help",), ("weights", "list"), ("cases", "{}"), ("recipes", "list")]
 
 
-@pytest.mark.parametrize("command", PRINTS, ids=lambda words: words[0])
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(
-    tmp_path: Path, make_case: Callable[..., Path], command: tuple[str, ...], encoding: str
-) -> None:
-    make_case(tmp_path, "caf\u00e9 \u811a", naming="free")
+def _read_by_nobody(*arguments: object, encoding: str = "utf-8") -> tuple[int, bytes]:
+    """Exit code and stderr of a process whose reader has gone before it begins, as under `| true`."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "htcnns", *(word.format(tmp_path) for word in command)],
+        [sys.executable, "-m", "htcnns", *map(str, arguments)],
         stdout=writer,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"},
@@ -365,7 +387,44 @@ def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(
         timeout=300,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", PRINTS, ids=lambda words: words[0])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(
+    tmp_path: Path, make_case: Callable[..., Path], command: tuple[str, ...], encoding: str
+) -> None:
+    make_case(tmp_path, "caf\u00e9 \u811a", naming="free")
+    assert _read_by_nobody(*(word.format(tmp_path) for word in command), encoding=encoding) == (0, b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("doctor",), ("weights", "verify")], ids=lambda words: words[-1])
+def test_what_is_verified_for_nobody_is_no_error(tiny_weights: Path, command: tuple[str, ...]) -> None:
+    assert _read_by_nobody(*command, "--weights", tiny_weights) == (0, b"")
+
+
+@pytest.mark.slow
+def test_a_segmentation_that_nobody_reads_writes_its_masks(
+    tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    flags = ("--weights", tiny_weights, "--members", "unet", "--device", "cpu", "--report", tmp_path / "r.json")
+    assert _read_by_nobody("segment", tmp_path / "in", tmp_path / "out", *flags) == (0, b"")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{CASE}.nii.gz"]
+    assert json.loads((tmp_path / "r.json").read_text())["n_done"] == 1
+
+
+def test_an_evaluation_that_nobody_reads_writes_its_files(tmp_path: Path) -> None:
+    label_map = np.zeros((20, 20, 20), np.uint8)
+    label_map[4:10, 4:10, 4:10] = 3
+    (tmp_path / "masks").mkdir()
+    write_case_file(tmp_path / "masks" / f"{CASE}.nii.gz", label_map, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    files = ("--json", tmp_path / "y.json", "--csv", tmp_path / "y.csv", "--markdown", tmp_path / "y.md")
+    assert _read_by_nobody("evaluate", tmp_path / "masks", tmp_path / "masks", *files) == (0, b"")
+    assert json.loads((tmp_path / "y.json").read_text())["methods"]
+    assert [path.name for path in sorted(tmp_path.glob("y.*"))] == ["y.csv", "y.json", "y.md"]
 
 
 def test_a_signal_while_it_is_imported_ends_it_without_a_traceback() -> None:

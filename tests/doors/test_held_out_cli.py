@@ -67,6 +67,33 @@ def test_a_mistake_is_one_sentence_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        (("--table", "{}/out/cross_validation.csv"), "--table"),
+        (("--table", "{}/out/../out/folds.csv"), "--table"),
+        (("--table", "{}/out/transfer.csv"), "--table"),
+        (("--table", "{}/out/extra_cases.csv"), "--table"),
+        (("--folds", "{}/list.csv", "--table", "{}/list.csv"), "--table"),
+        (("--folds", "{}/list.csv", "--table", "{}/link.csv"), "--table"),
+        (("--folds", "{}/out/folds.csv"), "--folds"),
+    ],
+    ids=["scores", "folds", "transfer", "extra", "list", "link to the list", "the user's folds"],
+)
+def test_no_file_of_a_cross_validation_takes_the_place_of_another(
+    tmp_path: Path, cv: Callable, arguments: tuple[str, ...], setting: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    for path in (tmp_path / "list.csv", tmp_path / "out" / "folds.csv"):
+        path.write_text("case,fold\na,1\nb,0\n")
+    (tmp_path / "link.csv").symlink_to("list.csv")
+    said = cv("--folds", "2", *(argument.format(tmp_path) for argument in arguments))
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"htcnns: {setting}: ")
+    assert "would be overwritten" in said.err
+    assert {path.read_text() for path in tmp_path.rglob("*.csv")} == {"case,fold\na,1\nb,0\n"}
+
+
 @pytest.fixture
 def others(tmp_path: Path) -> tuple[object, ...]:
     """Flags with a source population, and with two synthetic heads, one of which has a measured patient's tumour."""

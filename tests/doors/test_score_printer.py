@@ -14,19 +14,23 @@ Command = Callable[..., object]
 
 @pytest.fixture
 def evaluate(htcnns: Command, tmp_path: Path) -> Command:
-    """A function that evaluates a perfect prediction of one case, whose name looks like markup."""
+    """A function that evaluates a perfect prediction of one case, whose name looks like markup and an emoji's code."""
     label_map = np.zeros((20, 20, 20), np.uint8)
     label_map[4:10, 4:10, 4:10] = 3
     for side in ("predictions", "truths"):
         (tmp_path / side).mkdir()
-        write_case_file(tmp_path / side / "x[red].nii.gz", label_map, np.diag([-1.0, -1.0, 1.0, 1.0]))
+        write_case_file(tmp_path / side / "x[red] a:skull:b.nii.gz", label_map, np.diag([-1.0, -1.0, 1.0, 1.0]))
     return lambda *more: htcnns("evaluate", tmp_path / "predictions", tmp_path / "truths", *more)
 
 
-def test_brackets_in_a_case_s_name_are_no_markup(evaluate: Command) -> None:
+def test_a_case_s_name_is_no_markup_and_no_emoji(tmp_path: Path, evaluate: Command) -> None:
+    (tmp_path / "truths" / "c:skull:d.nii.gz").write_bytes(
+        (tmp_path / "truths" / "x[red] a:skull:b.nii.gz").read_bytes()
+    )
     said = evaluate()
     assert (said.code, said.err) == (0, "")
-    assert "x[red]" in said.out
+    assert "x[red] a:skull:b" in said.out
+    assert "c:skull:d" in said.out  # in a sentence below the tables
 
 
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
@@ -47,7 +51,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_scored(
 
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
 def test_a_table_never_takes_the_place_of_a_mask(tmp_path: Path, evaluate: Command, flag: str) -> None:
-    truth = tmp_path / "truths" / "x[red].nii.gz"
+    truth = tmp_path / "truths" / "x[red] a:skull:b.nii.gz"
     before = truth.read_bytes()
     said = evaluate(flag, truth)
     assert (said.code, said.out) == (2, "")
@@ -76,7 +80,7 @@ def test_a_table_never_replaces_a_pipe_and_follows_a_link(tmp_path: Path, evalua
 
 
 def test_a_link_to_a_mask_is_no_place_for_a_table(tmp_path: Path, evaluate: Command) -> None:
-    truth = tmp_path / "truths" / "x[red].nii.gz"
+    truth = tmp_path / "truths" / "x[red] a:skull:b.nii.gz"
     before = truth.read_bytes()
     (tmp_path / "table.csv").symlink_to(truth)
     said = evaluate("--csv", tmp_path / "table.csv")
@@ -98,7 +102,7 @@ def test_files_are_written_though_nobody_reads_the_tables(
 
 
 def test_a_mask_whose_gzip_cannot_be_read_is_one_sentence(tmp_path: Path, evaluate: Command) -> None:
-    path = tmp_path / "predictions" / "x[red].nii.gz"
+    path = tmp_path / "predictions" / "x[red] a:skull:b.nii.gz"
     whole = path.read_bytes()
     path.write_bytes(whole[:3] + b"\x10" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
     said = evaluate()

@@ -15,6 +15,7 @@ CASES = [
     CaseDice(50, "a", {"WT": 0.5, "ET": 0.25}),
     CaseDice(50, "caf\udce9, b", {"WT": 0.0}),
     CaseDice(100, "a", {"WT": 1.0, "ET": 0.125}),
+    CaseDice(100, "=1\x1b", {"WT": 1.0, "ET": 0.125}),
 ]
 
 
@@ -40,6 +41,7 @@ def test_scores_of_cases_come_back_up_to_a_step(tmp_path: Path) -> None:
     path = tmp_path / "fit" / "validation.csv"
     write_validation(path, CASES, ("WT", "ET"))
     assert path.read_bytes().splitlines()[:3] == [b"step,case,WT,ET", b"50,a,0.5,0.25", b'50,"caf\xe9, b",0.0,']
+    assert path.read_bytes().splitlines()[-1] == b"100,'=1\\x1b,1.0,0.125"
     assert read_validation(path, up_to=100) == CASES
     assert read_validation(path, up_to=99) == CASES[:2]
     assert read_validation(tmp_path / "validation.csv", up_to=99) == []

@@ -52,6 +52,8 @@ def test_a_grid_that_may_hold_a_head_passes(grid: Grid) -> None:
         (Grid(STANDARD_SHAPE, _spaced(1e-3, 1e-3, 1e-3)), r"only 0\.24 x 0\.24 x 0\.155 mm large; expected a head, 30"),
         (Grid(STANDARD_SHAPE, _spaced(0.1, 0.1, 0.1)), r"only 24 x 24 x 15\.5 mm large.*Fix the voxel size"),
         (Grid((8, 8, 8), _spaced(1, 1, 1)), r"only 8 x 8 x 8 mm large"),
+        (Grid((400, 400, 400), _spaced(0.6, 0.6, 0.6)), r"found 400 x .* and 240 x 240 x 240 at 1 mm, expected .* 67"),
+        (Grid((330, 330, 330), _spaced(1, 1, 1)), r"found 330 x 330 x 330 as stored and 330 x 330 x 330 at 1 mm"),
         (
             Grid((40, 40, 40), _spaced(12, 12, 12)),
             r"found 40 x 40 x 40 as stored and 480 x 480 x 480 at 1 mm, expected .* 67",
@@ -65,7 +67,7 @@ def test_a_grid_that_may_hold_a_head_passes(grid: Grid) -> None:
             r"the affine is sheared: .* found 0\.87 of a right-angled voxel's volume, expected",
         ),
     ],
-    ids=["metres", "a tenth", "tiny", "coarse", "very fine", "sheared"],
+    ids=["metres", "a tenth", "tiny", "fine and large", "large", "coarse", "very fine", "sheared"],
 )
 def test_a_grid_that_holds_no_head_or_too_much_is_refused(grid: Grid, says: str) -> None:
     with pytest.raises(InputError, match=rf"^BraTS-X: .*{says}.*\.$"):

@@ -26,8 +26,9 @@ def test_json_is_read_as_plain_data(tmp_path: Path) -> None:
         (b"[1e999]", "1e999 is too large a number"),
         (b"[-1e999]", "-1e999 is too large a number"),
         (b"1" * 400, "too large a number"),
+        (b"[" + b"1," * 2**21 + b"1]", "more than 2.1 million values"),
     ],
-    ids=["empty", "cut", "no text", "nan", "infinity", "very deep", "deep", "large", "small", "long"],
+    ids=["empty", "cut", "no text", "nan", "infinity", "very deep", "deep", "large", "small", "long", "many"],
 )
 def test_what_is_no_json_is_refused_by_its_file(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "x.json").write_bytes(content)

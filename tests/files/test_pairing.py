@@ -66,14 +66,22 @@ def test_what_cannot_be_paired_is_refused(tmp_path: Path, predictions: tuple[str
 
 
 def test_a_folder_that_is_absent_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"p: no such folder; expected one with label maps"):
+    with pytest.raises(InputError, match=r"p: does not exist; expected a folder with label maps"):
         pair_files(tmp_path / "p", _touch(tmp_path / "t", "a.nii"))
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "file/below"], ids=["too long", "below a file"])
-def test_a_folder_that_cannot_be_is_said(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("x" * 300, r"cannot be looked at \(File name too long\)"),
+        ("file/below", "does not exist"),
+        ("file", "is a file"),
+    ],
+    ids=["too long", "below a file", "a file"],
+)
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=f": {says}; expected a folder with label maps"):
         pair_files(tmp_path / name, tmp_path)
 
 

@@ -12,11 +12,17 @@ QUICK = ("--members", "unet", "--device", "cpu", "--precision", "fp32", "--overl
 
 @dataclass(frozen=True)
 class Arena:
-    """A folder with a good case and one to be spoilt, and the good one's mask when it is alone."""
+    """A folder with a good case and one to be spoilt, and the good one's mask when it is alone.
+
+    Attributes:
+        weights: folder of the weights that every run takes.
+        htcnns: function that runs the command line.
+    """
 
     folder: Path
     good_mask: bytes
-    run: Callable[..., object]
+    weights: Path
+    htcnns: Callable[..., object]
 
     @property
     def bad(self) -> Path:
@@ -31,6 +37,11 @@ class Arena:
     def scan(self, sequence: str) -> Path:
         """A scan of the case to be spoilt."""
         return self.bad / f"{BAD}-{sequence}.nii.gz"
+
+    def run(self, *more: object, output: Path | None = None) -> object:
+        """Segment both cases, with an empty mask for each that fails, and these further arguments."""
+        places = (self.folder / "in", output or self.output, "--weights", self.weights)
+        return self.htcnns("segment", *places, *QUICK, "--on-failure", "empty", *more)
 
     def survived(self, said: object, *, named: tuple[str, ...] = (GOOD, BAD), older: Collection[str] = ()) -> None:
         """Assert that a run that writes empty masks for failed cases did all that it promises.

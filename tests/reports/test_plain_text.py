@@ -2,7 +2,7 @@
 
 import pytest
 
-from htcnns.reports.plain_text import csv_cell, markdown_cell, one_line
+from htcnns.reports.plain_text import csv_cell, from_csv_cell, markdown_cell, one_line
 
 HARMLESS = "BraTS2021_00495 café 脚"
 
@@ -25,6 +25,17 @@ def test_commands_and_invisible_characters_become_escapes(shown: object, text: s
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1"])
 def test_a_spreadsheet_is_given_no_formula(text: str) -> None:
     assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "text", ["a\x1b[2Jb", "a\r\n\tb", "a\u202egnp", "\U000e0041", "=1+1", "'a", "caf\udce9", "a\\b", r"\x41 \u1"]
+)
+def test_a_cell_gives_its_text_back(text: str) -> None:
+    assert from_csv_cell(csv_cell(text)) == text
+
+
+def test_a_backslash_before_an_n_is_taken_for_a_line_end() -> None:
+    assert from_csv_cell(csv_cell(r"a\n")) == "a\n"
 
 
 @pytest.mark.parametrize("text", ["a=b", " =1", "1-2"])

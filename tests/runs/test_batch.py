@@ -153,16 +153,49 @@ def test_whatever_a_case_raises_is_its_own_failure(three: Path, run: Run, monkey
     """A mistake of ours while one case is written, with an error of two lines, and the others go on."""
     write = batch.write_mask
 
-    def fail(outputs: CaseOutputs, label_map: np.ndarray) -> None:
+    def fail(outputs: CaseOutputs, label_map: np.ndarray, *, affine: np.ndarray) -> None:
         if outputs.case.name == NAMES[0]:
             raise RuntimeError("first line\nsecond line")
-        write(outputs, label_map)
+        write(outputs, label_map, affine=affine)
 
     monkeypatch.setattr(batch, "write_mask", fail)
     outcomes = run()
     assert _states(outcomes) == [State.FAILED, State.DONE, State.DONE]
     assert outcomes[0].error == f"{NAMES[0]}: RuntimeError: first line second line"
     assert three.is_dir()
+
+
+def test_a_line_end_in_a_name_is_said_as_it_is(three: Path, run: Run) -> None:
+    (three / NAMES[0]).rename(three / "P\n7  x")
+    for path in sorted((three / "P\n7  x").iterdir()):
+        path.rename(path.with_name(path.name[-10:]))
+    (three / "P\n7  x" / "t2f.nii.gz").unlink()
+    assert run()[-1].error.startswith("P\\n7  x: t2f missing; found t1n, t1c, t2w. Add P\\n7  x_t2f.nii.gz")
+
+
+@pytest.mark.parametrize("change", ["voxels", "affine"])
+@pytest.mark.parametrize("settings", [(), ("probabilities",)], ids=["mask", "map"])
+def test_a_t1c_that_changes_before_the_mask_is_written_costs_only_its_case(
+    tmp_path: Path, three: Path, run: Run, monkeypatch: pytest.MonkeyPatch, change: str, settings: tuple[str, ...]
+) -> None:
+    """Another scan of that name arrives while the networks work."""
+    path, work = three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz", batch.segment_prepared
+
+    def segment(ready: ReadyCase, *rest: object, **named: object) -> object:
+        if ready.case.name == NAMES[1]:
+            image = nib.load(path)
+            voxels = np.asarray(image.dataobj)[: -1 if change == "voxels" else None]
+            affine = image.affine + (np.eye(4, k=3) * 0.01 if change == "affine" else 0)
+            nib.save(nib.Nifti1Image(voxels, affine), path)
+        return work(ready, *rest, **named)
+
+    monkeypatch.setattr(batch, "segment_prepared", segment)
+    outcomes = run(**dict.fromkeys(settings, tmp_path))
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    says = {"voxels": "has 33 x 34 x 33 voxels instead of 34 x 34 x 33", "affine": "has another affine"}[change]
+    remedy = "Run again when nothing writes to it any more."
+    assert outcomes[1].error == f"{NAMES[1]}: {path}: changed after it was read: it {says}. {remedy}"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{NAMES[0]}.nii.gz", f"{NAMES[2]}.nii.gz"]
 
 
 @pytest.mark.usefixtures("three")

@@ -234,6 +234,35 @@ def test_more_members_than_can_be_fused_are_refused_when_loading(tiny_weights: P
         load_ensemble(read_manifest(tiny_weights) * 3, device=CPU, precision=torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda entries: entries[1].update(region_set="wt-tc-et-rc", regions=["WT", "TC", "ET", "RC"]),
+            "members with different regions cannot be fused; found unet with wt-tc-et, transbts with wt-tc-et-rc",
+        ),
+        (
+            lambda entries: entries.extend({**entries[0], "name": f"unet {n}"} for n in range(6)),
+            "this number of members cannot be fused; found (9|10), expected 1 to 8",
+        ),
+    ],
+    ids=["mixed regions", "too many"],
+)
+def test_a_manifest_whose_members_cannot_be_fused_is_at_fault_unless_somebody_chose_them(
+    tiny_weights: Path, tmp_path: Path, change: Callable[[list[dict]], None], says: str
+) -> None:
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    manifest = json.loads((weights / "manifest.json").read_text())
+    change(manifest["members"])
+    manifest["members"].append({**manifest["members"][0], "name": "the last"})
+    (weights / "manifest.json").write_text(json.dumps(manifest))
+    members = read_manifest(weights)
+    with pytest.raises(WeightsError, match=rf"manifest\.json: members: {says}.*Name those to be fused, or restore"):
+        load_ensemble(members, device=CPU, precision=torch.float32)
+    with pytest.raises(SettingsError, match=rf"^members: {says}"):
+        load_ensemble(members[:-1], device=CPU, precision=torch.float32)
+
+
 @pytest.fixture
 def broken_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU that is seen and refuses every network."""

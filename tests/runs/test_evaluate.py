@@ -91,7 +91,7 @@ def test_nothing_in_common_is_one_clear_sentence(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="predictions: no such folder"):
+    with pytest.raises(InputError, match="predictions: does not exist"):
         evaluate(tmp_path)
     (tmp_path / "predictions").mkdir()
     with pytest.raises(InputError, match="predictions: no label maps"):

@@ -26,9 +26,18 @@ from htcnns.files import atomic as whole
 pytestmark = pytest.mark.slow
 
 NAMES = tuple(f"BraTS-GLI-{number:05d}-000" for number in range(12))
-MOMENTS = [random.Random(2024 + number).random() for number in range(30)]  # each a part of a whole run's time
+MOMENTS = [random.Random(2024 + number).random() for number in range(70)]  # each a part of a whole run's time
+N_USUAL, USUAL_ROUNDS = 30, 300  # so many of them, and all where more rounds than the usual ones are asked for
 FORKS = multiprocessing.get_context("forkserver")
 Prints = dict[str, tuple[int, str]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes a moment runs once for each of them."""
+    if "moment" in metafunc.fixturenames:
+        is_usual = metafunc.config.getoption("--rounds") <= USUAL_ROUNDS
+        moments = MOMENTS[:N_USUAL] if is_usual else MOMENTS
+        metafunc.parametrize("moment", moments, ids=lambda moment: f"{moment:.0%}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,6 @@ def batch(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Pat
     return Batch(arguments, {name: content for name, (_, content) in _prints(folder / "out").items()}, seconds)
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment:.0%}")
 def test_a_kill_leaves_whole_masks_and_the_next_run_does_the_rest(tmp_path: Path, batch: Batch, moment: float) -> None:
     process = batch.process(tmp_path / "out")
     process.join(moment * batch.seconds)

@@ -352,3 +352,29 @@ def test_an_unclear_case_is_never_taken_for_finished(two: Path, plan_of: Callabl
     outcomes = _run(plan_of(on_unclear="fail", on_failure="empty"))
     assert [outcome.state for outcome in outcomes] == [State.FAILED, State.KEPT]
     assert outcomes[0].notes == ("the mask of an earlier run was left as it is",)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda case: next(case.glob("*t2f*")).unlink(),
+        lambda case: [path.rename(path.with_name(f"{path.name[:-7]}.mha")) for path in sorted(case.iterdir())],
+        lambda case: (case / "P8_t1c.nii").touch(),
+    ],
+    ids=["incomplete", "MetaImage", "two files"],
+)
+def test_a_case_inside_the_output_folder_is_not_left_out_in_silence(
+    two: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], spoil: Callable[[Path], object]
+) -> None:
+    spoil(make_case(two / "out", "P8", naming="free"))
+    plan = plan_of(output=two / "out", on_unclear="fail")
+    assert [each.case.name for each in plan.cases] == [FIRST, SECOND, "P8"]
+
+
+def test_a_mask_that_is_called_as_a_scan_is_no_case_of_the_output_folder(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
+) -> None:
+    make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "P7_t1")
+    runs = [_run(plan_of(output=tmp_path / "in" / "out")) for _ in range(2)]
+    assert [[outcome.case for outcome in outcomes] for outcomes in runs] == [["P7_t1"]] * 2
+    assert (tmp_path / "in" / "out" / "P7_t1.nii.gz").is_file()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -53,18 +54,38 @@ def test_nothing_overlaps() -> None:
 _OVERLAPS = st.dictionaries(st.tuples(st.integers(1, 9), st.integers(1, 7)), st.integers(1, 999), max_size=25)
 
 
+@pytest.mark.parametrize("largest", [0, 12], ids=["sparse", "sparse where large"])
 @PROPERTY
 @given(_OVERLAPS)
-def test_groups_lead_to_the_same_matches_as_one_table(overlaps: dict[tuple[int, int], int]) -> None:
+def test_groups_lead_to_the_same_matches_as_one_table(largest: int, overlaps: dict[tuple[int, int], int]) -> None:
     pairs = np.array(sorted(overlaps), int).reshape(-1, 2)
     thousandths = np.array([overlaps[one, other] for one, other in pairs.tolist()], float)
     dices = (thousandths + np.arange(len(pairs)) * 1e-5) / 1001  # no two sums alike
     with pytest.MonkeyPatch.context() as patch:
         table = best_matches(pairs, dices, n_lesions=(9, 7))
-        patch.setattr(matching, "_LARGEST_TABLE", 0)
+        patch.setattr(matching, "_LARGEST_TABLE", largest)
         groups = best_matches(pairs, dices, n_lesions=(9, 7))
     assert dices[groups].sum() == pytest.approx(dices[table].sum(), abs=1e-12)
     assert [np.unique(side).size for side in pairs[groups].T] == [groups.sum()] * 2
+
+
+def test_identical_lesions_are_matched_in_a_sparse_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their cost is 0, which in a sparse table would be no pair."""
+    monkeypatch.setattr(matching, "_LARGEST_TABLE", 0)
+    assert _matched([(1, 1), (1, 2), (2, 2)], [1.0, 0.5, 0.25], (2, 2)) == [True, False, True]
+    assert _matched([(1, 1), (2, 1)], [0.5, 1.0], (2, 1)) == [False, True]
+
+
+def test_a_chain_of_twenty_thousand_lesions_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each overlaps two of the other mask, so all are one group, which as one table has 3 GiB."""
+    monkeypatch.setattr(matching, "_solved", lambda *_: pytest.fail("a table of all with all"))
+    one = np.arange(1, 20_001)
+    pairs = np.concatenate([np.stack([one, one], axis=1), np.stack([one[1:], one[:-1]], axis=1)])
+    dices = np.repeat([0.4, 0.5], [20_000, 19_999])
+    began = time.process_time()
+    chosen = best_matches(pairs, dices, n_lesions=(20_000, 20_000))
+    assert chosen.tolist() == [False] * 20_000 + [True] * 19_999  # 9999.5 against 8000 of the others
+    assert time.process_time() - began < 20  # 1 s on a machine with nothing else to do
 
 
 @PROPERTY

@@ -1,5 +1,6 @@
 """Synthetic heads: what is deterministic, what lies where, and what the series writes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,8 +232,21 @@ def test_anatomies_are_read_turned_to_the_left_posterior_and_superior(tmp_path: 
 def test_a_folder_without_anatomies_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no label map of a head"):
         read_anatomies(tmp_path)
-    with pytest.raises(InputError, match="no such folder"):
-        read_anatomies(tmp_path / "none")
+
+
+@pytest.mark.parametrize("read", [read_anatomies, lambda folder: read_shapes(folder, BRATS)], ids=["anatomy", "shapes"])
+def test_a_folder_that_cannot_be_looked_into_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    with pytest.raises(InputError, match=r"none: does not exist; expected a folder of label maps\. Give the folder of"):
+        read(tmp_path / "none")
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # by hand, as root may list everything
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); .*Give reading rights\.$"):
+        read(tmp_path)
 
 
 def test_shapes_are_read_from_files_and_packs(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ ENDINGS: Mapping[Convention, Mapping[Sequence, str]] = MappingProxyType(
 )  # nnU-Net's depend on the order of its channels
 
 
+def is_brats_case(name: str) -> bool:
+    """Whether a folder of this name is a case's by one of BraTS's conventions."""
+    return any(naming.case.fullmatch(name) for naming in NAMINGS)
+
+
 def read_brats(stem: str) -> tuple[Convention, str, Sequence | None] | None:
     """Convention, case and sequence of a BraTS file name; the sequence of a truth is None. None for any other name."""
     for naming in NAMINGS:

@@ -1,10 +1,15 @@
-"""File formats that hold scans and are not read, known by the ends of their names."""
+"""File formats that hold scans and are not read, known by the ends of their names: single files, DICOM, archives."""
 
+from pathlib import PurePath
 from types import MappingProxyType
 
 from htcnns.files.names.words import stem
 
-DICOM = frozenset((".dcm", ".dicom", ".ima"))
+_DICOM = (".dcm", ".dicom", ".ima")
+_ARCHIVES = (
+    *(".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz2", ".txz"),
+    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+)
 
 _FORMATS = MappingProxyType(
     {
@@ -28,6 +33,21 @@ def unread_format(file_name: str) -> str:
     """In words, the format for scans that is not read and that the name says; "" for all others."""
     found = _ending(file_name)
     return _FORMATS[found] if found else ""
+
+
+def is_archive(file_name: str) -> bool:
+    """Whether the name is that of an archive, in which whole cases may lie."""
+    return file_name.lower().endswith(_ARCHIVES) and not unread_format(file_name)
+
+
+def is_dicom(file_name: str) -> bool | None:
+    """Whether the name is that of a DICOM file; None where only its content tells, as scanners write names such as
+    IM000001 and 1.3.12.2.
+    """
+    ending = PurePath(file_name).suffix.lower()
+    if not ending or ending[1:].isdecimal():
+        return None
+    return ending in _DICOM
 
 
 def _ending(file_name: str) -> str:

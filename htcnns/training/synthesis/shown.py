@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from htcnns.files.atomic import write_whole
+from htcnns.files.atomic import write_named
 from htcnns.files.cases import Case, find_cases
 from htcnns.files.nifti import read_label_map, read_labels
 from htcnns.files.scans import read_case
@@ -30,7 +30,7 @@ def write_gallery(
     settings: HeadSettings,
     beside: tuple[Path, LabelSet] | None = None,
 ) -> None:
-    """Write the picture as a PNG.
+    """Write the picture as a PNG, where a link leads to if it is one.
 
     Args:
         numbers: heads of the series; the first few are shown.
@@ -43,7 +43,7 @@ def write_gallery(
     made = list(_synthetic(material, islice(numbers, N_SHOWN), seed=seed, settings=settings))
     real = list(islice(_real(*beside), len(made))) if beside else []
     rows = [row for row in chain.from_iterable(zip_longest(real, made)) if row]
-    write_whole(path, png_bytes(gallery(rows)))
+    write_named(path, png_bytes(gallery(rows)))
 
 
 def _synthetic(material: Material, numbers: Iterable[int], *, seed: int, settings: HeadSettings) -> Iterator[Shown]:

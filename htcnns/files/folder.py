@@ -1,0 +1,30 @@
+"""What lies in a folder that a person named, or in words why nobody can tell."""
+
+from pathlib import Path
+
+from htcnns.errors import InputError
+from htcnns.files.places import absence, exists, is_folder
+
+
+def entries(folder: Path, *, expected: str, remedy: str) -> list[Path]:
+    """Every file and folder in it, sorted.
+
+    Args:
+        expected: the kind of folder, such as "one with label maps".
+        remedy: advice where no folder stands there.
+
+    Raises:
+        InputError: no folder stands there, or it cannot be listed.
+    """
+    if not is_folder(folder):
+        problem = "is a file" if exists(folder) else absence(folder)
+        raise InputError(problem, place=folder, expected=expected, remedy=remedy)
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"cannot be listed ({error.strerror or error})",
+            place=folder,
+            expected=expected,
+            remedy="Give reading rights.",
+        ) from error

@@ -1,0 +1,86 @@
+"""Weights that ask for much: read, or refused in one sentence, in under 5 s and 1 GiB, as no limit alone would show."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from htcnns.files.manifest import MANIFEST
+from htcnns.networks.limits import LARGEST_WIDTH, MOST_FILE_BYTES, MOST_MANIFEST_BYTES
+
+pytestmark = pytest.mark.slow
+
+MOST_S, MOST_GIB = 5.0, 1.0
+_VERIFY = """
+import resource, sys, time
+from htcnns.doors.cli import main
+import htcnns.files.weights
+began = time.process_time()
+code = main(["weights", "verify", "--weights", sys.argv[1]])
+gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(code, time.process_time() - began, gib)
+"""
+
+
+def _change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def _size(entry: int, **size: object) -> Callable[[Path], None]:
+    return lambda folder: _change_manifest(folder, lambda manifest: manifest["members"][entry]["size"].update(size))
+
+
+def _file_of(n_bytes: int) -> Callable[[Path], None]:
+    return lambda folder: os.truncate(folder / "unet.safetensors", n_bytes)
+
+
+def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], None]:
+    """A manifest with so many of these values, or of as many bytes as it may have, or of more."""
+
+    def change(folder: Path) -> None:
+        whole = (folder / MANIFEST).read_text()
+        times = n or (MOST_MANIFEST_BYTES - len(whole) - 40) // len(text) + more
+        (folder / MANIFEST).write_text(whole.replace("{", '{"filling": [' + (text * times)[:-1] + "],", 1))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_file_of(MOST_FILE_BYTES + 1), "is too large"),
+        (_file_of(MOST_FILE_BYTES), "the file is damaged or another one"),
+        (_filled_with("1,", more=99), "is too large"),
+        (_filled_with("1,"), "million values"),
+        (_filled_with("[],"), "million values"),
+        (_filled_with('{"a":1},'), "million values"),
+        (_filled_with("[],", n=1_000_000), None),
+        (_filled_with('"aaaaaaaaaa",'), None),
+        (_size(1, heads=LARGEST_WIDTH, embedding=LARGEST_WIDTH, hidden=LARGEST_WIDTH, layers=64), ""),
+        (_size(2, heads=[LARGEST_WIDTH], hidden=[LARGEST_WIDTH]), ""),
+        (_size(0, channels=[LARGEST_WIDTH] * 8, n_convs=[64] * 8), ""),
+    ],
+    ids=[
+        *("file", "full file", "manifest", "numbers", "lists", "objects", "fewer lists", "texts"),
+        *("wide transformer", "wide axial", "wide U-Net"),
+    ],
+)
+def test_what_asks_for_much_takes_little(
+    tmp_path: Path, tiny_weights: Path, spoil: Callable[[Path], None], says: str | None
+) -> None:
+    folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
+    spoil(folder)
+    done = subprocess.run([sys.executable, "-c", _VERIFY, folder], capture_output=True, text=True, check=True)
+    code, seconds, gib = map(float, done.stdout.splitlines()[-1].split())
+    assert code == (0 if says is None else 4)
+    assert re.fullmatch("" if says is None else rf"htcnns: .*{says}.*[.?]\n", done.stderr)
+    assert seconds < MOST_S
+    assert gib < MOST_GIB
