@@ -20,6 +20,7 @@ from htcnns.volume import Shape
 MANIFEST = "manifest.json"
 FORMAT = 1
 LONGEST_NAME = 100  # letters of a member's name
+MOST_NAMES = 16  # in a list of sequences, regions or labels
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _RESTORE = "Restore the manifest."
@@ -268,7 +269,7 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
         name, sha256 = _typed(each, "name", str), _typed(each, "sha256", str)
         if not re.fullmatch(r"[\w.+-]+\.safetensors", name):
             raise SettingsError(f"file name {shown(name)} is not a plain name that ends in .safetensors")
-        if not re.fullmatch("[0-9a-f]{64}", sha256):
+        if not re.fullmatch("([0-9a-f]{64})?", sha256):  # a draft has none yet
             raise SettingsError(f"sha256 is {shown(sha256)}", expected="64 digits of base 16 in small letters")
         files.append(WeightsFile(folder / name, sha256))
     return tuple(files)
@@ -277,8 +278,8 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
 def _named(entry: dict, key: str, known: Mapping[str, _T]) -> tuple[_T, ...]:
     """The values that the entry's list names."""
     names = [_of_kind(name, key, str) for name in _typed(entry, key, list)]
-    if len(names) > len(known):
-        raise SettingsError(f"too many {key}", found=len(names), expected=f"at most {len(known)}, each once")
+    if len(names) > MOST_NAMES:
+        raise SettingsError(f"too many {key}", found=len(names), expected=f"at most {MOST_NAMES}")
     for name in names:
         require_known(name, known, what=f"name among the {key}")
     return tuple(known[name] for name in names)

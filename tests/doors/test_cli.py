@@ -390,6 +390,7 @@ def _read_by_nobody(*arguments: object, encoding: str = "utf-8") -> tuple[int, b
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", PRINTS, ids=lambda words: words[0])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(

@@ -610,6 +610,7 @@ def _seconds_to_find(folder: Path, n: int) -> float:
     return min(seconds)
 
 
+@pytest.mark.slow
 def test_twice_as_many_flat_cases_among_as_many_strangers_take_no_more_than_twice_as_long(tmp_path: Path) -> None:
     """All with all would take four times as long; 3,000 take 1.0 s on a machine with nothing else to do."""
     half, whole = (_seconds_to_find(tmp_path / str(n), n) for n in (1500, 3000))

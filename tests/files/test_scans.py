@@ -102,12 +102,14 @@ def test_ordinary_headers_leave_nothing_open(case: Case) -> None:
 
 def test_four_scans_in_metres_are_refused_by_the_cases_name(case: Case) -> None:
     affine = np.diag([-0.001, -0.001, 0.001, 1])
-    shape = (240, 240, 155)
+    shape = (48, 48, 31)
     _place(case, T1N, shape=shape, sform=(affine, 1), qform=(affine, 1))
     _place(case, T1C, shape=shape, sform=(affine, 1), qform=(affine, 1))
     _place(case, T2W, shape=shape, sform=(affine, 1), qform=(affine, 1))
     _place(case, T2F, shape=shape, sform=(affine, 1), qform=(affine, 1))
-    with pytest.raises(InputError, match=r"00001-000: the scans are only 0\.24 x 0\.24 x 0\.155 mm large; expected a"):
+    with pytest.raises(
+        InputError, match=r"00001-000: the scans are only 0\.048 x 0\.048 x 0\.031 mm large; expected a"
+    ):
         read_case(case)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+import pytest
+
 from htcnns.doors.terminal import one_line
 from htcnns.errors import WeightsError
 from htcnns.files.manifest import MANIFEST, read_manifest
@@ -36,6 +38,7 @@ TEXTS = (
 )
 
 
+@pytest.mark.slow
 def test_every_spoiled_manifest_is_taken_or_refused_in_one_sentence(
     tiny_weights: Path, tmp_path: Path, rounds: int, record_property: Callable[[str, object], None]
 ) -> None:

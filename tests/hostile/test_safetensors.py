@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from htcnns.errors import WeightsError
 from htcnns.files.manifest import Member, WeightsFile, read_manifest
 from htcnns.files.weights import digest, load_networks
@@ -18,6 +20,7 @@ DTYPES = (
 NUMBERS = (0, 1, -1, 2, 3, 2**31, 2**63, 2**64, 10**30, 1.5, None, "1", [])
 
 
+@pytest.mark.slow
 def test_every_spoiled_file_is_loaded_or_refused_in_one_sentence(
     tiny_weights: Path, tmp_path: Path, rounds: int, record_property: Callable[[str, object], None]
 ) -> None:

@@ -17,6 +17,8 @@ from htcnns.labels import LABEL_SETS, REGION_SETS, SEQUENCES, Label, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import Head
 
+pytestmark = pytest.mark.slow
+
 CASE = "BraTS-GLI-00001-000"
 SIZE = {"channels": [4, 8], "n_convs": [1, 1]}
 Command = Callable[..., object]

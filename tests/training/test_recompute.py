@@ -13,6 +13,8 @@ from htcnns.networks.contract import Network
 from htcnns.training.losses import deep_supervision
 from htcnns.training.recompute import recomputed_blocks
 
+pytestmark = pytest.mark.slow
+
 TRANSBTS = {"channels": (4, 8, 8), "blocks": (0, 1, 1), "embedding": 8, "layers": 2, "heads": 2, "hidden": 16}
 AXIAL = {"channels": (4, 8, 8), "n_convs": (1, 1, 1), "hidden": (8, 8), "heads": (2, 2), "edge": 32}
 NETWORKS = {

@@ -43,7 +43,7 @@ ROWS = [
 ]
 MakeStore = Callable[..., CaseStore]
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 @pytest.fixture(scope="module")
