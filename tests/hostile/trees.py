@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,15 @@ Change = Callable[[Path, Path, np.random.Generator], object]
 
 
 def spoil_tree(bad: Path, output: Path, rng: np.random.Generator) -> list[str]:
-    """Do one to four hostile things to the case in the folder `bad`, to what is around it and to the output; which."""
+    """Do one to four hostile things to the case in the folder `bad`, to what is around it and to the output; which.
+
+    What cannot be done on top of the others, as a name would be too long or is taken, is left out.
+    """
     changes = [_CHANGES[n] for n in rng.choice(len(_CHANGES), rng.integers(1, 5), replace=False)]
     for change in changes:
         if bad.is_dir() and any(bad.iterdir()):
-            change(bad, output, rng)
+            with suppress(OSError):
+                change(bad, output, rng)
     return [change.__name__ for change in changes]
 
 
