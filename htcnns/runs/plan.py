@@ -56,14 +56,15 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     weights = chosen_weights(settings.weights)
     members = choose_members(read_manifest(weights), settings.members)
     found = _find(input, output, settings)
-    input_folders = _InputFolders(input, found.folders)
-    cases = tuple(_outputs_in(input_folders, case, output, settings, members[0].regions) for case in found.cases)
+    places = filter(None, (output, settings.probabilities, settings.previews))
+    in_input = frozenset(folder for folder in places if _is_of_the_input(folder, input, found))
+    cases = tuple(_outputs_in(in_input, case, output, settings, members[0].regions) for case in found.cases)
     require_different_masks(cases)
     of_weights = {weights / MANIFEST: "the manifest of the weights"}
     of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
     require_separate(cases, report=settings.report, read=of_weights)
     if settings.report:
-        _require_new_to_input(settings.report, input_folders)
+        _require_new_to_input(settings.report, input, found)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
@@ -151,28 +152,17 @@ def _find(input: Path, output: Path, settings: RunSettings) -> Search:
     return found
 
 
-@dataclass(frozen=True)
-class _InputFolders:
-    """Where files may be the user's own: below the input, searched or not, and wherever its links lead.
-
-    Attributes:
-        searched: folders that were searched, links followed.
-    """
-
-    input: Path
-    searched: frozenset[Path]
-
-    def __contains__(self, folder: Path) -> bool:
-        return resolved(folder) in self.searched or is_inside(folder, self.input)
+def _is_of_the_input(folder: Path, input: Path, found: Search) -> bool:
+    """Whether files there may be the user's own: below the input, searched or not, and wherever its links lead."""
+    return resolved(folder) in found.folders or is_inside(folder, input)
 
 
 def _outputs_in(
-    input_folders: _InputFolders, case: Case, output: Path, settings: RunSettings, regions: RegionSet
+    in_input: frozenset[Path], case: Case, output: Path, settings: RunSettings, regions: RegionSet
 ) -> CaseOutputs:
     """A case's outputs, told which of them lie in a folder of the input and whether its label set will do."""
     outputs = outputs_of(case, output, settings, regions)
-    folders = {path.parent: path.parent in input_folders for path in outputs.paths}
-    outputs = replace(outputs, in_input=frozenset(path for path in outputs.paths if folders[path.parent]))
+    outputs = replace(outputs, in_input=frozenset(path for path in outputs.paths if path.parent in in_input))
     try:
         require_numbers(outputs.regions, outputs.numbers)
     except SettingsError as error:
@@ -188,10 +178,11 @@ def _not_used(found: Search, cases: tuple[CaseOutputs, ...]) -> tuple[Leftover, 
     return tuple(other for other in found.leftovers if resolved(other.path) not in written)
 
 
-def _require_new_to_input(report: Path, input_folders: _InputFolders) -> None:
+def _require_new_to_input(report: Path, input: Path, found: Search) -> None:
     """Raise SettingsError where the report would replace a file of the input that is no report of a run."""
     target = followed(report)
-    if target.parent in input_folders and exists(target) and not is_folder(target) and not is_own_report(target):
+    is_someones = exists(target) and not is_folder(target) and not is_own_report(target)
+    if is_someones and _is_of_the_input(target.parent, input, found):
         raise SettingsError(
             "is a file of the input, and the report would replace it",
             place=report,

@@ -8,7 +8,7 @@ from htcnns.errors import SettingsError, require_known
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
 
-MOST_MISSING = 1  # sequences that a case may lack where this is allowed; nobody measured masks without two
+MOST_MISSING = 1  # sequences that a case may lack where this is allowed
 MIRROR_AXES = "ijk"  # left-right, front-back, up-down
 
 

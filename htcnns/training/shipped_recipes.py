@@ -1,4 +1,4 @@
-"""The recipes that come with htcnns: that for synthetic heads, that for what we ship, and the paper's."""
+"""The recipes that come with htcnns: that for synthetic heads, that for a few patients, and the paper's."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,8 +9,7 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 _CUBE = (96, 96, 96)
-_MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps, as whole brains are what members will see
-_BRAIN = (160, 192, 160)  # every brain of the 27 cases at hand fits
+_MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps: windows of inference are larger than cubes, too
 _ANY_SCANNER = Augmentation(
     tumour_share=0.5,
     pose_share=0.5,
@@ -46,17 +45,15 @@ SYNTHETIC = Recipe(
     members=_compact(Round(steps=4000, patches=((0.0, (64, 64, 64)), (0.6, _CUBE)), variety=_ANY_SCANNER)),
     echoes=4,
     mix=MappingProxyType({CaseKind.SYNTHETIC: 1.0}),
-    whole=_BRAIN,
 )
 COMPACT = Recipe(
     name="compact",
-    title="small networks that two CPU cores fine-tune from `synthetic` to a few patients; what we ship",
+    title="small networks that two CPU cores fine-tune from `synthetic` to a few patients",
     members=_compact(
         Round(steps=1000, learning_rate=7.5e-4, patches=((0.0, _CUBE), (0.9, _MOST_OF_A_BRAIN)), variety=_FEW_PATIENTS)
     ),
     echoes=4,
     mix=MappingProxyType({CaseKind.HEAD: 0.5, CaseKind.SYNTHETIC: 0.2, CaseKind.PIECE: 0.3}),
-    whole=_BRAIN,
 )
 
 _PHANTOMS = Augmentation(tumour_share=0.3, quench_share=0.0, gamma_share=0.0)
