@@ -104,7 +104,8 @@ def _predictor(network: Network, device: torch.device) -> Any:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    plans = PlansManager({"plans_name": "plans", "configurations": {"3d_fullres": {"patch_size": list(PATCH)}}})
+    settings = {"patch_size": list(PATCH), "architecture": {}}  # the network is given, none is built from plans
+    plans = PlansManager({"plans_name": "plans", "configurations": {"3d_fullres": settings}})
     predictor = nnUNetPredictor(
         tile_step_size=STEP,
         use_gaussian=True,
