@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from htcnns.doors.cli import main
-from htcnns.files.manifest import Member, WeightsFile, write_manifest
+from htcnns.files.manifest import write_manifest
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.names.brats import ENDINGS
 from htcnns.files.nifti import write_case_file
 from htcnns.files.weights import save_weights

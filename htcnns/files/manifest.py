@@ -1,17 +1,18 @@
-"""weights/manifest.json: what the members are, all but their tensors."""
+"""weights/manifest.json: members out of it and into it, and which folder of weights a user means."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from htcnns.errors import HtcnnsError, SettingsError, WeightsError, require_known, shown
 from htcnns.files.atomic import write_whole
 from htcnns.files.json_file import read_json
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.places import is_file, is_folder
 from htcnns.image.postprocess import PostprocessRules
-from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
+from htcnns.labels import REGION_SETS, SEQUENCES, Label, Region, RegionSet
 from htcnns.networks.contract import Head
 from htcnns.networks.limits import MOST_FOLDS, MOST_MANIFEST_BYTES, MOST_MEMBERS, require_edges
 from htcnns.reports.strict_json import json_text
@@ -29,62 +30,6 @@ _LABELS = {label.name: label for label in Label}
 _SEQUENCES = {str(sequence): sequence for sequence in SEQUENCES}
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """One file of a member (one fold), and the checksum it must have."""
-
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One voice of the ensemble: everything about it except its tensors.
-
-    Attributes:
-        name: what it is chosen by; two members may share a network.
-        title: what people call it.
-        network: a name in networks.NETWORKS.
-        size: arguments of the network's class.
-        files: one per fold; their probabilities are averaged.
-        sequences: input channels, any of the four in the network's order.
-        regions: what the member gives, and how it is written.
-        head: what the network's output channels are.
-        outputs: output channels in the network's order: the regions of the set under a sigmoid; the background and the
-            labels of the set under a softmax.
-        window: edges in voxels.
-        whole: edges of the largest window that may see a whole brain at once, where no overlap is asked for; None for
-            windows that slide.
-        box: fixed box to pad the brain to, or None.
-        rules: thresholds and clean-up of its probabilities.
-        trained_on, scores: for people; copied into reports.
-
-    Raises:
-        SettingsError: sequences or outputs that do not fit the regions and the head, or rules on other regions.
-    """
-
-    name: str
-    title: str
-    network: str
-    size: dict[str, Any]
-    files: tuple[WeightsFile, ...]
-    sequences: tuple[Sequence, ...] = SEQUENCES
-    regions: RegionSet = GLIOMA
-    head: Head = Head.SIGMOID
-    outputs: tuple[Region, ...] | tuple[Label, ...] = GLIOMA.regions
-    window: Shape = (128, 128, 128)
-    whole: Shape | None = None
-    box: Shape | None = None
-    rules: PostprocessRules = field(default_factory=PostprocessRules)
-    trained_on: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _require_sequences(self.sequences)
-        _require_outputs(self.outputs, self.regions, self.head)
-        self.rules.require_regions(self.regions)
 
 
 def shipped_weights() -> Path:
@@ -305,30 +250,3 @@ def _edges(entry: dict, key: str) -> Shape:
     edges = values[0], values[1], values[2]
     require_edges(edges, what=key)
     return edges
-
-
-def _require_sequences(sequences: tuple[Sequence, ...]) -> None:
-    if not sequences or len(set(sequences)) < len(sequences):
-        raise SettingsError(
-            "the sequences do not fit",
-            found=", ".join(sequences) or "none",
-            expected=f"some of {', '.join(SEQUENCES)}, each once",
-        )
-
-
-def _require_outputs(outputs: tuple[Region, ...] | tuple[Label, ...], regions: RegionSet, head: Head) -> None:
-    """Raise SettingsError unless the channels are those of the head for the set."""
-    names = [output.name for output in outputs]
-    if head is Head.SIGMOID:
-        expected = [region.name for region in regions.regions]
-        fits = set(outputs) == set(regions.regions)
-    else:
-        expected = [Label.BACKGROUND.name, *(label.name for label in regions.labels)]
-        fits = names[:1] == expected[:1] and set(outputs) == {Label.BACKGROUND, *regions.labels}
-    if not fits or len(set(names)) < len(names):
-        first = "" if head is Head.SIGMOID else f", {Label.BACKGROUND.name} first"
-        raise SettingsError(
-            f"the outputs of the {head} do not fit {regions.name}",
-            found=", ".join(names) or "none",
-            expected=f"{', '.join(expected)} in some order{first}",
-        )

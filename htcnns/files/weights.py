@@ -8,7 +8,7 @@ from torch import nn
 
 from htcnns.errors import InputError, SettingsError, WeightsError
 from htcnns.files.atomic import write_whole
-from htcnns.files.manifest import Member, WeightsFile
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.places import size_of
 from htcnns.files.regular_file import read_regular
 from htcnns.files.tensors import read_tensors, tensor_bytes

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from htcnns.errors import DeviceError, HtcnnsError, SettingsError, WeightsError
-from htcnns.files.manifest import MANIFEST, Member, read_manifest
+from htcnns.files.manifest import MANIFEST, read_manifest
+from htcnns.files.member import Member
 from htcnns.files.weights import load_networks, require_few_bytes
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from htcnns.files.cases import Case
-from htcnns.files.manifest import Member
+from htcnns.files.member import Member
 from htcnns.files.scans import read_case
 from htcnns.image.fusion import CUT, Fused, fuse
 from htcnns.image.postprocess import agreeing, postprocess

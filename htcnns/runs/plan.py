@@ -9,7 +9,8 @@ from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_writable, sweep, write_named
 from htcnns.files.case import Case, Leftover
 from htcnns.files.cases import Search, holds_foreign_case, search
-from htcnns.files.manifest import MANIFEST, Member, choose_members, chosen_weights, read_manifest
+from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
+from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_separate
 from htcnns.files.own import is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved

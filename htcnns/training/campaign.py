@@ -14,7 +14,8 @@ import torch
 from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.atomic import require_writable, sweep, write_whole
 from htcnns.files.curves import read_curves
-from htcnns.files.manifest import Member, WeightsFile, write_manifest
+from htcnns.files.manifest import write_manifest
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.prepared_cases import Card, CaseKind
 from htcnns.files.weights import save_weights
 from htcnns.image.postprocess import PostprocessRules

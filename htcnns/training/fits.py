@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from htcnns.errors import WeightsError
-from htcnns.files.manifest import Member, choose_members, read_manifest
+from htcnns.files.manifest import choose_members, read_manifest
+from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card
 from htcnns.files.weights import load_networks
 from htcnns.labels import Region

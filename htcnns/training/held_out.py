@@ -20,7 +20,7 @@ from htcnns.files.held_out_maps import (
     map_path,
     write_map_file,
 )
-from htcnns.files.manifest import Member
+from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card, PreparedCase
 from htcnns.runs.devices import choose_precision, precision_name
 from htcnns.runs.ensemble import Ensemble, load_ensemble

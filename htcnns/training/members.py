@@ -2,7 +2,7 @@
 
 from math import prod
 
-from htcnns.files.manifest import Member
+from htcnns.files.member import Member
 from htcnns.training.recipes import Recipe
 
 

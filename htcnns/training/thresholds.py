@@ -10,7 +10,8 @@ import numpy as np
 from htcnns.errors import InputError
 from htcnns.files.atomic import require_writable
 from htcnns.files.held_out_maps import HeldOutMap
-from htcnns.files.manifest import Member, WeightsFile, write_manifest
+from htcnns.files.manifest import write_manifest
+from htcnns.files.member import Member, WeightsFile
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, Region, RegionSet
 from htcnns.reports.tables import Cell, Heading, Table

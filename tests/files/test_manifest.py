@@ -12,14 +12,13 @@ from htcnns.errors import SettingsError, WeightsError
 from htcnns.files import manifest as module
 from htcnns.files.manifest import (
     MANIFEST,
-    Member,
-    WeightsFile,
     choose_members,
     chosen_weights,
     read_manifest,
     shipped_weights,
     write_manifest,
 )
+from htcnns.files.member import Member, WeightsFile
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head

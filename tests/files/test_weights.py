@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save as save_tensors
 
 from htcnns.errors import WeightsError
-from htcnns.files.manifest import Member, WeightsFile, read_manifest, shipped_weights
+from htcnns.files.manifest import read_manifest, shipped_weights
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.weights import digest, load_networks, save_weights, verify_file
 from htcnns.labels import REGION_SETS, Label, Sequence
 from htcnns.networks import build_network

@@ -14,7 +14,8 @@ import torch
 from arena import BAD, GOOD, QUICK, Arena
 
 from htcnns.doors.cli import main
-from htcnns.files.manifest import WeightsFile, read_manifest, write_manifest
+from htcnns.files.manifest import read_manifest, write_manifest
+from htcnns.files.member import WeightsFile
 from htcnns.files.nifti import read_label_map
 from htcnns.files.weights import save_weights
 from htcnns.networks import build_network

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from htcnns.errors import WeightsError
-from htcnns.files.manifest import Member, WeightsFile, read_manifest
+from htcnns.files.manifest import read_manifest
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.weights import digest, load_networks
 
 DTYPES = (

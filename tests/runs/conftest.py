@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from htcnns.files.manifest import Member
+from htcnns.files.member import Member
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA
 from htcnns.networks.contract import Network

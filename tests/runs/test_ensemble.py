@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from htcnns.errors import DeviceError, SettingsError, WeightsError
-from htcnns.files.manifest import WeightsFile, read_manifest
+from htcnns.files.manifest import read_manifest
+from htcnns.files.member import WeightsFile
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import Prepared, PreprocessSettings, preprocess
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label

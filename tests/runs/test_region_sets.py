@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from htcnns.files.manifest import Member, WeightsFile, write_manifest
+from htcnns.files.manifest import write_manifest
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.nifti import read_label_map
 from htcnns.files.weights import save_weights
 from htcnns.image.postprocess import PostprocessRules

@@ -8,7 +8,8 @@ import torch
 from prepared import make_card, write_phantoms
 
 from htcnns.errors import SettingsError, WeightsError
-from htcnns.files.manifest import Member, read_manifest
+from htcnns.files.manifest import read_manifest
+from htcnns.files.member import Member
 from htcnns.files.toml_file import read_toml
 from htcnns.files.weights import load_networks
 from htcnns.image.postprocess import PostprocessRules

@@ -8,7 +8,8 @@ import pytest
 
 from htcnns.errors import InputError
 from htcnns.files.held_out_maps import HeldOutMap, MapCard, held_out_map
-from htcnns.files.manifest import Member, WeightsFile, read_manifest
+from htcnns.files.manifest import read_manifest
+from htcnns.files.member import Member, WeightsFile
 from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import GLIOMA, Label
 from htcnns.training.thresholds import PAPER, Tuned, gains_table, tune, write_draft
