@@ -29,7 +29,7 @@ HOMES = {  # the only modules, or packages of them, that may import a library; n
     "typer": ["htcnns.doors"],
     "ray": ["htcnns.runs.cluster"],
     "safetensors": ["htcnns.files.tensors"],
-    "isal": ["htcnns.files.gzip_stream"],
+    "isal": ["htcnns.files.gzip_stream", "htcnns.files.npz"],
     "PIL": ["htcnns.reports"],
     "matplotlib": ["htcnns.reports.curves"],
     "rich": ["htcnns.doors"],

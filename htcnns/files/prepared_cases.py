@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.npz import read_arrays
 from htcnns.files.places import is_folder
 from htcnns.labels import SEQUENCES, Label, Region, Sequence
 from htcnns.volume import Shape
@@ -23,7 +25,7 @@ FINEST = 0.04  # z-scores; steps below a fifth of a scanner's noise would only m
 TAIL = 1e-4  # share of a sequence's voxels at either end of its range that are cut off, such as single bright vessels
 N_PLACES = 2048  # voxels of each label that are kept to draw patches around
 PACK_AGAIN = "Pack the cases again."
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, struct.error)
 
 
 class CaseKind(StrEnum):
@@ -134,10 +136,10 @@ def read_prepared(path: Path) -> PreparedCase:
         InputError: the file is none of a prepared case, or of another version.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            card = _card(arrays["card"], path)
-            inside = arrays["inside"] if "inside" in arrays.files else None
-            return _frozen(card, arrays["array"], arrays["table"], arrays["label_map"], inside)
+        with path.open("rb") as file:
+            arrays = read_arrays(file, "card", "array", "table", "label_map", "inside")
+        card = _card(arrays["card"], path)
+        return _frozen(card, arrays["array"], arrays["table"], arrays["label_map"], arrays.get("inside"))
     except _UNREADABLE as error:
         raise _no_case(path, error) from error
 
@@ -149,8 +151,8 @@ def read_card(path: Path) -> Card:
         InputError: as `read_prepared`.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _card(arrays["card"], path)
+        with path.open("rb") as file:
+            return _card(read_arrays(file, "card")["card"], path)
     except _UNREADABLE as error:
         raise _no_case(path, error) from error
 
@@ -222,14 +224,15 @@ def _frozen(
 
 def _places(array: np.ndarray, label_map: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
     """Some voxels of each label that occurs as (n, 3) int16, and of the brain under BACKGROUND."""
-    masks = {int(label): label_map == label for label in Label if label is not Label.BACKGROUND}
-    masks[int(Label.BACKGROUND)] = array.any(axis=0)
+    marked = np.flatnonzero(label_map)
+    labels = label_map.reshape(-1)[marked]
+    voxels = {int(label): marked[labels == label] for label in Label if label is not Label.BACKGROUND}
+    voxels[int(Label.BACKGROUND)] = np.flatnonzero(np.bitwise_or.reduce(array))
     places = {}
-    for label, mask in masks.items():
-        found = np.flatnonzero(mask)
+    for label, found in voxels.items():
         if found.size:
             chosen = found if found.size <= N_PLACES else found[rng.integers(found.size, size=N_PLACES)]
-            places[label] = np.stack(np.unravel_index(chosen, mask.shape), axis=1).astype(np.int16)
+            places[label] = np.stack(np.unravel_index(chosen, label_map.shape), axis=1).astype(np.int16)
     return places
 
 

@@ -1,5 +1,6 @@
 """The bytes of a safetensors file: tensors into them, and those of a known network, and nothing else, out of them."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,8 @@ from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor
 
-from htcnns.errors import WeightsError
+from htcnns.errors import WeightsError, shown
+from htcnns.networks.limits import MOST_HEADER_BYTES
 
 _RESTORE = "Restore the file and its manifest."
 _DTYPES = {
@@ -31,6 +33,7 @@ def read_tensors(content: bytes, outline: Mapping[str, Tensor], *, place: str) -
     Raises:
         WeightsError: no safetensors file; a tensor too many or too few, or of another shape or an unknown type; NaN.
     """
+    _require_fitting_header(content, outline, place=place)
     try:
         entries: dict[str, Any] = dict(deserialize(content))
     except (SafetensorError, ValueError, OverflowError) as error:
@@ -42,6 +45,32 @@ def read_tensors(content: bytes, outline: Mapping[str, Tensor], *, place: str) -
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """The content of a safetensors file with these tensors, real numbers as float16."""
     return save({name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()})
+
+
+def _require_fitting_header(content: bytes, outline: Mapping[str, Tensor], *, place: str) -> None:
+    """Raise WeightsError where the header alone shows other tensors, before anything of their size is allocated.
+
+    A header that is none passes: safetensors says what is wrong with it.
+    """
+    n_bytes = int.from_bytes(content[:8], "little")
+    if MOST_HEADER_BYTES < n_bytes <= len(content):
+        raise WeightsError(
+            "has too long a header",
+            place=place,
+            found=f"{n_bytes} bytes",
+            expected=f"at most {MOST_HEADER_BYTES}",
+            remedy=_RESTORE,
+        )
+    try:
+        header = json.loads(content[8 : 8 + n_bytes]) if n_bytes <= len(content) else None
+    except (ValueError, RecursionError):
+        return
+    if isinstance(header, dict):
+        _require_names(set(header) - {"__metadata__"}, set(outline), place=place)
+        for name, tensor in outline.items():
+            shape = header[name].get("shape") if isinstance(header[name], dict) else None
+            if isinstance(shape, list):
+                _require_shape(tuple(shape), tensor, name, place=place)
 
 
 def _require_names(found: set[str], wanted: set[str], *, place: str) -> None:
@@ -56,17 +85,22 @@ def _require_names(found: set[str], wanted: set[str], *, place: str) -> None:
         )
 
 
-def _tensor(entry: Mapping[str, Any], wanted: Tensor, name: str, *, place: str) -> Tensor:
-    """One tensor of the file, with every check on the way."""
-    shape, dtype = tuple(entry["shape"]), _DTYPES.get(entry["dtype"])
-    if shape != wanted.shape:
+def _require_shape(found: tuple, wanted: Tensor, name: str, *, place: str) -> None:
+    """Raise WeightsError unless the tensor has the shape that the network's has."""
+    if found != wanted.shape:
         raise WeightsError(
             f"another shape of {name}",
             place=place,
-            found=shape,
+            found=shown(found),
             expected=tuple(wanted.shape),
             remedy="The file belongs to another size; correct the manifest.",
         )
+
+
+def _tensor(entry: Mapping[str, Any], wanted: Tensor, name: str, *, place: str) -> Tensor:
+    """One tensor of the file, with every check on the way."""
+    shape, dtype = tuple(entry["shape"]), _DTYPES.get(entry["dtype"])
+    _require_shape(shape, wanted, name, place=place)
     if dtype is None or dtype.is_floating_point != wanted.is_floating_point():
         kind = "F" if wanted.is_floating_point() else "I"
         raise WeightsError(

@@ -12,6 +12,7 @@ from htcnns.volume import Shape
 
 MOST_MANIFEST_BYTES = 2**24
 MOST_FILE_BYTES = 2**28  # of one weights file: MOST_PARAMETERS as float16
+MOST_HEADER_BYTES = 2**20  # of one weights file; the published networks have 24 KiB
 MOST_SET_BYTES = 2**31  # of all files of the members that run together
 MOST_PARAMETERS = 2**27  # the largest published network has 51 million
 MOST_MEMBERS = 64

@@ -35,24 +35,28 @@ def made_ahead(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: in
         pool.shutdown(cancel_futures=True)
 
 
-def made_in_gaps(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: int) -> Iterator[_T]:
-    """`make(step)` for every step, in order; as many at once as there are workers, and nothing beside the caller.
+def made_in_gaps(
+    make: Callable[[int], _T], steps: Iterable[int], *, n_workers: int, n_at_once: int = 1
+) -> Iterator[_T]:
+    """`make(step)` for every step, in order; several of them between two steps, and nothing beside the caller.
 
     For a caller that keeps every core busy: threads of its own that wait for one another lose more by work beside them
     than that work takes.
 
     Args:
         n_workers: threads; with 0 every result is made when it is asked for.
+        n_at_once: results that are made in one gap, at least one for each worker; the more, the less one thread waits
+            for another that has more to do.
     """
     if n_workers < 1:
         yield from map(make, steps)
         return
     with _pool(n_workers) as pool:
         numbers = iter(steps)
-        while group := list(islice(numbers, n_workers)):
-            made = [pool.submit(make, step) for step in group]
+        while made := deque(pool.submit(make, step) for step in islice(numbers, max(n_workers, n_at_once))):
             wait(made)
-            yield from (each.result() for each in made)
+            while made:
+                yield made.popleft().result()
 
 
 def _pool(n_workers: int) -> ThreadPoolExecutor:

@@ -22,6 +22,7 @@ from htcnns.runs.ensemble import Ensemble
 from htcnns.training.ahead import made_ahead, made_in_gaps
 from htcnns.training.average import WeightAverage
 from htcnns.training.batches import Batch, BatchSource
+from htcnns.training.echoes import DISTANCE
 from htcnns.training.fit_errors import (
     is_out_of_memory,
     require_finite_loss,
@@ -178,7 +179,8 @@ def _batches(run: _Run, source: BatchSource, start: int, n_workers: int) -> Iter
 
     steps = range(start, run.plan.n_steps)
     if run.device.type == "cpu":
-        return made_in_gaps(draw, steps, n_workers=n_workers and max(n_workers, torch.get_num_threads()))
+        n_threads = n_workers and min(DISTANCE, max(n_workers, torch.get_num_threads()))
+        return made_in_gaps(draw, steps, n_workers=n_threads, n_at_once=DISTANCE)
     return made_ahead(draw, steps, n_workers=n_workers, n_ahead=BATCHES_AHEAD * max(1, n_workers))
 
 

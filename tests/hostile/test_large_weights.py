@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from htcnns.files.manifest import MANIFEST
-from htcnns.networks.limits import LARGEST_WIDTH, MOST_FILE_BYTES, MOST_MANIFEST_BYTES
+from htcnns.files.weights import digest
+from htcnns.networks.limits import LARGEST_WIDTH, MOST_FILE_BYTES, MOST_HEADER_BYTES, MOST_MANIFEST_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +45,20 @@ def _file_of(n_bytes: int) -> Callable[[Path], None]:
     return lambda folder: os.truncate(folder / "unet.safetensors", n_bytes)
 
 
+def _tensor_of(name: str, n_bytes: int) -> Callable[[Path], None]:
+    """One tensor that fills a weights file up to so many bytes, under a checksum that fits."""
+
+    def change(folder: Path) -> None:
+        path = folder / "unet.safetensors"
+        n_values = (n_bytes - 256) // 2
+        header = json.dumps({name: {"dtype": "F16", "shape": [n_values], "data_offsets": [0, 2 * n_values]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+        os.truncate(path, 8 + len(header) + 2 * n_values)
+        _change_manifest(folder, lambda manifest: manifest["members"][0]["files"][0].update(sha256=digest(path)))
+
+    return change
+
+
 def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], None]:
     """A manifest with so many of these values, or of as many bytes as it may have, or of more."""
 
@@ -59,6 +75,8 @@ def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], No
     [
         (_file_of(MOST_FILE_BYTES + 1), "is too large"),
         (_file_of(MOST_FILE_BYTES), "the file is damaged or another one"),
+        (_tensor_of("strange", MOST_FILE_BYTES), "16 tensors missing and 1 unexpected"),
+        (_tensor_of("x" * (MOST_HEADER_BYTES + 1), 2 * MOST_HEADER_BYTES), "has too long a header"),
         (_filled_with("1,", more=99), "is too large"),
         (_filled_with("1,"), "million values"),
         (_filled_with("[],"), "million values"),
@@ -70,7 +88,18 @@ def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], No
         (_size(0, channels=[LARGEST_WIDTH] * 8, n_convs=[64] * 8), ""),
     ],
     ids=[
-        *("file", "full file", "manifest", "numbers", "lists", "objects", "fewer lists", "texts"),
+        *(
+            "file",
+            "full file",
+            "full file of the right checksum",
+            "long header",
+            "manifest",
+            "numbers",
+            "lists",
+            "objects",
+            "fewer lists",
+            "texts",
+        ),
         *("wide transformer", "wide axial", "wide U-Net"),
     ],
 )

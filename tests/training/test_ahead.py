@@ -62,7 +62,8 @@ def test_what_is_made_in_gaps_comes_in_order(n_workers: int) -> None:
     assert list(made_in_gaps(lambda step: step * step, range(10), n_workers=n_workers)) == [n * n for n in range(10)]
 
 
-def test_nothing_is_made_in_gaps_while_the_caller_works() -> None:
+@pytest.mark.parametrize(("n_at_once", "n_made"), [(1, 3), (5, 5)])
+def test_nothing_is_made_in_gaps_while_the_caller_works(n_at_once: int, n_made: int) -> None:
     busy, made = threading.Event(), []
 
     def make(step: int) -> int:
@@ -70,9 +71,9 @@ def test_nothing_is_made_in_gaps_while_the_caller_works() -> None:
         made.append(step)
         return step
 
-    for step in made_in_gaps(make, range(8), n_workers=3):
+    for step in made_in_gaps(make, range(8), n_workers=3, n_at_once=n_at_once):
         busy.set()
-        assert len(made) == min(8, step // 3 * 3 + 3)
+        assert len(made) == min(8, step // n_made * n_made + n_made)
         time.sleep(0.01)
         busy.clear()
 
