@@ -4,21 +4,24 @@ Heads and network are as small as can be, so that a round takes a tenth of a sec
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from arena import BAD, GOOD, QUICK, Arena
+from typer.main import get_command
 
 from htcnns.doors.cli import main
 from htcnns.files.manifest import read_manifest, write_manifest
-from htcnns.files.member import WeightsFile
+from htcnns.files.member import Member, WeightsFile
 from htcnns.files.nifti import read_label_map
-from htcnns.files.weights import save_weights
+from htcnns.files.weights import load_networks, save_weights
 from htcnns.networks import build_network
+from htcnns.networks.contract import Network
 
 SEEDS_AN_ITEM = 25  # pytest itself takes longer than a round for an item of its own
 SHAPE = (32, 16, 16)  # of the scans; no head is shorter than 30 mm
@@ -44,6 +47,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for name, n in counts.items():
         if n:
             terminalreporter.write_line(f"{n} attempts: {name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_and_built_once() -> Iterator[None]:
+    """Weights and the command line's parser are not what is hostile here, and would take most of a round."""
+    read: dict[tuple[str, ...], list[Network]] = {}
+
+    def load_once(member: Member) -> list[Network]:
+        key = tuple(file.sha256 for file in member.files)
+        if key not in read:
+            read[key] = load_networks(member)
+        return read[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("htcnns.runs.ensemble.load_networks", load_once)
+        patch.setattr("typer.main.get_command", cache(get_command))
+        yield
 
 
 @pytest.fixture(scope="session")
