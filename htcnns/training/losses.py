@@ -1,5 +1,7 @@
 """Dice and cross-entropy over overlapping regions that are known, with deep supervision."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,31 +9,61 @@ from torch import Tensor
 SMOOTH = 1.0  # voxels; makes an empty truth punish every predicted voxel instead of dividing by nothing
 
 
-def region_losses(logits: Tensor, truth: Tensor, inside: Tensor | None = None) -> Tensor:
+@dataclass(frozen=True)
+class LossWeights:
+    """What counts how much.
+
+    Attributes:
+        entropy: of the cross-entropy, beside 1 for the Dice loss. Few steps teach Dice alone to mark too much: a voxel
+            that is marked wrongly costs it less the more are marked.
+        empty_share: of a patch's voxels; where the truth of a region is empty, that many predicted ones cost half of
+            the Dice loss. With 0 the first one does, and all further ones cost next to nothing.
+    """
+
+    entropy: float = 1.0
+    empty_share: float = 0.0
+
+
+PLAIN = LossWeights()
+
+
+def region_losses(
+    logits: Tensor, truth: Tensor, inside: Tensor | None = None, *, weights: LossWeights = PLAIN
+) -> Tensor:
     """Soft Dice loss plus binary cross-entropy of each patch and region, (B, R) float32.
 
     Args:
         logits: (B, R, I, J, K).
         truth: the same shape, 0 or 1; a region may be empty.
         inside: (B, 1, I, J, K) bool, voxels that count; None for all. A patch without any loses nothing.
+        weights: of the parts.
     """
     logits, truth = logits.float(), truth.float()
     voxels = (2, 3, 4)
     probabilities = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     if inside is None:
+        n_voxels = torch.tensor(float(logits[0, 0].numel()), device=logits.device)
         mean_entropy = entropy.mean(voxels)
     else:
         counts = inside.float()
+        n_voxels = counts.sum(voxels).clamp(min=1)
         probabilities, truth = probabilities * counts, truth * counts
-        mean_entropy = (entropy * counts).sum(voxels) / counts.sum(voxels).clamp(min=1)
-    shared = (probabilities * truth).sum(voxels)
-    dice = (2 * shared + SMOOTH) / (probabilities.sum(voxels) + truth.sum(voxels) + SMOOTH)
-    return 1 - dice + mean_entropy
+        mean_entropy = (entropy * counts).sum(voxels) / n_voxels
+    shared, wanted = (probabilities * truth).sum(voxels), truth.sum(voxels)
+    smooth = torch.where(wanted > 0, SMOOTH, (weights.empty_share * n_voxels).clamp(min=SMOOTH))
+    dice = (2 * shared + smooth) / (probabilities.sum(voxels) + wanted + smooth)
+    return 1 - dice + weights.entropy * mean_entropy
 
 
 def deep_supervision(
-    outputs: list[Tensor], truth: Tensor, known: Tensor, *, inside: Tensor | None = None, n_known: float | None = None
+    outputs: list[Tensor],
+    truth: Tensor,
+    known: Tensor,
+    *,
+    inside: Tensor | None = None,
+    n_known: float | None = None,
+    weights: LossWeights = PLAIN,
 ) -> Tensor:
     """The loss at every resolution, weighted 1, 1/2, 1/4 … and normalised; the lowest of several is left out.
 
@@ -41,22 +73,25 @@ def deep_supervision(
         known: (B, R) bool, regions of each patch that the truth tells; the loss is the mean over them.
         inside: (B, 1, I, J, K) bool, voxels that count; None for all.
         n_known: number of known regions to divide by, where other processes have some too; None counts those here.
+        weights: of the parts of the loss.
 
     Source: nnU-Net v2's DeepSupervisionWrapper and its weights.
     """
     used = outputs[:-1] or outputs
-    weights = [0.5**i for i in range(len(used))]
+    shares = [0.5**i for i in range(len(used))]
     count = known.sum().item() if n_known is None else n_known
     losses = [
-        weight * (_losses_at(logits, truth, inside) * known).sum() for weight, logits in zip(weights, used, strict=True)
+        share * (_losses_at(logits, truth, inside, weights) * known).sum()
+        for share, logits in zip(shares, used, strict=True)
     ]
-    return torch.stack(losses).sum() / sum(weights) / max(count, 1)
+    return torch.stack(losses).sum() / sum(shares) / max(count, 1)
 
 
-def _losses_at(logits: Tensor, truth: Tensor, inside: Tensor | None) -> Tensor:
+def _losses_at(logits: Tensor, truth: Tensor, inside: Tensor | None, weights: LossWeights) -> Tensor:
     """The losses of logits at a resolution that may be lower than that of the truth."""
     stride = truth.shape[-1] // logits.shape[-1]
-    return region_losses(logits, _every(truth, stride), None if inside is None else _every(inside, stride))
+    there = None if inside is None else _every(inside, stride)
+    return region_losses(logits, _every(truth, stride), there, weights=weights)
 
 
 def _every(array: Tensor, stride: int) -> Tensor:

@@ -110,6 +110,9 @@ class Recipe:
         echoes: times that a drawn patch is shown, mirrored otherwise each time; more where drawing takes long.
         optimizer: "adam" or "adamw".
         weight_decay: of the optimizer.
+        entropy_weight: of the cross-entropy, beside 1 for the Dice loss.
+        empty_share: of a patch's voxels; where a region is empty, that many predicted ones cost half of the Dice loss;
+            0 for a single one.
         clip_norm: gradients are scaled down to this norm; 0 leaves them.
         average: decay a step of the moving average of the weights, which is what a fit gives; 0 for the last weights.
         precision: of forward and backward passes.
@@ -133,6 +136,8 @@ class Recipe:
     echoes: int = 1
     optimizer: str = "adamw"
     weight_decay: float = 1e-2
+    entropy_weight: float = 1.0
+    empty_share: float = 0.0
     clip_norm: float = 5.0
     average: float = 0.99
     precision: str = "bf16"
@@ -155,6 +160,10 @@ class Recipe:
                 raise _impossible(setting, getattr(self, setting), "at least 1")
         if not 0 <= self.average < 1:
             raise _impossible("average", self.average, "0 <= average < 1")
+        if self.entropy_weight < 0:
+            raise _impossible("entropy_weight", self.entropy_weight, "a number of at least 0")
+        if not 0 <= self.empty_share < 1:
+            raise _impossible("empty_share", self.empty_share, "0 <= empty_share < 1")
         if not self.sequences or len(set(self.sequences)) < len(self.sequences):
             raise _impossible("sequences", ", ".join(self.sequences), "each sequence once at most")
         if min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:

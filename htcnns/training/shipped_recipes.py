@@ -22,7 +22,15 @@ _ANY_SCANNER = Augmentation(
     drop_share=0.05,
     slopes=(0.5, 1.8),
 )
-_FEW_PATIENTS = replace(_ANY_SCANNER, quench_share=0.35, transplant_share=0.15, drop_share=0.12)
+_FEW_PATIENTS = replace(
+    _ANY_SCANNER,
+    tumour_share=0.4,
+    transplant_share=0.15,
+    quench_share=0.12,
+    contrast_share=0.4,
+    gamma_share=0.2,
+    drop_share=0.08,
+)
 
 _TITLES = {
     "unet": "nnU-Net's plain 3-D U-Net",
@@ -53,7 +61,9 @@ COMPACT = Recipe(
         Round(steps=1000, learning_rate=7.5e-4, patches=((0.0, _CUBE), (0.9, _MOST_OF_A_BRAIN)), variety=_FEW_PATIENTS)
     ),
     echoes=4,
-    mix=MappingProxyType({CaseKind.HEAD: 0.5, CaseKind.SYNTHETIC: 0.2, CaseKind.PIECE: 0.3}),
+    entropy_weight=4.0,
+    empty_share=1e-3,
+    mix=MappingProxyType({CaseKind.HEAD: 0.75, CaseKind.SYNTHETIC: 0.1, CaseKind.PIECE: 0.15}),
 )
 
 _PHANTOMS = Augmentation(tumour_share=0.3, quench_share=0.0, gamma_share=0.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from htcnns.training.losses import deep_supervision, region_losses
+from htcnns.training.losses import LossWeights, deep_supervision, region_losses
 
 CERTAIN = 30.0  # a logit whose sigmoid is 1 in float32
 
@@ -43,6 +43,43 @@ def test_undecided_voxels_worked_by_hand() -> None:
     dice = (2 * 4 * 0.5 + 1) / (8 * 0.5 + 4 + 1)
     expected = 1 - dice + math.log(2)
     assert dice_and_cross_entropy(torch.zeros(1, 1, 2, 2, 2), truth).item() == pytest.approx(expected)
+
+
+def test_a_heavier_entropy_worked_by_hand() -> None:
+    truth = torch.zeros(1, 1, 2, 2, 2)
+    truth[..., 0] = 1
+    dice = (2 * 4 * 0.5 + 1) / (8 * 0.5 + 4 + 1)
+    loss = region_losses(torch.zeros(1, 1, 2, 2, 2), truth, weights=LossWeights(entropy=4.0))
+    assert loss.item() == pytest.approx(1 - dice + 4 * math.log(2))
+
+
+def _of_an_empty_region(n_predicted: int, empty_share: float, inside: torch.Tensor | None = None) -> float:
+    """The Dice loss of a 10-voxel cube without the region, of which the first voxels are predicted."""
+    logits = torch.full((1000,), -CERTAIN)
+    logits[:n_predicted] = CERTAIN
+    logits = logits.reshape(1, 1, 10, 10, 10)
+    weights = LossWeights(entropy=0.0, empty_share=empty_share)
+    return region_losses(logits, torch.zeros_like(logits), inside, weights=weights).item()
+
+
+def test_in_an_empty_region_its_share_costs_half_and_more_costs_more() -> None:
+    assert _of_an_empty_region(0, 0.05) == pytest.approx(0, abs=1e-6)
+    assert _of_an_empty_region(50, 0.05) == pytest.approx(0.5)
+    assert _of_an_empty_region(200, 0.05) == pytest.approx(0.8)
+    assert _of_an_empty_region(1, 0.0) == pytest.approx(0.5)
+
+
+def test_the_share_of_an_empty_region_is_of_what_counts() -> None:
+    inside = torch.zeros(1, 1, 10, 10, 10, dtype=torch.bool)
+    inside[:, :, :2] = True  # 200 voxels, the first ones
+    assert _of_an_empty_region(10, 0.05, inside) == pytest.approx(0.5)
+
+
+def test_a_region_that_is_there_costs_the_same_whatever_an_empty_one_would(truth: torch.Tensor) -> None:
+    logits = torch.zeros_like(truth)
+    plain, wide = (region_losses(logits, truth, weights=LossWeights(empty_share=share)) for share in (0.0, 0.2))
+    assert plain[0, 0] == wide[0, 0]
+    assert plain[0, 1] > wide[0, 1]
 
 
 def test_batch_and_regions_are_averaged(truth: torch.Tensor, generator: torch.Generator) -> None:

@@ -232,9 +232,14 @@ def test_the_compact_recipe_goes_on_with_the_members_of_the_synthetic_one() -> N
 
 def test_few_patients_are_varied_more_than_many_heads() -> None:
     (few,), (many,) = ({each.rounds[0].variety for each in RECIPES[name].members} for name in ("compact", "synthetic"))
-    assert few.quench_share > many.quench_share
     assert few.drop_share > many.drop_share
     assert few.transplant_share > many.transplant_share
+
+
+@pytest.mark.parametrize("setting", ["entropy_weight", "empty_share"])
+def test_weights_of_the_loss_below_nothing_are_refused(setting: str) -> None:
+    with pytest.raises(SettingsError, match=f"{setting}: impossible value; found -0.5"):
+        replace(RECIPES["compact"], **{setting: -0.5})
 
 
 def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
