@@ -11,9 +11,10 @@ import typer
 from htcnns.doors.arguments import path
 from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
 from htcnns.errors import EXIT_DONE, SettingsError
+from htcnns.labels import SEQUENCES, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     import torch
 
@@ -29,6 +30,8 @@ EXTRA_SCORES = "extra_cases.csv"
 TRANSFER = "transfer.csv"
 FOLDS = "folds.csv"
 
+Rules = Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")]
+
 
 def cv(
     caches: Caches,
@@ -43,10 +46,14 @@ def cv(
         Path | None, typer.Option("--from", help="Weights to start from, made without these patients.", parser=path)
     ] = None,
     steps: Steps = None,
-    rules: Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")] = "brats2023-gli",
+    rules: Rules = "brats2023-gli",
     extra: Annotated[
         list[Path] | None,
         typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.", parser=path),
+    ] = None,
+    without: Annotated[
+        list[Sequence] | None,
+        typer.Option(help="Score the held-out cases also as if this sequence were missing; repeatable."),
     ] = None,
     table: Annotated[
         Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.", parser=path)
@@ -93,7 +100,12 @@ def cv(
         folds=_folds(folds, store),
         extra=open_store(extra) if extra else CaseStore({}),
         rules=rules,
+        without=tuple(without or ()),
     )
+    if without and (source_cases or synthetic_cases):
+        raise SettingsError(
+            "a transfer study does not leave sequences out", setting="without", remedy="Run it without this flag."
+        )
     if source_cases or synthetic_cases:
         others = [open_store(folders) if folders else CaseStore({}) for folders in (source_cases, synthetic_cases)]
         study = TransferPlan(held_out=plan, target=store, source=others[0], synthetic=others[1])
@@ -116,7 +128,11 @@ def cv(
 
 def tune(
     held_out: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of `htcnns cv`.", parser=path)],
-    out: Annotated[Path, typer.Option(help="Folder for a draft of manifest.json with the tuned rules.", parser=path)],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for a draft of manifest.json with the tuned rules, and for scores.", parser=path),
+    ],
+    rules: Rules = "brats2023-gli",
 ) -> int:
     """Tune thresholds and clean-up on what cv kept."""
     from htcnns.doors.training_printer import say
@@ -124,17 +140,22 @@ def tune(
     from htcnns.files.held_out_maps import read_maps
     from htcnns.files.manifest import MANIFEST, read_manifest
     from htcnns.reports.tables import markdown_text
-    from htcnns.training.thresholds import gains_table, write_draft
+    from htcnns.training.thresholds import gains_table, nested_scores, write_draft
     from htcnns.training.thresholds import tune as tune_rules
+    from htcnns.training.voices import voices_summary
 
     maps = read_maps(held_out)
     members = read_manifest(held_out / f"fold-{maps[0].card.fold}")
     require_writable(out)
     tuned = tune_rules(maps, on_search=say)
     write_draft(out, members, tuned)
-    print(markdown_text([gains_table(tuned)]))
-    for name, rules in tuned.rules.items():
-        say(f"{name}: {rules}")
+    scores = nested_scores(maps, tuned, rules=rules)
+    _write_scores(scores, out / SCORES)
+    title = f"Held-out cases, rules tuned on the other folds: mean and 95 % interval over {len(maps)}, {rules}"
+    print(markdown_text([gains_table(tuned), voices_summary(scores, title)]))
+    for name, chosen in tuned.rules.items():
+        say(f"{name}: {chosen}")
+    say(f"scores of every case in {out / SCORES}")
     say(f"draft in {out / MANIFEST}; copy its rules and scores into the manifest of the weights")
     return EXIT_DONE
 
@@ -143,7 +164,7 @@ def _require_own_places(table: Path | None, out: Path, folds: str) -> None:
     """Raise SettingsError where two files to be written are one, or one is the list of folds."""
     from htcnns.files.places import is_same
 
-    written = [out / name for name in (SCORES, EXTRA_SCORES, TRANSFER, FOLDS)]
+    written = [out / name for name in (SCORES, EXTRA_SCORES, TRANSFER, FOLDS, *map(without_scores, SEQUENCES))]
     listed = [] if folds.isdecimal() else [Path(folds)]
     asked_for = [("table", table, [*written, *listed])] if table else []
     asked_for += [("folds", file, written) for file in listed]
@@ -219,6 +240,11 @@ def _run_study(plan: "TransferPlan", device: "torch.device", table: Path | None)
     say(f"every mean in {out / TRANSFER}, scores of every case in {out / SCORES}")
 
 
+def without_scores(sequence: Sequence) -> str:
+    """Name of the file with the scores of held-out cases without a sequence."""
+    return f"without_{sequence}.csv"
+
+
 def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
     """Write the scores of every case, print the means, and write them too where a file is named."""
     from htcnns.doors.training_printer import say
@@ -226,9 +252,14 @@ def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
     from htcnns.training.voices import voices_summary
 
     tables = []
+    poorer = [
+        (evaluations, without_scores(sequence), f"Held-out cases without {sequence}")
+        for sequence, evaluations in found.without.items()
+    ]
     for evaluations, file, what in (
         (found.evaluations, SCORES, "Held-out cases"),
         (found.extra, EXTRA_SCORES, "Extra cases, by every fold"),
+        *poorer,
     ):
         if evaluations:
             _write_scores(evaluations, out / file)
@@ -240,7 +271,7 @@ def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
     say(f"scores of every case in {out / SCORES}")
 
 
-def _write_scores(evaluations: "Sequence[Evaluation]", path: Path) -> None:
+def _write_scores(evaluations: "Collection[Evaluation]", path: Path) -> None:
     """Write the scores of every case by each voice; nothing where there is none."""
     from htcnns.training.voices import voices_cases
 
@@ -264,7 +295,7 @@ def _print_text(text: str, file: Path | None) -> None:
         write_named(file, text.encode(errors="surrogateescape"))
 
 
-def _say_of_scores(cautions: "Sequence[str]", not_scored: "Sequence[str]") -> None:
+def _say_of_scores(cautions: "Collection[str]", not_scored: "Collection[str]") -> None:
     """Print what a reader of the scores must know."""
     from htcnns.doors.training_printer import say
 

@@ -3,7 +3,7 @@
 Every step looks first at what is there already: finished fits, and probabilities that the same weights made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from htcnns.files.held_out_maps import (
     map_has_key,
     map_key,
     map_path,
+    read_map_file,
     write_map_file,
 )
 from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card, PreparedCase
+from htcnns.labels import SEQUENCES, Sequence
 from htcnns.runs.devices import choose_precision, precision_name
 from htcnns.runs.ensemble import Ensemble, load_ensemble
 from htcnns.runs.settings import RunSettings
@@ -49,6 +51,7 @@ class HeldOutPlan:
         settings: windows that held-out cases are segmented with.
         rules: name of the rule that scores.
         with_raw: whether the voices are also scored without clean-up.
+        without: sequences, one after the other; the held-out cases are segmented once more as if that one were missing.
     """
 
     campaign: Campaign
@@ -57,6 +60,7 @@ class HeldOutPlan:
     settings: RunSettings = RunSettings()  # noqa: RUF009 - frozen
     rules: str = "brats2023-gli"
     with_raw: bool = True
+    without: tuple[Sequence, ...] = ()
 
     def __post_init__(self) -> None:
         require_scorable(self.rules, self.campaign.recipe.regions)
@@ -75,7 +79,7 @@ class HeldOutPlan:
         """How the probabilities are scored."""
         return Scoring(
             regions=self.campaign.recipe.regions,
-            clean_up=self.campaign.rules,
+            clean_up=lambda card: [self.campaign.rules] * len(card.members),
             rules=self.rules,
             with_raw=self.with_raw,
         )
@@ -89,12 +93,14 @@ class HeldOut:
         evaluations: the held-out cases by each voice.
         extra: the extra cases by each voice of every fold; empty without such cases.
         extra_means: the extra cases by each voice, every case once: the mean of its scores over the folds.
+        without: the held-out cases by each voice, by the sequence that was missing.
         not_scored: names of cases whose truth does not tell every region.
     """
 
     evaluations: tuple[Evaluation, ...]
     extra: tuple[Evaluation, ...]
     extra_means: tuple[Evaluation, ...]
+    without: Mapping[Sequence, tuple[Evaluation, ...]]
     not_scored: tuple[str, ...]
 
 
@@ -122,6 +128,7 @@ def cross_validate(
     told = [card for card in store.cards if plan.is_told(card)]
     extra = [card for card in plan.extra.cards if plan.is_told(card)]
     paths: list[Path] = []
+    poorer: dict[Sequence, list[Path]] = {sequence: [] for sequence in plan.without}
     for fold in range(plan.folds.n_folds):
         members = train_set(
             plan.of_fold(fold),
@@ -131,14 +138,22 @@ def cross_validate(
             watcher=watcher if plan.folds.n_folds == 1 else named(f"fold {fold}", watcher),
         )
         work = _FoldWork(plan, fold, members, device)
-        paths += work.segment(store, plan.folds.held_out(told, fold), is_held_out=True, on_case=on_case)
+        held_out = plan.folds.held_out(told, fold)
+        paths += work.segment(store, held_out, is_held_out=True, on_case=on_case)
         paths += work.segment(plan.extra, extra, is_held_out=False, on_case=on_case)
-    scored = score_maps(paths, plan.scoring)
+        for sequence, found in poorer.items():
+            there = [card for card in held_out if sequence in card.sequences and len(card.sequences) > 1]
+            found += work.segment(store, there, is_held_out=True, on_case=on_case, without=sequence)
+    scored = score_maps(map(read_map_file, paths), plan.scoring)
     everybody = (*store.cards, *plan.extra.cards)
     return HeldOut(
         evaluations=scored.held_out(),
         extra=scored.extra_by_fold(),
         extra_means=scored.extra_means(),
+        without={
+            sequence: score_maps(map(read_map_file, found), plan.scoring).held_out()
+            for sequence, found in poorer.items()
+        },
         not_scored=tuple(card.name for card in everybody if card.known and not plan.is_told(card)),
     )
 
@@ -165,18 +180,25 @@ class _FoldWork:
     device: torch.device
 
     def segment(
-        self, store: CaseStore, cards: Sequence[Card], *, is_held_out: bool, on_case: Callable[[MapCard], None]
+        self,
+        store: CaseStore,
+        cards: Collection[Card],
+        *,
+        is_held_out: bool,
+        on_case: Callable[[MapCard], None],
+        without: Sequence | None = None,
     ) -> list[Path]:
         """The files with the members' probabilities of these cases; those that are missing or of others are made."""
-        folder = self.plan.of_fold(self.fold).weights / _MAPS
+        folder = self.plan.of_fold(self.fold).weights / (f"{_MAPS}-without-{without}" if without else _MAPS)
         require_writable(folder)
         sweep(folder)
-        wanted = {map_path(folder, card.name): self._map_card(card, is_held_out) for card in cards}
+        wanted = {map_path(folder, card.name): self._map_card(card, is_held_out, without) for card in cards}
         missing = [each for path, each in wanted.items() if not map_has_key(path, each.key)]
         ensemble = self._ensemble() if missing else None
         for card in wanted.values():
             if ensemble and card in missing:
-                write_map_file(folder, self._map(card, store[card.case], ensemble))
+                case = store[card.case]
+                write_map_file(folder, self._map(card, without_sequence(case, without) if without else case, ensemble))
             on_case(card)
         return list(wanted)
 
@@ -187,9 +209,10 @@ class _FoldWork:
     def _precision(self) -> torch.dtype:
         return choose_precision(self.plan.settings.precision, self.device)
 
-    def _map_card(self, card: Card, is_held_out: bool) -> MapCard:
+    def _map_card(self, card: Card, is_held_out: bool, without: Sequence | None) -> MapCard:
         settings = self.plan.settings
         how = f"{card.key} {settings.overlap} {settings.mirror} {precision_name(self._precision)} {is_held_out}"
+        how += f" without {without}" if without else ""
         return MapCard(
             case=card.name,
             fold=self.fold,
@@ -202,6 +225,13 @@ class _FoldWork:
     def _map(self, card: MapCard, case: PreparedCase, ensemble: Ensemble) -> HeldOutMap:
         found = packed_probabilities(ensemble, case, self.plan.settings)
         return held_out_map(card, found, case.label_map)
+
+
+def without_sequence(case: PreparedCase, sequence: Sequence) -> PreparedCase:
+    """The case as if that sequence were missing: 0 everywhere."""
+    array = case.array.copy()
+    array[SEQUENCES.index(sequence)] = 0
+    return replace(case, array=array)
 
 
 def _require_unseen(plan: HeldOutPlan, store: CaseStore) -> None:

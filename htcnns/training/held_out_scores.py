@@ -1,13 +1,12 @@
 """What members said of cases that they never saw, scored voice by voice; a voice is a member or a fusion of all."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from htcnns.files.held_out_maps import HeldOutMap, MapCard, read_map_file
+from htcnns.files.held_out_maps import HeldOutMap, MapCard
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import RegionSet
 from htcnns.scores.evaluation import EvaluateSettings, Evaluation, ScoredCase
@@ -20,13 +19,13 @@ class Scoring:
 
     Attributes:
         regions: what the members give.
-        clean_up: thresholds and clean-up of every member.
+        clean_up: thresholds and clean-up of each member, for a case.
         rules: name of the rule that scores.
         with_raw: whether the voices are also scored without clean-up.
     """
 
     regions: RegionSet
-    clean_up: PostprocessRules
+    clean_up: Callable[[MapCard], Sequence[PostprocessRules]]
     rules: str
     with_raw: bool = True
 
@@ -70,15 +69,10 @@ class ScoredMaps:
         )
 
 
-def score_maps(paths: Iterable[Path], scoring: Scoring) -> ScoredMaps:
-    """The scores of the cases in these files.
-
-    Raises:
-        InputError: as `read_map_file`.
-    """
+def score_maps(maps: Iterable[HeldOutMap], scoring: Scoring) -> ScoredMaps:
+    """The scores of these cases, which are taken one after the other."""
     found = ScoredMaps(scoring.rules)
-    for path in paths:
-        content = read_map_file(path)
+    for content in maps:
         for voice, scored in _scores_of(content, scoring):
             found.by_voice.setdefault(voice, []).append((content.card, scored))
     return found
@@ -87,10 +81,10 @@ def score_maps(paths: Iterable[Path], scoring: Scoring) -> ScoredMaps:
 def _scores_of(content: HeldOutMap, scoring: Scoring) -> Iterator[tuple[str, ScoredCase]]:
     """The scores of one case by each voice, cleaned, then raw."""
     truth, members, probabilities = content.label_map, content.card.members, content.probabilities
-    cleaned = [("", scoring.clean_up)]
-    raw = [(", raw", without_clean_up(scoring.clean_up))] if scoring.with_raw else []
-    for ending, chosen in cleaned + raw:
-        for voice, label_map in voices(probabilities, members, scoring.regions, [chosen] * len(members)):
+    chosen = tuple(scoring.clean_up(content.card))
+    raw = [(", raw", tuple(map(without_clean_up, chosen)))] if scoring.with_raw else []
+    for ending, rules in [("", chosen), *raw]:
+        for voice, label_map in voices(probabilities, members, scoring.regions, rules):
             yield (
                 voice + ending,
                 score_label_map(label_map, truth, case=content.card.case, regions=scoring.regions, rules=scoring.rules),

@@ -15,15 +15,17 @@ from htcnns.files.member import Member, WeightsFile
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, Region, RegionSet
 from htcnns.reports.tables import Cell, Heading, Table
+from htcnns.scores.evaluation import Evaluation
 from htcnns.scores.statistics import PairedTest, compare_paired
+from htcnns.training.held_out_scores import Scoring, score_maps
 from htcnns.training.tuning_cases import LOWEST, RULES, TuneCase, tune_case
 from htcnns.training.voices import require_scorable, voices
 
 PAPER = PostprocessRules()
 N_SWEEPS = 2  # over all settings
 _SEED = 20241208  # of the bootstrap, so that an interval can be made again
-_THRESHOLDS = (LOWEST, 0.4, 0.5, 0.6, 0.7, 0.8)  # these and the next include the paper's
-_SIZES = (0, 20, 60, 150, 400)
+_THRESHOLDS = (LOWEST, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97)  # these and the next include the paper's
+_SIZES = (0, 20, 60, 150, 400, 1000, 2500)
 _ET_CHOICES: Mapping[str, tuple] = MappingProxyType(
     {
         "et_component_voxels": (0, 16, 40, 80),
@@ -55,10 +57,12 @@ class Tuned:
 
     Attributes:
         rules: of each member by name, tuned on all cases.
+        nested: of each member in their order, tuned without the cases of a fold, by that fold.
         gains: of each member and of each fusion by name; fused around the tumour, so that STAPLE sees less background.
     """
 
     rules: Mapping[str, PostprocessRules]
+    nested: Mapping[int, Sequence[PostprocessRules]]
     gains: Mapping[str, Gain]
 
 
@@ -86,7 +90,24 @@ def tune(maps: Sequence[HeldOutMap], on_search: Callable[[str], None] = lambda _
             nested[fold].append(_search([case for case in cases if case.fold != fold], regions))
         on_search(f"{name}: on all cases")
         chosen[name] = _search(cases, regions)
-    return Tuned(rules=chosen, gains=_gains(maps, regions, nested))
+    return Tuned(rules=chosen, nested=nested, gains=_gains(maps, regions, nested))
+
+
+def nested_scores(maps: Iterable[HeldOutMap], tuned: Tuned, *, rules: str = RULES) -> tuple[Evaluation, ...]:
+    """Every score of each voice on the held-out cases, each case under rules that were tuned without its fold.
+
+    Args:
+        maps: those that were tuned on.
+        rules: name of the rule that scores.
+
+    Raises:
+        SettingsError: it does not score what the members give.
+    """
+    maps = list(maps)
+    regions = _region_set(maps[0])
+    require_scorable(rules, regions)
+    scoring = Scoring(regions=regions, clean_up=lambda card: tuned.nested[card.fold], rules=rules, with_raw=False)
+    return score_maps(maps, scoring).held_out()
 
 
 def write_draft(folder: Path, members: Iterable[Member], tuned: Tuned) -> None:

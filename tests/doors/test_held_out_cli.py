@@ -43,6 +43,14 @@ def test_scores_folds_and_tables_are_written(tmp_path: Path, cv: Callable) -> No
     assert {row["case"] for row in others} == {"child by fold 0", "child by fold 1"}
 
 
+def test_cases_without_a_sequence_are_scored_into_files_of_their_own(tmp_path: Path, cv: Callable) -> None:
+    said = cv("--folds", "2", "--without", "t2f", "--without", "t1n")
+    assert (said.code, said.err) == (0, "")
+    assert "### Held-out cases without t2f: mean and 95 % interval over 2, brats2021" in said.out
+    for name in ("without_t2f.csv", "without_t1n.csv"):
+        assert [row["case"] for row in rows(tmp_path / "out" / name)] == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3
+
+
 def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable) -> None:
     (tmp_path / "list.csv").write_text("case,fold\na,1\nb,0\n")
     assert cv("--folds", tmp_path / "list.csv").code == 0
@@ -55,13 +63,16 @@ def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable) -> None:
         (("--folds", "3"), 2, "--folds: 3 folds of 2 patients"),
         (("--folds", "nothing.csv"), 3, "nothing.csv: cannot be read"),
         (("--rules", "brats2024-gli"), 2, "--rules: brats2024-gli does not score what the members give"),
+        (("--without", "t3w"), 2, "t3w"),
+        (("--without", "t1c", "--source-cases", "{}"), 2, "--without: a transfer study does not leave sequences out"),
     ],
-    ids=["too many folds", "no list", "other rules"],
+    ids=["too many folds", "no list", "other rules", "unknown sequence", "study without a sequence"],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_trained(
     tmp_path: Path, cv: Callable, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
-    said = cv("--folds", "2", *arguments)
+    others = write_phantoms(tmp_path / "others", ["c"])
+    said = cv("--folds", "2", *(others if argument == "{}" else argument for argument in arguments))
     assert said.code == code
     assert says in said.err
     assert not (tmp_path / "out").exists()
@@ -151,6 +162,11 @@ def test_what_cv_kept_is_tuned(tmp_path: Path, cv: Callable, htcnns: Callable, m
     assert (said.code, said.err) == (0, "")
     assert "unet: without fold 1" in said.out
     assert "| unet | 2 |" in said.out
+    scores = rows(tmp_path / "tuned" / "cross_validation.csv")
+    assert [(row["voice"], row["case"]) for row in scores] == [("unet", case) for case in "aaabbb"]
+    assert (
+        "### Held-out cases, rules tuned on the other folds: mean and 95 % interval over 2, brats2023-gli" in said.out
+    )
     (member,) = read_manifest(tmp_path / "tuned")
     assert member.scores["tuning"]["unet"]["n_cases"] == 2
 

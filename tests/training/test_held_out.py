@@ -12,15 +12,17 @@ from prepared import make_card, phantom_case, plain_case, write_phantoms
 from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.held_out_maps import MapCard, read_maps
 from htcnns.files.manifest import read_manifest
+from htcnns.files.prepared_cases import PreparedCase
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.image.preprocess import PreprocessSettings
-from htcnns.labels import REGION_SETS, Region
+from htcnns.labels import REGION_SETS, Region, Sequence
+from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.settings import RunSettings
 from htcnns.training.campaign import Campaign, FitWatcher
 from htcnns.training.cases import CaseStore, open_store
 from htcnns.training.folds import Folds, deal
 from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate
-from htcnns.training.packed_inference import as_networks_see
+from htcnns.training.packed_inference import as_networks_see, packed_probabilities
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 UNET = MemberRecipe(
@@ -161,6 +163,34 @@ def test_a_case_whose_truth_tells_too_little_is_trained_on_and_not_scored(tmp_pa
     assert result.not_scored == (NAMES[1],)
     assert [case.case for case in result.evaluations[0].cases] == [NAMES[0], NAMES[2]]
     assert read_manifest(tmp_path / "out" / "fold-1")[0].trained_on["cases"] == NAMES[:2]
+
+
+def test_a_missing_sequence_is_zero_and_held_out_cases_alone_are_segmented_without_it(
+    tmp_path: Path, store: CaseStore, extra: CaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[list[bool]] = []
+
+    def remembered(ensemble: Ensemble, case: PreparedCase, settings: RunSettings) -> np.ndarray:
+        shown.append([bool(each.any()) for each in case.array])
+        return packed_probabilities(ensemble, case, settings)
+
+    monkeypatch.setattr("htcnns.training.held_out.packed_probabilities", remembered)
+    plan = plan_of(tmp_path, deal(store.cards, 2), extra=extra, without=(Sequence.T1C,), with_raw=False)
+    result = Heard().run(plan, store)
+    assert shown.count([True] * 4) == 5  # three held-out cases, and the extra one by two folds
+    assert shown.count([True, False, True, True]) == 3
+    assert len(shown) == 8
+    (poorer,) = result.without.values()
+    assert [[case.case for case in each.cases] for each in poorer] == [NAMES] * 5
+    assert [each.card.case for each in read_maps(tmp_path / "out")] == NAMES
+
+
+def test_a_case_that_never_had_the_sequence_is_not_scored_without_it(tmp_path: Path, store: CaseStore) -> None:
+    left = (Sequence.T1N, Sequence.T2W, Sequence.T2F)
+    bare = {store._paths[c.name]: replace(c, sequences=left) if c.name == NAMES[1] else c for c in store.cards}
+    plan = plan_of(tmp_path, Folds(PATIENTS, 2), without=(Sequence.T1C,), with_raw=False)
+    (poorer,) = Heard().run(plan, CaseStore(bare)).without.values()
+    assert [case.case for case in poorer[0].cases] == [NAMES[0], NAMES[2]]
 
 
 def test_an_extra_case_of_a_patient_who_is_trained_on_is_refused(tmp_path: Path, store: CaseStore) -> None:

@@ -12,7 +12,7 @@ from htcnns.files.manifest import read_manifest
 from htcnns.files.member import Member, WeightsFile
 from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import GLIOMA, Label
-from htcnns.training.thresholds import PAPER, Tuned, gains_table, tune, write_draft
+from htcnns.training.thresholds import PAPER, Tuned, gains_table, nested_scores, tune, write_draft
 from htcnns.training.tuning_cases import RULES, tune_case
 from htcnns.training.voices import score_label_map
 
@@ -55,6 +55,17 @@ def maps() -> list[HeldOutMap]:
 @pytest.fixture(scope="module")
 def tuned(maps: list[HeldOutMap]) -> Tuned:
     return tune(maps)
+
+
+def test_each_case_is_scored_under_rules_of_the_other_fold(maps: list[HeldOutMap], tuned: Tuned) -> None:
+    assert {fold: len(rules) for fold, rules in tuned.nested.items()} == {0: 2, 1: 2}
+    strict = PostprocessRules(thresholds={"WT": 0.99, "TC": 0.99, "ET": 0.99})
+    half = replace(tuned, nested={**tuned.nested, 1: [strict, strict]})
+    whole, spoilt = (nested_scores(maps, each)[0] for each in (tuned, half))
+    assert whole.name == "m"
+    assert [case.case for case in whole.cases] == [each.card.case for each in maps]
+    assert whole.values("WT", "dice").tolist() == [1, 1, 1, 1]
+    assert spoilt.values("WT", "dice").tolist() == [1, 0, 1, 0]
 
 
 def test_a_planted_threshold_is_found(tuned: Tuned) -> None:
