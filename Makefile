@@ -46,10 +46,10 @@ bench-training: setup ## what a training step costs beside its bare passes, on p
 	@test -n "$(CACHE)" || { echo "make: this needs packed cases; name their folder with CACHE=dir" >&2; exit 1; }
 	$(BIN)/python tests/bench/bench_training.py --cache "$(CACHE)"
 
-train: setup ## three members on synthetic HEADS=dir, then on PACKS="dir dir", into .work/train; SOURCE="data, terms"; hours
+train: setup ## three members on synthetic HEADS=dir, then on PACKS="dir dir", into .work/train; SOURCE="data, terms"; rules TUNED=dir; hours
 	@test -n "$(PACKS)" -a -n "$(HEADS)" -a -n "$(SOURCE)" || { echo "make: this needs PACKS=, HEADS= and SOURCE=" >&2; exit 1; }
 	$(BIN)/htcnns train $(HEADS) --recipe synthetic --work .work/train/synthetic --out .work/train/start --source "$(SOURCE)"
-	$(BIN)/htcnns train $(PACKS) $(HEADS) --from .work/train/start --work .work/train/compact --out .work/train/weights --source "$(SOURCE)"
+	$(BIN)/htcnns train $(PACKS) $(HEADS) --from .work/train/start --work .work/train/compact --out .work/train/weights --source "$(SOURCE)" $(if $(TUNED),--tuned "$(TUNED)")
 
 train-demo: setup ## trains, cross-validates and segments with a few phantoms, to see that training works here; minutes
 	$(BIN)/htcnns recipes show demo

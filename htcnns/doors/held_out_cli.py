@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from htcnns.doors.arguments import path
+from htcnns.doors.terminal import flag
 from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
 from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.labels import SEQUENCES, Sequence
@@ -156,7 +157,7 @@ def tune(
     for name, chosen in tuned.rules.items():
         say(f"{name}: {chosen}")
     say(f"scores of every case in {out / SCORES}")
-    say(f"draft in {out / MANIFEST}; copy its rules and scores into the manifest of the weights")
+    say(f"draft in {out / MANIFEST}; `htcnns train {flag('tuned')} {out}` puts its rules and scores into a manifest")
     return EXIT_DONE
 
 

@@ -150,6 +150,10 @@ def train(
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
     steps: Steps = None,
     only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="Output of `htcnns tune`, whose rules and scores go into the manifest.", parser=path),
+    ] = None,
     validate_on: Annotated[
         list[Path] | None,
         typer.Option(help="Packed cases of other patients, scored now and then; repeatable.", parser=path),
@@ -163,7 +167,7 @@ def train(
     import torch  # takes a second
 
     from htcnns.doors.training_printer import TrainingPrinter, say
-    from htcnns.files.manifest import chosen_weights
+    from htcnns.files.manifest import chosen_weights, read_manifest
     from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign, FitWatcher, train_set
     from htcnns.training.cases import open_store
@@ -181,6 +185,7 @@ def train(
         weights=out,
         origin=chosen_weights(origin) if origin else None,
         transfer=TransferSettings(frozen_stages=frozen_stages, early_rate=early_rate),
+        tuned=read_manifest(tuned, setting="tuned") if tuned else (),
         n_workers=workers,
         validation=Validation(store=open_store(validate_on), every=validate_every) if validate_on else None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from htcnns.errors import SettingsError, WeightsError
+from htcnns.errors import SettingsError, WeightsError, require_known
 from htcnns.files.atomic import require_writable, sweep, write_whole
 from htcnns.files.curves import read_curves
 from htcnns.files.manifest import write_manifest
@@ -47,6 +47,7 @@ class Campaign:
         origin: folder of weights that each member of the same name starts from; None starts from random ones.
         transfer: how much of these may change.
         rules: thresholds and clean-up of every member.
+        tuned: members whose rules and scores those of the same names get instead.
         n_workers: threads that draw patches ahead.
         validation: cases of other patients that every fit is measured on while it runs.
     """
@@ -58,6 +59,7 @@ class Campaign:
     origin: Path | None = None
     transfer: TransferSettings = field(default_factory=TransferSettings)
     rules: PostprocessRules = field(default_factory=PostprocessRules)
+    tuned: tuple[Member, ...] = ()
     n_workers: int = 1
     validation: Validation | None = None
 
@@ -70,6 +72,10 @@ class Campaign:
                 remedy="Say it; it stands in the manifest.",
             )
         self.rules.require_regions(self.recipe.regions)
+        names = [member.name for member in self.recipe.members]
+        for each in self.tuned:
+            require_known(each.name, names, what="member", setting="tuned")
+            each.rules.require_regions(self.recipe.regions)
 
 
 @dataclass(frozen=True)
@@ -159,11 +165,13 @@ def provenance(request: FitRequest, source: str) -> dict[str, Any]:
 
 def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -> Member:
     """The member that a finished fit gave, as a manifest describes it."""
+    tuned = {member.name: member for member in campaign.tuned}.get(request.member)
     return replace(
         recipe_member(request.recipe, request.member),
         files=(file,),
-        rules=campaign.rules,
+        rules=tuned.rules if tuned else campaign.rules,
         trained_on=provenance(request, campaign.source),
+        scores=tuned.scores if tuned else {},
     )
 
 

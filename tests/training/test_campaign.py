@@ -76,6 +76,21 @@ def test_rules_on_other_regions_are_refused(tmp_path: Path) -> None:
         campaign(tmp_path, rules=PostprocessRules(thresholds={"RC": 0.4}))
 
 
+def test_tuned_rules_and_scores_go_into_the_manifest_of_their_member(tmp_path: Path, store: CaseStore) -> None:
+    rules, scores = PostprocessRules(thresholds={"WT": 0.8}), {"tuning": {"second": {"gain": 0.1}}}
+    draft = replace(train(tmp_path / "draft", store)[1], rules=rules, scores=scores)
+    first, second = train(tmp_path, store, tuned=(draft,))
+    assert (first.rules, first.scores) == (PostprocessRules(), {})
+    assert (second.rules, second.scores) == (rules, scores)
+    assert read_manifest(tmp_path / "weights") == (first, second)
+
+
+def test_tuned_rules_of_a_member_that_is_not_trained_are_refused(tmp_path: Path, store: CaseStore) -> None:
+    strange = replace(train(tmp_path, store)[0], name="strange")
+    with pytest.raises(SettingsError, match="tuned: unknown member 'strange'; expected one of unet, second"):
+        campaign(tmp_path, tuned=(strange,))
+
+
 def test_weights_manifest_and_recipe_are_written(tmp_path: Path, store: CaseStore) -> None:
     steps: list[tuple[str, int]] = []
     watcher = FitWatcher(on_step=lambda name, progress: steps.append((name, progress.step)))
