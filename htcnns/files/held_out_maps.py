@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.atomic import write_whole
+from htcnns.files.npz import read_arrays
 from htcnns.files.places import is_folder
 from htcnns.volume import Box, Shape, bounding_box, uncrop
 
@@ -19,7 +19,7 @@ FORMAT = 1
 ENDING = ".held-out.npz"
 LARGEST = 255  # the number of probability 1
 _MAKE_AGAIN = "Delete it and run the cross-validation again."
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +124,12 @@ def read_map_file(path: Path) -> HeldOutMap:
         InputError: the file holds no such case, or is of another version.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            card = _card(arrays["card"], path)
-            truth = arrays["truth"]
-            i, j, k = (
-                slice(int(start), int(start) + n) for start, n in zip(arrays["starts"], truth.shape, strict=True)
-            )
-            n_i, n_j, n_k = map(int, arrays["shape"])
-            return HeldOutMap(card=card, numbers=arrays["numbers"], truth=truth, box=(i, j, k), shape=(n_i, n_j, n_k))
+        arrays = read_arrays(path, "card", "numbers", "truth", "starts", "shape")
+        card = _card(arrays["card"], path)
+        truth = arrays["truth"]
+        i, j, k = (slice(int(start), int(start) + n) for start, n in zip(arrays["starts"], truth.shape, strict=True))
+        n_i, n_j, n_k = map(int, arrays["shape"])
+        return HeldOutMap(card=card, numbers=arrays["numbers"], truth=truth, box=(i, j, k), shape=(n_i, n_j, n_k))
     except _UNREADABLE as error:
         raise _no_map(path, error) from error
 
@@ -157,8 +155,7 @@ def read_maps(folder: Path) -> list[HeldOutMap]:
 def map_has_key(path: Path, key: str) -> bool:
     """Whether the file holds a case of this version with that key; False for every other file."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _card(arrays["card"], path).key == key
+        return _card(read_arrays(path, "card")["card"], path).key == key
     except (*_UNREADABLE, InputError):
         return False
 

@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -12,20 +13,20 @@ _LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extr
 _RAW = -15  # deflate without a header of its own
 
 
-def read_arrays(file: BinaryIO, *names: str) -> dict[str, np.ndarray]:
-    """The named arrays of those that are there, by name; others are not unpacked.
-
-    Args:
-        file: an open .npz file, as numpy writes them.
+def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """The named arrays of those that are there, by name; others are not unpacked, and nothing is unpickled.
 
     Raises:
-        ValueError: an array that is damaged, of objects, or packed otherwise.
-        zipfile.BadZipFile, EOFError, struct.error: no such file, or one that is cut short.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
+        ValueError: it is no .npz file, or an array is damaged, of objects, or packed otherwise than numpy does it.
     """
-    with zipfile.ZipFile(file) as archive:
-        there = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    return {name: _array(file, there[name]) for name in names if name in there}
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                there = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            return {name: _array(file, there[name]) for name in names if name in there}
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+            raise ValueError(str(error)) from error
 
 
 def _array(file: BinaryIO, member: zipfile.ZipInfo) -> np.ndarray:
@@ -43,6 +44,7 @@ def _stored(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
 
 
 def _unpacked(stored: bytes, member: zipfile.ZipInfo) -> bytes:
+    """The member's content, of the length and checksum that the archive gives it."""
     if member.compress_type == zipfile.ZIP_STORED:
         content = stored
     elif member.compress_type == zipfile.ZIP_DEFLATED:

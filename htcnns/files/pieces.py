@@ -1,6 +1,5 @@
 """Small image cubes with truth, many in one npz file, on a grid that need not be 1 mm."""
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from htcnns.errors import InputError
+from htcnns.files.npz import read_arrays
 from htcnns.labels import SEQUENCES
 from htcnns.volume import Spacing, size_text
 
 _KEYS = ("names", "images", "label_maps", "valid", "spacing_mm", "low", "step")
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,9 +42,9 @@ def read_pieces(path: Path) -> Iterator[Piece]:
         InputError: the file cannot be read, lacks an array, or holds arrays that do not fit each other.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names, images, label_maps, valid, spacing, low, step = (arrays[key] for key in _KEYS)
-    except _UNREADABLE as error:
+        arrays = read_arrays(path, *_KEYS)
+        names, images, label_maps, valid, spacing, low, step = (arrays[key] for key in _KEYS)
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"is no file of cubes ({error})",
             place=path,

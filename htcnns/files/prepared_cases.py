@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import struct
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +23,7 @@ FINEST = 0.04  # z-scores; steps below a fifth of a scanner's noise would only m
 TAIL = 1e-4  # share of a sequence's voxels at either end of its range that are cut off, such as single bright vessels
 N_PLACES = 2048  # voxels of each label that are kept to draw patches around
 PACK_AGAIN = "Pack the cases again."
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, struct.error)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 
 class CaseKind(StrEnum):
@@ -136,8 +134,7 @@ def read_prepared(path: Path) -> PreparedCase:
         InputError: the file is none of a prepared case, or of another version.
     """
     try:
-        with path.open("rb") as file:
-            arrays = read_arrays(file, "card", "array", "table", "label_map", "inside")
+        arrays = read_arrays(path, "card", "array", "table", "label_map", "inside")
         card = _card(arrays["card"], path)
         return _frozen(card, arrays["array"], arrays["table"], arrays["label_map"], arrays.get("inside"))
     except _UNREADABLE as error:
@@ -151,8 +148,7 @@ def read_card(path: Path) -> Card:
         InputError: as `read_prepared`.
     """
     try:
-        with path.open("rb") as file:
-            return _card(read_arrays(file, "card")["card"], path)
+        return _card(read_arrays(path, "card")["card"], path)
     except _UNREADABLE as error:
         raise _no_case(path, error) from error
 

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.folder import entries
 from htcnns.files.nifti import STANDARD_SHAPE, read_label_map
+from htcnns.files.npz import read_arrays
 from htcnns.labels import LabelSet, decode
 from htcnns.volume import Spacing, axis_order, bounding_box, spacing_mm, turn
 
@@ -75,10 +75,10 @@ def _read(path: Path, numbers: LabelSet) -> Iterator[TumourShape]:
 
 def _read_many(path: Path) -> tuple[list[str], np.ndarray, Spacing]:
     try:
-        with np.load(path) as pack:
-            label_maps, names = pack["label_maps"], [str(name) for name in pack["names"]]
-            edges = pack["spacing_mm"] if "spacing_mm" in pack else np.array(STANDARD_SHAPE) / label_maps.shape[1:]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        pack = read_arrays(path, "label_maps", "names", "spacing_mm")
+        label_maps, names = pack["label_maps"], [str(name) for name in pack["names"]]
+        edges = pack["spacing_mm"] if "spacing_mm" in pack else np.array(STANDARD_SHAPE) / label_maps.shape[1:]
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             "no pack of label maps", place=path, found=error, expected="the arrays label_maps and names"
         ) from error

@@ -160,7 +160,7 @@ class Recipe:
                 raise _impossible(setting, getattr(self, setting), "at least 1")
         if not 0 <= self.average < 1:
             raise _impossible("average", self.average, "0 <= average < 1")
-        if self.entropy_weight < 0:
+        if not 0 <= self.entropy_weight < math.inf:
             raise _impossible("entropy_weight", self.entropy_weight, "a number of at least 0")
         if not 0 <= self.empty_share < 1:
             raise _impossible("empty_share", self.empty_share, "0 <= empty_share < 1")

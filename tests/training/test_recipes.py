@@ -236,10 +236,16 @@ def test_few_patients_are_varied_more_than_many_heads() -> None:
     assert few.transplant_share > many.transplant_share
 
 
+def test_most_patches_of_the_compact_recipe_are_of_patients() -> None:
+    mix = RECIPES["compact"].mix
+    assert mix[CaseKind.HEAD] > sum(mix.values()) / 2
+
+
 @pytest.mark.parametrize("setting", ["entropy_weight", "empty_share"])
-def test_weights_of_the_loss_below_nothing_are_refused(setting: str) -> None:
-    with pytest.raises(SettingsError, match=f"{setting}: impossible value; found -0.5"):
-        replace(RECIPES["compact"], **{setting: -0.5})
+@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf")])
+def test_impossible_weights_of_the_loss_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"{setting}: impossible value; found {value}"):
+        replace(RECIPES["compact"], **{setting: value})
 
 
 def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
