@@ -56,9 +56,9 @@ train-demo: setup ## trains, cross-validates and segments with a few phantoms, t
 	$(BIN)/htcnns synthesise 3 .work/demo/cases
 	$(BIN)/htcnns pack .work/demo/cases .work/demo/packs --labels brats2023
 	$(BIN)/htcnns train .work/demo/packs --recipe demo --work .work/demo/fit --out .work/demo/weights --source "phantoms"
-	$(BIN)/htcnns train .work/demo/packs --recipe demo --work .work/demo/tuning --out .work/demo/tuned --source "phantoms" --from .work/demo/weights --steps 10
 	$(BIN)/htcnns cv .work/demo/packs --recipe demo --folds 2 --work .work/demo/folds --out .work/demo/cv --source "phantoms"
 	$(BIN)/htcnns tune .work/demo/cv --out .work/demo/rules
+	$(BIN)/htcnns train .work/demo/packs --recipe demo --work .work/demo/tuning --out .work/demo/tuned --source "phantoms" --from .work/demo/weights --steps 10 --tuned .work/demo/rules
 	$(BIN)/htcnns segment .work/demo/cases .work/demo/masks --weights .work/demo/tuned --again
 	@echo "curves in .work/demo/fit/tiny/curves.png, scores in .work/demo/cv, masks in .work/demo/masks"
 

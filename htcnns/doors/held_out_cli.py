@@ -12,24 +12,11 @@ from htcnns.doors.arguments import path
 from htcnns.doors.terminal import flag
 from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
 from htcnns.errors import EXIT_DONE, SettingsError
-from htcnns.labels import SEQUENCES, Sequence
+from htcnns.labels import Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    import torch
-
-    from htcnns.reports.tables import Table
-    from htcnns.scores.evaluation import Evaluation
     from htcnns.training.cases import CaseStore
     from htcnns.training.folds import Folds
-    from htcnns.training.held_out import HeldOut, HeldOutPlan
-    from htcnns.training.transfer_study import TransferPlan
-
-SCORES = "cross_validation.csv"
-EXTRA_SCORES = "extra_cases.csv"
-TRANSFER = "transfer.csv"
-FOLDS = "folds.csv"
 
 Rules = Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")]
 
@@ -76,6 +63,7 @@ def cv(
     """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
 
+    from htcnns.doors.held_out_printer import FOLDS, run_folds, run_study, say_folds
     from htcnns.files.atomic import require_named_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
     from htcnns.files.manifest import chosen_weights
@@ -118,12 +106,12 @@ def cv(
     require_writable(out)
     by_case = plan.folds.by_case(store.cards)
     write_fold_list(out / FOLDS, by_case)
-    _say_folds(by_case)
+    say_folds(by_case)
     chosen_device = choose_device(device)
     if study:
-        _run_study(study, chosen_device, table)
+        run_study(study, chosen_device, table)
     else:
-        _run_folds(plan, store, chosen_device, table)
+        run_folds(plan, store, chosen_device, table)
     return EXIT_DONE
 
 
@@ -136,22 +124,33 @@ def tune(
     rules: Rules = "brats2023-gli",
 ) -> int:
     """Tune thresholds and clean-up on what cv kept."""
+    from htcnns.doors.held_out_printer import SCORES, write_scores
     from htcnns.doors.training_printer import say
     from htcnns.files.atomic import require_writable
     from htcnns.files.held_out_maps import read_maps
     from htcnns.files.manifest import MANIFEST, read_manifest
+    from htcnns.files.places import is_same
     from htcnns.reports.tables import markdown_text
     from htcnns.training.thresholds import gains_table, nested_scores, write_draft
     from htcnns.training.thresholds import tune as tune_rules
-    from htcnns.training.voices import voices_summary
+    from htcnns.training.voices import require_scorable, voices_summary
 
     maps = read_maps(held_out)
     members = read_manifest(held_out / f"fold-{maps[0].card.fold}")
+    require_scorable(rules, members[0].regions)
+    if is_same(out, held_out):
+        raise SettingsError(
+            "its scores would be replaced",
+            place=out,
+            setting="out",
+            expected="another folder than that of the cross-validation",
+            remedy="Give a folder of its own.",
+        )
     require_writable(out)
     tuned = tune_rules(maps, on_search=say)
     write_draft(out, members, tuned)
     scores = nested_scores(maps, tuned, rules=rules)
-    _write_scores(scores, out / SCORES)
+    write_scores(scores, out / SCORES)
     title = f"Held-out cases, rules tuned on the other folds: mean and 95 % interval over {len(maps)}, {rules}"
     print(markdown_text([gains_table(tuned), voices_summary(scores, title)]))
     for name, chosen in tuned.rules.items():
@@ -163,9 +162,10 @@ def tune(
 
 def _require_own_places(table: Path | None, out: Path, folds: str) -> None:
     """Raise SettingsError where two files to be written are one, or one is the list of folds."""
+    from htcnns.doors.held_out_printer import WRITTEN
     from htcnns.files.places import is_same
 
-    written = [out / name for name in (SCORES, EXTRA_SCORES, TRANSFER, FOLDS, *map(without_scores, SEQUENCES))]
+    written = [out / name for name in WRITTEN]
     listed = [] if folds.isdecimal() else [Path(folds)]
     asked_for = [("table", table, [*written, *listed])] if table else []
     asked_for += [("folds", file, written) for file in listed]
@@ -188,119 +188,3 @@ def _folds(text: str, store: "CaseStore") -> "Folds":
     if text.isdecimal():
         return deal(store.cards, int(text))
     return given(store.cards, read_fold_list(Path(text)), place=text)
-
-
-def _say_folds(by_case: "Mapping[str, int]") -> None:
-    """Print who is held out when."""
-    from htcnns.doors.training_printer import say
-
-    for fold in sorted(set(by_case.values())):
-        names = sorted(name for name, held_out in by_case.items() if held_out == fold)
-        say(f"fold {fold} holds out {', '.join(names)}")
-
-
-def _run_folds(plan: "HeldOutPlan", store: "CaseStore", device: "torch.device", table: Path | None) -> None:
-    """Cross-validate, print the means and write all scores."""
-    from htcnns.doors.training_printer import TrainingPrinter, say
-    from htcnns.training.campaign import FitWatcher
-    from htcnns.training.held_out import cross_validate
-
-    printer = TrainingPrinter()
-    found = cross_validate(
-        plan,
-        store,
-        device=device,
-        watcher=FitWatcher(on_step=printer.step, on_transfer=printer.transfer),
-        on_case=lambda card: say(f"fold {card.fold}: {card.case} segmented"),
-    )
-    _report(found, plan.campaign.weights, table)
-
-
-def _run_study(plan: "TransferPlan", device: "torch.device", table: Path | None) -> None:
-    """Run a transfer study, print its tables and write all scores."""
-    from htcnns.doors.training_printer import TrainingPrinter, say
-    from htcnns.reports.tables import markdown_text
-    from htcnns.training.campaign import FitWatcher
-    from htcnns.training.transfer_study import run_transfer_study
-    from htcnns.training.transfer_table import study_notes, study_record, study_tables
-
-    printer = TrainingPrinter()
-    study = run_transfer_study(
-        plan,
-        device=device,
-        watcher=FitWatcher(on_step=printer.step, on_transfer=printer.transfer),
-        on_case=lambda approach, card: say(f"{approach} fold {card.fold}: {card.case} segmented"),
-    )
-    out = plan.held_out.campaign.weights
-    _write_scores([row.target for row in study.rows], out / SCORES)
-    _write_scores([row.extra for row in study.rows if row.extra], out / EXTRA_SCORES)
-    _write_table(study_record(study), out / TRANSFER)
-    notes = "\n".join(f"- {note}" for note in study_notes(plan, study))
-    _print_text(f"{markdown_text(study_tables(study))}\n{notes}\n", table)
-    _say_of_scores(study.rows[0].target.cautions, study.not_scored)
-    say(f"every mean in {out / TRANSFER}, scores of every case in {out / SCORES}")
-
-
-def without_scores(sequence: Sequence) -> str:
-    """Name of the file with the scores of held-out cases without a sequence."""
-    return f"without_{sequence}.csv"
-
-
-def _report(found: "HeldOut", out: Path, table: Path | None) -> None:
-    """Write the scores of every case, print the means, and write them too where a file is named."""
-    from htcnns.doors.training_printer import say
-    from htcnns.reports.tables import markdown_text
-    from htcnns.training.voices import voices_summary
-
-    tables = []
-    poorer = [
-        (evaluations, without_scores(sequence), f"Held-out cases without {sequence}")
-        for sequence, evaluations in found.without.items()
-    ]
-    for evaluations, file, what in (
-        (found.evaluations, SCORES, "Held-out cases"),
-        (found.extra, EXTRA_SCORES, "Extra cases, by every fold"),
-        *poorer,
-    ):
-        if evaluations:
-            _write_scores(evaluations, out / file)
-            first = evaluations[0]
-            title = f"{what}: mean and 95 % interval over {len(first.cases)}, {first.rule.name}"
-            tables.append(voices_summary(evaluations, title))
-    _print_text(markdown_text(tables), table)
-    _say_of_scores(found.evaluations[0].cautions if found.evaluations else (), found.not_scored)
-    say(f"scores of every case in {out / SCORES}")
-
-
-def _write_scores(evaluations: "Collection[Evaluation]", path: Path) -> None:
-    """Write the scores of every case by each voice; nothing where there is none."""
-    from htcnns.training.voices import voices_cases
-
-    if evaluations:
-        _write_table(voices_cases(evaluations), path)
-
-
-def _write_table(table: "Table", path: Path) -> None:
-    from htcnns.files.atomic import write_whole
-    from htcnns.reports.tables import csv_text
-
-    write_whole(path, csv_text(table).encode(errors="surrogateescape"))
-
-
-def _print_text(text: str, file: Path | None) -> None:
-    """Print the text, and write it too where a file is named."""
-    from htcnns.files.atomic import write_named
-
-    print(text)
-    if file:
-        write_named(file, text.encode(errors="surrogateescape"))
-
-
-def _say_of_scores(cautions: "Collection[str]", not_scored: "Collection[str]") -> None:
-    """Print what a reader of the scores must know."""
-    from htcnns.doors.training_printer import say
-
-    for caution in cautions:
-        say(caution)
-    if not_scored:
-        say(f"not scored, as the truth does not tell every region: {', '.join(not_scored)}")

@@ -22,6 +22,7 @@ _ANY_SCANNER = Augmentation(
     drop_share=0.05,
     slopes=(0.5, 1.8),
 )
+# Few patients need transplanted tumours; plain patients must still be most of what is seen, or too much gets marked.
 _FEW_PATIENTS = replace(
     _ANY_SCANNER,
     tumour_share=0.4,

@@ -171,6 +171,30 @@ def test_what_cv_kept_is_tuned(tmp_path: Path, cv: Callable, htcnns: Callable, m
     assert member.scores["tuning"]["unet"]["n_cases"] == 2
 
 
+@pytest.mark.parametrize(
+    ("out", "rules", "says"),
+    [
+        ("tuned", "brats2024-gli", "--rules: brats2024-gli does not score what the members give"),
+        (
+            "out",
+            "brats2021",
+            ": its scores would be replaced; expected another folder than that of the cross-validation.",
+        ),
+    ],
+    ids=["other rules", "the folder of cv"],
+)
+def test_what_cannot_be_tuned_is_said_before_the_search(
+    tmp_path: Path, cv: Callable, htcnns: Callable, out: str, rules: str, says: str
+) -> None:
+    assert cv("--folds", "2").code == 0
+    before = (tmp_path / "out" / "cross_validation.csv").read_bytes()
+    said = htcnns("tune", tmp_path / "out", "--out", tmp_path / out, "--rules", rules)
+    assert (said.code, said.out) == (2, "")
+    assert says in said.err
+    assert (tmp_path / "out" / "cross_validation.csv").read_bytes() == before
+    assert not (tmp_path / "tuned").exists()
+
+
 def test_a_folder_that_cv_did_not_make_is_refused(tmp_path: Path, htcnns: Callable) -> None:
     said = htcnns("tune", tmp_path, "--out", tmp_path / "tuned")
     assert said.code == 3

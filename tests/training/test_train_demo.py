@@ -25,7 +25,7 @@ def commands() -> list[list[str]]:
 
 def test_the_demo_shows_every_command_that_makes_weights() -> None:
     names = [words[0] for words in commands()]
-    assert names == ["recipes", "synthesise", "pack", "train", "train", "cv", "tune", "segment"]
+    assert names == ["recipes", "synthesise", "pack", "train", "cv", "tune", "train", "segment"]
     assert sum("--from" in words for words in commands()) == 1
 
 
@@ -45,3 +45,5 @@ def test_the_demo_ends_with_masks(
     assert (demo / "cv" / "cross_validation.csv").exists()
     (member,) = read_manifest(demo / "rules")
     assert member.scores["tuning"]["tiny"]["after"] > 0.2
+    (tuned,) = read_manifest(demo / "tuned")
+    assert (tuned.rules, tuned.scores) == (member.rules, member.scores)
