@@ -318,6 +318,19 @@ def test_every_step_is_reported(tmp_path: Path, source: BatchSource) -> None:
     assert heard[-1].seconds_left == 0
 
 
+@pytest.mark.parametrize(
+    "change", [{"entropy_weight": 4.0}, {"empty_share": 0.2}], ids=lambda change: next(iter(change))
+)
+def test_the_loss_is_weighed_as_the_recipe_says(tmp_path: Path, source: BatchSource, change: dict[str, float]) -> None:
+    losses = []
+    without_et = replace(FIRST, steps=1, variety=Augmentation(quench_share=1.0))
+    for plan in (plan_of(without_et), plan_of(without_et, **change)):
+        heard: list[Progress] = []
+        trained(source, tmp_path / str(len(losses)), plan, on_step=heard.append)
+        losses.append(heard[0].loss)
+    assert losses[0] != losses[1]
+
+
 def test_rounds_follow_each_other() -> None:
     found = [(PLAN.at(step).round, PLAN.at(step).number) for step in range(PLAN.n_steps)]
     assert found == [(FIRST, 0), (FIRST, 1), (FIRST, 2), (FIRST, 3), (SECOND, 0), (SECOND, 1)]
