@@ -123,9 +123,25 @@ def postprocess(probabilities: np.ndarray, regions: RegionSet, rules: Postproces
     if box is None:
         return np.zeros(masks.shape[1:], np.uint8), Changes({})
     before = regions.compose(masks[(slice(None), *box)])
-    after = _without_small_components(before, regions, rules)
+    after = without_small_components(before, regions, rules.min_component_voxels)
     after = _without_doubtful_et(after, probabilities[(slice(None), *box)], regions, rules)
     return uncrop(after, box, masks.shape[1:]), _count_changes(before, after)
+
+
+def without_small_components(label_map: np.ndarray, regions: RegionSet, limits: Mapping[str, int]) -> np.ndarray:
+    """The label map, each region's small components made what lies beneath, in the order of the set.
+
+    Args:
+        label_map: (I, J, K) uint8 of Label values.
+        limits: voxels below which a 26-connected component is small, by region name; a region that is not named keeps
+            all.
+    """
+    for stroke in regions.strokes:
+        limit = limits.get(stroke.region.name, 0)
+        if limit > 1:
+            component_map, n_voxels = _components(region_mask(label_map, stroke.region))
+            label_map = np.where(_pick(component_map, n_voxels < limit), np.uint8(stroke.beneath), label_map)
+    return label_map
 
 
 def agreeing(
@@ -152,16 +168,6 @@ def agreeing(
         out[inside] = np.maximum(out[inside], 0.5)
         out[~inside] = np.minimum(out[~inside], below)
     return moved
-
-
-def _without_small_components(label_map: np.ndarray, regions: RegionSet, rules: PostprocessRules) -> np.ndarray:
-    """The label map, each region's small components made what lies beneath, in the order of the set."""
-    for stroke in regions.strokes:
-        limit = rules.min_voxels(stroke.region)
-        if limit > 1:
-            component_map, n_voxels = _components(region_mask(label_map, stroke.region))
-            label_map = np.where(_pick(component_map, n_voxels < limit), np.uint8(stroke.beneath), label_map)
-    return label_map
 
 
 def _without_doubtful_et(

@@ -11,6 +11,7 @@ from htcnns.files.scans import read_case
 from htcnns.image.fusion import CUT, Fused, fuse
 from htcnns.image.postprocess import agreeing, postprocess
 from htcnns.image.preprocess import Prepared, preprocess
+from htcnns.image.specks import without_specks
 from htcnns.labels import Label, LabelSet, Region, RegionSet, region_mask
 from htcnns.reports.outcome import MemberFinding
 from htcnns.runs.ensemble import Ensemble, Stopwatch, member_probabilities
@@ -160,13 +161,14 @@ def _listen(
 
 def _fused(voices: list[_Voice], ensemble: Ensemble, method: str) -> Fused:
     probabilities = [voice.probabilities for voice in voices if voice.probabilities is not None]
-    return fuse(
+    fused = fuse(
         np.stack([voice.label_map for voice in voices]),
         ensemble.regions,
         method=method,
         probabilities=np.stack(probabilities) if probabilities else None,
         names=tuple(voice.name for voice in voices),
     )
+    return without_specks(fused, [member.rules for member in ensemble.members])
 
 
 def _undone(

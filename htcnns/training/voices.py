@@ -8,6 +8,7 @@ import numpy as np
 from htcnns.errors import SettingsError
 from htcnns.image.fusion import FUSIONS, fuse
 from htcnns.image.postprocess import PostprocessRules, agreeing, postprocess
+from htcnns.image.specks import without_specks
 from htcnns.labels import RegionSet, encode, label_set, region_mask
 from htcnns.reports.score_tables import cases_table, summary_table
 from htcnns.reports.tables import Cell, Heading, Table
@@ -33,7 +34,7 @@ def voices(
             fused = fuse(
                 np.stack(label_maps), regions, method=method, probabilities=np.stack(agreed), names=tuple(names)
             )
-            yield method, fused.label_map
+            yield method, without_specks(fused, rules).label_map
 
 
 def without_clean_up(rules: PostprocessRules) -> PostprocessRules:
