@@ -29,7 +29,7 @@ from htcnns.training.recipe_text import recipe_data, recipe_toml
 from htcnns.training.recipes import Recipe
 from htcnns.training.record import CURVES
 from htcnns.training.team import Team
-from htcnns.training.transfer import TransferReport, TransferSettings
+from htcnns.training.transfer import Origin, TransferReport, TransferSettings
 from htcnns.training.validation import Validation
 
 RECIPE = "recipe.toml"
@@ -153,7 +153,7 @@ def provenance(request: FitRequest, source: str) -> dict[str, Any]:
         "cases": [card.name for card in request.cards if card.kind is CaseKind.HEAD],
         "n_pieces": kinds[CaseKind.PIECE],
         "n_synthetic": kinds[CaseKind.SYNTHETIC],
-        "start": f"{request.origin.name} ({request.origin.digest[:12]})" if request.origin else "random weights",
+        "start": _start(request.origin),
         "steps": points[-1].step if points else 0,
         "hours": round(seconds / 3600, 2),
         "recipe": request.recipe.name,
@@ -173,6 +173,11 @@ def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -
         trained_on=provenance(request, campaign.source),
         scores=tuned.scores if tuned else {},
     )
+
+
+def _start(origin: Origin | None) -> str:
+    """What a fit began with, under the name of its folder: the path to it is nobody else's business."""
+    return f"{Path(origin.name).name} ({origin.digest[:12]})" if origin else "random weights"
 
 
 def _require_unseen(campaign: Campaign, cards: Iterable[Card]) -> None:

@@ -152,8 +152,9 @@ def test_heads_with_a_measured_patient_s_tumour_are_left_out(ran: Ran) -> None:
 def test_fine_tuning_starts_from_the_weights_of_its_approach(ran: Ran) -> None:
     starts = {name: ran.trained_on(name)["start"] for name in ("scratch", "source", "TR", "synthetic-then-real")}
     assert starts["scratch"] == starts["source"] == "random weights"
-    assert starts["TR"].startswith(f"{ran.plan.weights('source', 0)}: unet")
-    assert starts["synthetic-then-real"].startswith(f"{ran.plan.weights('synthetic', 0)}: unet")
+    assert starts["TR"].startswith(f"{ran.plan.weights('source', 0).name}: unet")
+    assert starts["synthetic-then-real"].startswith(f"{ran.plan.weights('synthetic', 0).name}: unet")
+    assert len({start[-13:] for start in starts.values()}) == 3  # random ones twice
 
 
 def test_fits_and_cases_are_told_by_their_approach(ran: Ran) -> None:
