@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from htcnns.errors import OutputError, TakenError
@@ -16,8 +16,10 @@ from htcnns.files.outputs import (
     write_picture,
 )
 from htcnns.labels import SEQUENCES, Region, Sequence
+from htcnns.reports.case_report import RunFacts
 from htcnns.reports.outcome import Outcome, State, failure_of
 from htcnns.reports.picture import Legend, picture, png_bytes
+from htcnns.runs.case_reports import run_facts, write_failed, write_finished
 from htcnns.runs.ensemble import Ensemble, Stopped, n_windows
 from htcnns.runs.local import run_local
 from htcnns.runs.pipeline import ReadyCase, Segmentation, prepare_case, segment_prepared
@@ -60,9 +62,13 @@ def segment_batch(
     Raises:
         OutputError: a file cannot be written; the cases before it are finished.
     """
+    facts = run_facts(ensemble, settings)
     waiting = []
     for outputs in cases:
-        if done := _done_before(outputs, settings):
+        done = _done_before(outputs, settings)
+        if done and done.state is State.FAILED:
+            yield _reported(done, partial(write_failed, outputs, done, ensemble=ensemble, run=facts))
+        elif done:
             yield done
         else:
             waiting.append(outputs)
@@ -70,7 +76,7 @@ def segment_batch(
         yield from run_local(
             waiting,
             read=partial(_read, ensemble=ensemble, most_missing=settings.most_missing),
-            work=partial(_work, ensemble=ensemble, settings=settings, watcher=watcher),
+            work=partial(_work, ensemble=ensemble, settings=settings, watcher=watcher, facts=facts),
         )
     except Stopped:
         return
@@ -94,7 +100,9 @@ def _read(outputs: CaseOutputs, *, ensemble: Ensemble, most_missing: int) -> Rea
     return prepare_case(outputs.case, ensemble, most_missing=most_missing)
 
 
-def _work(outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: RunSettings, watcher: Watcher) -> Outcome:
+def _work(
+    outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: RunSettings, watcher: Watcher, facts: RunFacts
+) -> Outcome:
     """The outcome of one case, its files written."""
     if watcher.should_stop():
         raise Stopped
@@ -103,13 +111,17 @@ def _work(outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: Run
     try:
         prepared = read()
         answer = _segment(prepared, outputs, ensemble, settings, watcher)
-        return _write(outputs, prepared, answer, began)
+        outcome = _write(outputs, prepared, answer, began)
+        return _reported(
+            outcome, lambda: write_finished(outputs, prepared, answer, outcome, ensemble=ensemble, run=facts)
+        )
     except Stopped:
         raise
     except Exception as error:  # the case boundary: whatever a case does, the others go on
         if _is_of_the_disk(error):
             raise
-        return _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
+        failed = _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
+    return _reported(failed, lambda: write_failed(outputs, failed, ensemble=ensemble, run=facts))
 
 
 def _segment(
@@ -130,6 +142,7 @@ def _segment(
 
 def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, began: float) -> Outcome:
     """Write mask, probability maps and picture."""
+    found = time.perf_counter()
     if answer.probabilities is not None:
         write_maps(outputs, answer.probabilities, affine=prepared.affine)
     write_mask(outputs, answer.label_map, affine=prepared.affine)
@@ -148,7 +161,19 @@ def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, bega
         seconds=time.perf_counter() - began,
         forward_s=answer.forward_s,
         n_windows=answer.n_windows,
+        steps_s=answer.seconds | {"write": time.perf_counter() - found},
     )
+
+
+def _reported(outcome: Outcome, write: Callable[[], None]) -> Outcome:
+    """The outcome, its report written; with a note where that fails, as the mask is good without it."""
+    try:
+        write()
+    except Exception as error:
+        if _is_of_the_disk(error):
+            raise
+        return replace(outcome, notes=(*outcome.notes, f"no report: {failure_of(outcome.case, error).sentence}"))
+    return outcome
 
 
 def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tuple[str, ...]:
