@@ -53,7 +53,6 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
     _require_masks_alone(output, settings)
-    _require_reports_apart(input, settings)
     weights = chosen_weights(settings.weights)
     members = choose_members(read_manifest(weights), settings.members)
     found = _find(input, output, settings)
@@ -66,6 +65,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     require_separate(cases, report=settings.report, read=of_weights)
     if settings.report:
         _require_new_to_input(settings.report, input, found)
+    _require_reports_apart(input, settings, found)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
@@ -140,9 +140,9 @@ def _require_masks_alone(output: Path, settings: RunSettings) -> None:
             )
 
 
-def _require_reports_apart(input: Path, settings: RunSettings) -> None:
+def _require_reports_apart(input: Path, settings: RunSettings, found: Search) -> None:
     """Raise SettingsError where the reports of cases would go into the input folder or below it."""
-    if settings.report_folder and is_inside(settings.report_folder, input):
+    if settings.report_folder and _is_of_the_input(settings.report_folder, input, found):
         raise SettingsError(
             f"{settings.report_folder} lies in the input {input}, where nothing but scans belongs",
             setting="report",
