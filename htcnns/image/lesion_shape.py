@@ -105,7 +105,7 @@ def touched_borders(label_map: np.ndarray, affine: np.ndarray, region: Region = 
         name
         for axis, names in enumerate(_BORDERS)
         for name, place in zip(names, (0, -1), strict=True)
-        if region_mask(turned.take(place, axis=axis), region).any()
+        if region_mask(turned[(slice(None),) * axis + (place,)], region).any()
     )
 
 

@@ -6,6 +6,7 @@ Outlines alone, so that what lies inside can be judged; colours of Okabe and Ito
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -70,8 +71,8 @@ def case_picture(
     head = _wider(bounding_box(brain), bounding_box(label_map > 0), label_map.shape)
     labels = label_map[head]
     lesion = largest_lesion(region_mask(labels, Region.WT))
-    places = [(plane, fullest_slice(lesion, plane.across)) for plane in PLANES]
-    rows = {name: _row(array[head], labels, places) for name, array in sequences.items()}
+    views = [_view(labels, plane, fullest_slice(lesion, plane.across)) for plane in PLANES]
+    rows = {name: _row(array[head], views) for name, array in sequences.items()}
     row_height = max(row.height for row in rows.values())
     width = max(row.width for row in rows.values()) + 2 * _GAP
     page = Image.new("RGB", (width, _HEADER + len(rows) * (row_height + _GAP) + _FOOTER), _PAPER)
@@ -99,14 +100,36 @@ def _wider(brain: Box | None, tumour: Box | None, shape: tuple[int, ...]) -> Box
     return i, j, k
 
 
-def _row(sequence: np.ndarray, labels: np.ndarray, places: list[tuple[Plane, int]]) -> Image.Image:
+class _View(NamedTuple):
+    """A slice to be shown: how and where it is cut, its size in pixels, and outlines with their colours."""
+
+    plane: Plane
+    at: int
+    size: tuple[int, int]
+    outlines: list[tuple[tuple[int, int, int], Image.Image]]
+
+
+def _view(labels: np.ndarray, plane: Plane, at: int) -> _View:
+    """The view of that slice; its outlines are drawn once for all sequences."""
+    layer = cut(labels, plane, at)
+    width, height = (max(1, round(n * PIXELS_PER_MM)) for n in layer.shape[::-1])
+    masks = {region: region_mask(layer, region) for region in OUTLINES}
+    outlines = [
+        (colour, _outline(masks[region], (width, height), line))
+        for region, (colour, line) in OUTLINES.items()
+        if masks[region].any()
+    ]
+    return _View(plane, at, (width, height), outlines)
+
+
+def _row(sequence: np.ndarray, views: list[_View]) -> Image.Image:
     """The slices of one sequence side by side, centred in height, with a scale in the first."""
     darkest, brightest = _grey_range(sequence)
     panels = []
-    for plane, at in places:
-        layer = cut(sequence, plane, at)
+    for view in views:
+        layer = cut(sequence, view.plane, view.at)
         grey = np.clip((layer - darkest) / (brightest - darkest), 0, 1) * (layer != background(sequence))
-        panels.append(_panel(grey, cut(labels, plane, at), plane))
+        panels.append(_panel(grey, view))
     height = max(panel.height for panel in panels)
     row = Image.new("RGB", (sum(panel.width + _GAP for panel in panels) - _GAP, height), _PAPER)
     left = 0
@@ -117,21 +140,18 @@ def _row(sequence: np.ndarray, labels: np.ndarray, places: list[tuple[Plane, int
     return row
 
 
-def _panel(grey: np.ndarray, labels: np.ndarray, plane: Plane) -> Image.Image:
+def _panel(grey: np.ndarray, view: _View) -> Image.Image:
     """One slice with its outlines and the two letters that say which side is which."""
-    rows, columns = grey.shape
-    width, height = max(1, round(columns * PIXELS_PER_MM)), max(1, round(rows * PIXELS_PER_MM))
+    width, height = view.size
     levels = np.clip(resized(grey, (width, height)), 0, 1) * 255
     slice_ = Image.fromarray(levels.astype(np.uint8)).convert("RGB")
-    for region, (colour, line) in OUTLINES.items():
-        mask = region_mask(labels, region)
-        if mask.any():
-            slice_.paste(colour, (0, 0), _outline(mask, (width, height), line))
+    for colour, outline in view.outlines:
+        slice_.paste(colour, (0, 0), outline)
     panel = Image.new("RGB", (width + 2 * _MARGIN, height), _PAPER)
     panel.paste(slice_, (_MARGIN, 0))
     draw = ImageDraw.Draw(panel)
-    draw.text((2, height / 2), plane.left, fill=_INK, font=font(15), anchor="lm")
-    draw.text((panel.width - 2, height / 2), plane.right, fill=_INK, font=font(15), anchor="rm")
+    draw.text((2, height / 2), view.plane.left, fill=_INK, font=font(15), anchor="lm")
+    draw.text((panel.width - 2, height / 2), view.plane.right, fill=_INK, font=font(15), anchor="rm")
     return panel
 
 
