@@ -131,11 +131,30 @@ def axis_order(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bo
     return order, (i, j, k)
 
 
+def axis_names(affine: np.ndarray) -> str:
+    """What the voxel axes run to, such as "LPS" for left, posterior and superior; the nearest where it is oblique."""
+    order, flips = axis_order(affine)
+    names = [("L", "R"), ("P", "A"), ("S", "I")]
+    return "".join(names[order.index(axis)][flips[order.index(axis)]] for axis in range(3))
+
+
 def turn(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
     """A view of (…, I, J, K) with its last three axes ordered and reversed as `axis_order` says."""
     lead = array.ndim - 3
     turned = array.transpose(*range(lead), *(lead + axis for axis in order))
     return turned[(..., *(slice(None, None, -1) if flip else slice(None) for flip in flips))]
+
+
+def turned_affine(
+    affine: np.ndarray, shape: Shape, order: tuple[int, int, int], flips: tuple[bool, bool, bool]
+) -> np.ndarray:
+    """The (4, 4) affine of what `turn` makes of an array of that shape, before turning."""
+    back = np.zeros((4, 4))
+    back[3, 3] = 1
+    for axis, (own, flip) in enumerate(zip(order, flips, strict=True)):
+        back[own, axis] = -1 if flip else 1
+        back[own, 3] = shape[own] - 1 if flip else 0
+    return affine @ back
 
 
 def turn_back(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
@@ -153,6 +172,7 @@ def bounding_box(mask: np.ndarray) -> Box | None:
         if hits.size == 0:
             return None
         slices.append(slice(int(hits[0]), int(hits[-1]) + 1))
+        mask = mask[(slice(None),) * axis + (slices[-1],)]  # the next axis is looked at inside the box alone
     return slices[0], slices[1], slices[2]
 
 

@@ -432,16 +432,24 @@ def test_bad_weights_stop_the_run_before_anything_is_written(
     ("flags", "says"),
     [
         (("--report", "{}/file/report.json"), r"file: cannot be written by user \d+ \(File exists\)"),
-        (("--report", "{}/in"), r"in: is a folder; expected the name of a file"),
+        (("--report", "{}/folder.json"), r"folder\.json: is a folder; expected the name of a file"),
+        (("--report", "{}/file"), r"file: is no folder; expected a folder, or a name that is free"),
         (("--probabilities", "{}/file/maps"), r"file/maps: cannot be written by user \d+ \(Not a directory\)"),
         (("--previews", "{}/file"), r"file: cannot be written by user \d+"),
     ],
-    ids=["report below a file", "report is a folder", "probabilities below a file", "previews are a file"],
+    ids=[
+        "report below a file",
+        "report is a folder",
+        "folder of reports is a file",
+        "probabilities below a file",
+        "previews are a file",
+    ],
 )
 def test_a_place_that_cannot_be_written_is_said_before_any_work(
     tmp_path: Path, segment: Command, flags: tuple[str, str], says: str
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
     said = segment(flags[0], flags[1].format(tmp_path))
     assert (said.code, said.out) == (6, "")
     assert re.fullmatch(rf"htcnns: .*{says}.*[.?]\n", said.err)

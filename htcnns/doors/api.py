@@ -110,10 +110,12 @@ def _require_one_case(settings: RunSettings) -> None:
         "on_failure",
         "on_unclear",
         "report",
+        "disagreement",
         "probabilities",
         "previews",
         "short_names",
         "shard",
+        "time_limit_s",
         "channels",
     ):
         if getattr(settings, name) != getattr(defaults, name):

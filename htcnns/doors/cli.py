@@ -83,7 +83,12 @@ def segment(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Also segment cases that lack one sequence, by the other three.")
     ] = False,
-    report: Annotated[Path | None, typer.Option(help="File for a JSON report.", parser=path)] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="FILE.json for the run, or a folder: report and picture per case.", parser=path)
+    ] = None,
+    disagreement: Annotated[
+        bool, typer.Option("--disagreement", help="Also a map of where members disagree, beside each case's report.")
+    ] = False,
     probabilities: Annotated[
         Path | None, typer.Option(help="Folder for a probability map per region.", parser=path)
     ] = None,
@@ -118,6 +123,7 @@ def segment(
         on_unclear=on_unclear,
         allow_missing=allow_missing,
         report=report,
+        disagreement=disagreement,
         probabilities=probabilities,
         previews=previews,
         short_names=short_names,

@@ -129,6 +129,22 @@ def require_file_place(path: Path, *, setting: str) -> None:
     raise OutputError(problem, place=path, setting=setting, expected="the name of a file", remedy=remedy)
 
 
+def require_folder_place(path: Path, *, setting: str) -> None:
+    """Raise OutputError where a folder is to be made, and something else stands.
+
+    Args:
+        setting: Python name of the setting that names the folder.
+    """
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise OutputError(
+            "is no folder",
+            place=path,
+            setting=setting,
+            expected="a folder, or a name that is free",
+            remedy="Give another folder, or for a file a name that ends in .json.",
+        )
+
+
 def require_named_place(path: Path, *, setting: str) -> None:
     """Raise OutputError unless `write_named` can write there; makes the folder if need be.
 

@@ -8,6 +8,7 @@ import numpy as np
 from htcnns.errors import InputError
 from htcnns.files.nifti import read_grid, read_label_map
 from htcnns.files.outputs import CaseOutputs
+from htcnns.files.own import is_report_of_finished
 from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet
 from htcnns.volume import Grid, grid_difference
 
@@ -16,8 +17,8 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | Non
     """Notes on a case that an earlier run finished; None where the case must be done.
 
     Finished means a readable label map on the grid of the case's reference with at least one voxel, and beside it every
-    probability map on that grid and every picture that is asked for. A mask without any voxel never counts: it may
-    stand in for a case that failed, and a case that is truly empty is simply done again.
+    map on that grid, every picture and every report of a finished case that is asked for. A mask without any voxel
+    never counts: it may stand in for a case that failed, and a case that is truly empty is simply done again.
 
     Args:
         is_asked: whether a person named the label set, so that a mask with other numbers must be done again. A mask
@@ -39,11 +40,11 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | Non
 def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
     """The file numbers in a mask that can be kept, without 0; empty where it, or what belongs beside it, cannot."""
     reference = outputs.case.reference
-    if reference is None or not all(map(_has_content, outputs.paths)):
+    if reference is None or not all(map(_has_content, outputs.paths)) or not _is_reported(outputs):
         return frozenset()
     try:
         grid = read_grid(reference)  # the headers first, as they cost least
-        if not all(_lies_on(path, grid) for path in (outputs.mask, *outputs.maps.values())):
+        if not all(_lies_on(path, grid) for path in (outputs.mask, *outputs.all_maps)):
             return frozenset()
         array = read_label_map(outputs.mask).array
     except InputError:  # whatever lies there is no mask, so it is made
@@ -54,6 +55,11 @@ def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
 def _has_content(path: Path) -> bool:
     """Whether a file with at least one byte lies there; a full disk may leave one without."""
     return os.path.isfile(path) and os.path.getsize(path) > 0
+
+
+def _is_reported(outputs: CaseOutputs) -> bool:
+    """Whether the case's report, where one is asked for, is that of a finished case and not of a failed attempt."""
+    return outputs.report is None or is_report_of_finished(outputs.report.record)
 
 
 def _lies_on(path: Path, grid: Grid) -> bool:

@@ -19,6 +19,26 @@ from htcnns.labels import SEQUENCES, LabelSet, Region, RegionSet, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportFiles:
+    """Where the report of one case goes.
+
+    Attributes:
+        record: JSON file, written last, so that the others are there where it is.
+        picture: PNG file.
+        disagreement: map of where members disagree; None unless asked for.
+    """
+
+    record: Path
+    picture: Path
+    disagreement: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them, the record first."""
+        return (self.record, self.picture, *([self.disagreement] if self.disagreement else []))
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaseOutputs:
     """Where the files of one case go, and in which numbers.
 
@@ -29,6 +49,7 @@ class CaseOutputs:
         mask: file of the mask.
         maps: file of the probability map of each region; empty unless asked for.
         picture: file of the overlay picture; None unless asked for.
+        report: files of the case's report; None unless asked for.
         in_input: those of them whose folders belong to the input, so that a file there may be the user's own.
     """
 
@@ -38,12 +59,20 @@ class CaseOutputs:
     mask: Path
     maps: dict[Region, Path]
     picture: Path | None
+    report: ReportFiles | None = None
     in_input: frozenset[Path] = frozenset()
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All of them, the mask first."""
-        return (self.mask, *self.maps.values(), *([self.picture] if self.picture else []))
+        own = (self.mask, *self.maps.values(), *([self.picture] if self.picture else []))
+        return (*own, *(self.report.paths if self.report else ()))
+
+    @property
+    def all_maps(self) -> tuple[Path, ...]:
+        """Every map beside the mask, all on its grid."""
+        disagreement = self.report.disagreement if self.report else None
+        return (*self.maps.values(), *([disagreement] if disagreement else []))
 
 
 def mask_name(case: Case, *, short: bool) -> str:
@@ -154,6 +183,24 @@ def write_picture(outputs: CaseOutputs, png: bytes) -> None:
     """Write the overlay picture where the outputs have a place for it."""
     if outputs.picture:
         write_whole(outputs.picture, png)
+
+
+def write_disagreement(outputs: CaseOutputs, share: np.ndarray, *, affine: np.ndarray) -> None:
+    """Write the (I, J, K) float32 map of where members disagree where the outputs have a place for it."""
+    if outputs.report and outputs.report.disagreement:
+        write_map(outputs.report.disagreement, share, like=_reference(outputs), affine=affine)
+
+
+def write_report_picture(outputs: CaseOutputs, png: bytes) -> None:
+    """Write the picture of the case's report where the outputs have a place for it."""
+    if outputs.report:
+        write_whole(outputs.report.picture, png)
+
+
+def write_record(outputs: CaseOutputs, text: str) -> None:
+    """Write the case's report where the outputs have a place for it."""
+    if outputs.report:
+        write_whole(outputs.report.record, text.encode())
 
 
 def stand_in(outputs: CaseOutputs) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ from htcnns.errors import InputError
 from htcnns.files.cases import Case
 from htcnns.files.header_checks import require_head
 from htcnns.files.nifti import read_grid, read_volume
+from htcnns.image.notes import Kind, Note
 from htcnns.labels import SEQUENCES, Sequence
 from htcnns.volume import GRID_TOLERANCE_MM, Grid, Volume, grid_difference
 
@@ -42,9 +43,10 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
     return Volume(stack.transpose(0, 3, 2, 1), grid.affine, notes)
 
 
-def _missing_notes(case: Case) -> list[str]:
+def _missing_notes(case: Case) -> list[Note]:
     """A sentence on every sequence without a scan."""
-    return [f"{sequence} is missing: the networks saw nothing in its place" for sequence in case.missing]
+    said = "is missing: the networks saw nothing in its place"
+    return [Note(f"{sequence} {said}", Kind.SEQUENCE_MISSING) for sequence in case.missing]
 
 
 def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:

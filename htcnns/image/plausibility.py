@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
+from htcnns.image.notes import Kind, Note
 from htcnns.labels import SEQUENCES
 from htcnns.volume import shear_degrees, size_text
 
@@ -15,7 +16,7 @@ LARGEST_SHEAR_DEGREES = 1.0
 _SPARSE = (slice(None, None, 4),) * 3  # enough to see that a scan is one
 
 
-def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
+def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[Note]:
     """Sentences on sequences that are identical, or hold as few values as a mask.
 
     Args:
@@ -24,7 +25,7 @@ def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
     """
     given = [(sequence, scan) for sequence, scan in zip(SEQUENCES, scans, strict=True) if scan.any()]
     notes = [
-        f"{one} and {other} are identical; expected two sequences"
+        Note(f"{one} and {other} are identical; expected two sequences", Kind.SEQUENCE_DOUBLED)
         for (one, scan), (other, second) in combinations(given, 2)
         if np.array_equal(scan[_SPARSE], second[_SPARSE]) and np.array_equal(scan, second)
     ]
@@ -32,11 +33,12 @@ def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[str]:
         n_values = _n_values(scan, masks[SEQUENCES.index(sequence)])
         if n_values < FEWEST_VALUES:
             plural = "s" if n_values != 1 else ""
-            notes.append(f"{sequence}: holds only {n_values} value{plural} inside the head, as a mask does, not a scan")
+            said = f"{sequence}: holds only {n_values} value{plural} inside the head, as a mask does, not a scan"
+            notes.append(Note(said))
     return notes
 
 
-def brain_notes(brain: np.ndarray, *, voxel_ml: float) -> list[str]:
+def brain_notes(brain: np.ndarray, *, voxel_ml: float) -> list[Note]:
     """Sentences on a brain that is too large, too small or too thin.
 
     Args:
@@ -46,15 +48,14 @@ def brain_notes(brain: np.ndarray, *, voxel_ml: float) -> list[str]:
     volume_ml = float(brain.sum()) * voxel_ml
     notes = []
     if volume_ml > LARGEST_BRAIN_ML:
-        notes.append(
-            f"does not look skull-stripped: {volume_ml:.0f} ml of signal, a brain has below {LARGEST_BRAIN_ML:.0f} ml"
-        )
+        said = f"{volume_ml:.0f} ml of signal, a brain has below {LARGEST_BRAIN_ML:.0f} ml"
+        notes.append(Note(f"does not look skull-stripped: {said}", Kind.NOT_SKULL_STRIPPED))
     if volume_ml < SMALLEST_BRAIN_ML:
-        notes.append(f"only {volume_ml:.3g} ml of signal, a brain has above {SMALLEST_BRAIN_ML:.0f} ml")
+        said = f"only {volume_ml:.3g} ml of signal, a brain has above {SMALLEST_BRAIN_ML:.0f} ml"
+        notes.append(Note(said, Kind.UNUSUAL_BRAIN))
     if min(brain.shape) < THINNEST_BRAIN_MM:
-        notes.append(
-            f"the signal is only {min(brain.shape)} mm thick ({size_text(brain.shape)} mm); expected a whole brain"
-        )
+        said = f"the signal is only {min(brain.shape)} mm thick ({size_text(brain.shape)} mm); expected a whole brain"
+        notes.append(Note(said, Kind.UNUSUAL_BRAIN))
     return notes
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.image.agreement import agreement_notes
+from htcnns.image.notes import Kind, noted
 from htcnns.image.outliers import without_outliers
 from htcnns.image.plausibility import brain_notes, content_notes, shear_notes
 from htcnns.image.resample import resample, resample_scan
+from htcnns.image.sequence_looks import look_notes
 from htcnns.labels import SEQUENCES
 from htcnns.volume import (
     Box,
@@ -101,6 +103,16 @@ class Undo:
             whole = resample(whole.astype(np.float32), self.turned_shape)
         return np.ascontiguousarray(turn_back(whole, self.order, self.flips))
 
+    def place(self, index: np.ndarray) -> np.ndarray:
+        """(3,) index on the case's own grid of a place given by its (3,) index on the networks' grid."""
+        starts = [part.start - inner.start for part, inner in zip(self.box, self.inner, strict=True)]
+        scale = np.divide(self.turned_shape, self.grid_shape)
+        turned = (np.asarray(index, float) + starts + 0.5) * scale - 0.5  # outer faces coincide
+        own = np.empty(3)
+        for axis, flip, n, at in zip(self.order, self.flips, self.turned_shape, turned, strict=True):
+            own[axis] = n - 1 - at if flip else at
+        return own
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -151,8 +163,9 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
         )
     voxels_per_grid_voxel = math.prod(turned.shape[1:]) / math.prod(grid_shape)
     notes += brain_notes(brain[box], voxel_ml=voxel_ml(affine) * voxels_per_grid_voxel)
-    notes += agreement_notes(signal, masks)
+    notes += noted(agreement_notes(signal, masks), Kind.OTHER_HEAD)
     cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
+    notes += look_notes(cropped, brain[box])
     padded, inner = pad(cropped, settings.least)
     undo = Undo(
         shape=sequences.shape[1:],

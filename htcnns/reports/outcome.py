@@ -27,6 +27,7 @@ class MemberFinding:
         volumes_ml: volume by region name, on the 1 mm grid of the networks.
         largest: highest probability of each region anywhere, before clean-up.
         sensitivity, specificity: the fusion's estimates by region name; None where undefined.
+        dice: Dice with the fusion by region name, on the networks' grid; 1 where neither has a voxel.
         n_cleaned: number of voxels that clean-up moved to another label.
     """
 
@@ -35,6 +36,7 @@ class MemberFinding:
     largest: dict[str, float]
     sensitivity: dict[str, float | None]
     specificity: dict[str, float | None]
+    dice: dict[str, float]
     n_cleaned: int
 
 
@@ -58,6 +60,7 @@ class Outcome:
         seconds: wall time from the first window to the written files.
         forward_s: part of it inside the networks.
         n_windows: number of windows that the networks saw.
+        steps_s: wall time of each step by its name, those of reading ahead included.
     """
 
     case: str
@@ -75,6 +78,7 @@ class Outcome:
     seconds: float = 0.0
     forward_s: float = 0.0
     n_windows: int = 0
+    steps_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,26 @@
-"""A picture of a mask over its scan: three slices through the tumour per sequence, with a legend of volumes.
-
-Arrays come as networks see them (I, J, K to the left, posterior, superior) and are shown in the radiological way: the
-patient's left on the right; from the side, the nose on the left.
-"""
+"""A picture of a mask over its scan: three slices through the tumour per sequence, with a legend of volumes."""
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from htcnns.labels import Label, Sequence
+from htcnns.reports.slices import (
+    FINER,
+    PLANES,
+    Plane,
+    background,
+    cut,
+    font,
+    fullest_slice,
+    grey_range,
+    resized,
+)
 from htcnns.volume import Spacing, bounding_box
 
 _Colour = tuple[int, int, int]
@@ -41,26 +47,9 @@ NAMES: Mapping[Label, str] = MappingProxyType(
 
 MARK = "htcnns"  # the software that a picture names, so that a user's own are told apart
 PIXELS_PER_MM = 2.4
-_FINER = 2  # factor by which slices are drawn larger and then shrunk, which smooths their outlines
 _FILL, _LINE = 0.22, 0.95  # opacity inside an outline, and of the outline
 _MARGIN, _GAP, _HEADER, _FOOTER = 16, 18, 52, 58
 _PAPER, _INK, _FAINT = (0, 0, 0), (232, 234, 237), (140, 146, 154)
-
-
-class _Plane(NamedTuple):
-    """One way to cut: across which axis, whether the second remaining axis points up, and what is left and right."""
-
-    across: int
-    upwards: bool
-    left: str
-    right: str
-
-
-_PLANES = (
-    _Plane(2, upwards=False, left="R", right="L"),  # axial
-    _Plane(1, upwards=True, left="R", right="L"),  # coronal
-    _Plane(0, upwards=True, left="A", right="P"),  # sagittal
-)
 
 
 @dataclass(frozen=True)
@@ -96,7 +85,7 @@ def picture(
     Returns:
         (height, width, 3) uint8.
     """
-    shown = np.any([array != _background(array) for array in sequences.values()], axis=0) | (label_map > 0)
+    shown = np.any([array != background(array) for array in sequences.values()], axis=0) | (label_map > 0)
     head = bounding_box(shown) or (slice(None), slice(None), slice(None))
     rows = {
         name: Image.fromarray(overlay(array[head], label_map[head], spacing_mm)) for name, array in sequences.items()
@@ -105,11 +94,11 @@ def picture(
     width = max(strip.width, *(row.width for row in rows.values())) + 2 * _GAP
     page = Image.new("RGB", (width, _HEADER + sum(row.height + _GAP for row in rows.values()) + _FOOTER), _PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((_GAP, _HEADER / 2), title, fill=_INK, font=_font(20), anchor="lm")
+    draw.text((_GAP, _HEADER / 2), title, fill=_INK, font=font(20), anchor="lm")
     top = _HEADER
     for name, row in rows.items():
         page.paste(row, ((width - row.width) // 2, top))
-        draw.text((_GAP, top), name.value, fill=_INK, font=_font(17))
+        draw.text((_GAP, top), name.value, fill=_INK, font=font(17))
         top += row.height + _GAP
     page.paste(strip, ((width - strip.width) // 2, top))
     return np.asarray(page)
@@ -134,55 +123,29 @@ def overlay(sequence: np.ndarray, label_map: np.ndarray, spacing_mm: Spacing) ->
     Returns:
         (height, width, 3) uint8.
     """
-    darkest, brightest = _grey_range(sequence)
+    darkest, brightest = grey_range(sequence)
     panels = []
-    for plane in _PLANES:
-        at = _fullest_slice(label_map, plane.across)
-        layer, labels = (_cut(array, plane, at) for array in (sequence, label_map))
-        grey = np.clip((layer - darkest) / (brightest - darkest), 0, 1) * (layer != _background(sequence))
+    for plane in PLANES:
+        at = fullest_slice(label_map, plane.across)
+        layer, labels = (cut(array, plane, at) for array in (sequence, label_map))
+        grey = np.clip((layer - darkest) / (brightest - darkest), 0, 1) * (layer != background(sequence))
         panels.append(_panel(grey, labels, plane, spacing_mm))
     return np.asarray(_side_by_side(panels))
 
 
-def _background(sequence: np.ndarray) -> float:
-    """The intensity outside the head: that of the corner."""
-    return float(sequence.flat[0])
-
-
-def _grey_range(sequence: np.ndarray) -> tuple[float, float]:
-    """The intensities shown as black and white, chosen so that a few very bright vessels do not darken the rest."""
-    inside = sequence[sequence != _background(sequence)]
-    if inside.size == 0:
-        return 0.0, 1.0
-    darkest, brightest = np.percentile(inside, (0.5, 99.7))
-    return float(darkest), float(max(brightest, darkest + 1e-6))
-
-
-def _fullest_slice(label_map: np.ndarray, across: int) -> int:
-    """The index along that axis where most voxels are labelled; the middle where none are."""
-    areas = (label_map > 0).sum(axis=tuple(axis for axis in range(3) if axis != across))
-    return int(areas.argmax()) if areas.any() else label_map.shape[across] // 2
-
-
-def _cut(array: np.ndarray, plane: _Plane, at: int) -> np.ndarray:
-    """(rows, columns) of the slice as it is shown."""
-    layer = array.take(at, axis=plane.across).T
-    return layer[::-1] if plane.upwards else layer
-
-
-def _panel(grey: np.ndarray, labels: np.ndarray, plane: _Plane, spacing_mm: Spacing) -> Image.Image:
+def _panel(grey: np.ndarray, labels: np.ndarray, plane: Plane, spacing_mm: Spacing) -> Image.Image:
     """One slice with its labels and the two letters that say which side is which."""
     across_mm, down_mm = (mm for axis, mm in enumerate(spacing_mm) if axis != plane.across)
     rows, columns = grey.shape
     width, height = (max(round(n), 1) for n in (columns * across_mm * PIXELS_PER_MM, rows * down_mm * PIXELS_PER_MM))
-    size = (width * _FINER, height * _FINER)
-    pixels = np.repeat(np.clip(_resized(grey, size), 0, 1)[..., None] * 255, 3, axis=2)  # (rows, columns, 3)
+    size = (width * FINER, height * FINER)
+    pixels = np.repeat(np.clip(resized(grey, size), 0, 1)[..., None] * 255, 3, axis=2)  # (rows, columns, 3)
     tinted = Image.fromarray(_tinted(pixels, _resized_labels(labels, size)).astype(np.uint8))
     panel = Image.new("RGB", (width + 2 * _MARGIN, height), _PAPER)
     panel.paste(tinted.resize((width, height), Image.Resampling.BOX), (_MARGIN, 0))
     draw = ImageDraw.Draw(panel)
-    draw.text((0, height / 2), plane.left, fill=_FAINT, font=_font(14), anchor="lm")
-    draw.text((panel.width, height / 2), plane.right, fill=_FAINT, font=_font(14), anchor="rm")
+    draw.text((0, height / 2), plane.left, fill=_FAINT, font=font(14), anchor="lm")
+    draw.text((panel.width, height / 2), plane.right, fill=_FAINT, font=font(14), anchor="rm")
     return panel
 
 
@@ -201,15 +164,10 @@ def _outlines(labels: np.ndarray) -> np.ndarray:
     return highest != lowest
 
 
-def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) float32, smoothly resized; `size` is (width, height)."""
-    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
-
-
 def _resized_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(height, width) uint8: at each pixel the label whose smoothly resized mask is strongest."""
     present = np.union1d(labels, [Label.BACKGROUND])
-    strengths = [_resized(labels == label, size) for label in present]
+    strengths = [resized(labels == label, size) for label in present]
     return present[np.argmax(strengths, axis=0)].astype(np.uint8)
 
 
@@ -232,8 +190,8 @@ def _strip(legend: Legend) -> Image.Image:
         if colour is not None:
             draw.rounded_rectangle((left, middle - 7, left + 14, middle + 7), 3, fill=colour)
             left += 22
-        draw.text((left, middle), text, fill=_INK, font=_font(16), anchor="lm")
-        left += draw.textlength(text, font=_font(16)) + 2 * _GAP
+        draw.text((left, middle), text, fill=_INK, font=font(16), anchor="lm")
+        left += draw.textlength(text, font=font(16)) + 2 * _GAP
     return strip.crop((0, 0, int(left) - 2 * _GAP, strip.height))
 
 
@@ -247,8 +205,3 @@ def _entries(legend: Legend) -> list[tuple[_Colour | None, str]]:
         if label in legend.labels_ml
     ]
     return [*entries, (None, f"whole tumour {legend.whole_tumour_ml:.1f} ml")]
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font: no file of the machine is needed."""
-    return ImageFont.load_default(size)

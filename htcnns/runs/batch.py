@@ -19,6 +19,7 @@ from htcnns.files.outputs import (
 from htcnns.labels import SEQUENCES, Region, Sequence
 from htcnns.reports.outcome import Outcome, State, failure_of
 from htcnns.reports.picture import Legend, picture, png_bytes
+from htcnns.runs.case_reports import write_failed, write_finished
 from htcnns.runs.ensemble import Ensemble, Stopped, n_windows
 from htcnns.runs.local import TooLong, run_local
 from htcnns.runs.pipeline import ReadyCase, Segmentation, prepare_case, segment_prepared
@@ -66,24 +67,26 @@ def segment_batch(
     Raises:
         OutputError: a file cannot be written; the cases before it are finished.
     """
+    resources = Resources(ensemble, settings)
     waiting = []
     for outputs in cases:
-        if done := _done_before(outputs, settings):
+        done = _done_before(outputs, settings)
+        if done and done.state is State.FAILED:
+            yield _reported(done, partial(write_failed, outputs, done, resources=resources))
+        elif done:
             yield done
         else:
             waiting.append(outputs)
     with Claims() as claims:
         try:
-            yield from _in_turn(waiting, ensemble, settings, watcher, claims)
+            yield from _in_turn(waiting, resources, watcher, claims)
         except Stopped:
             return
 
 
-def _in_turn(
-    waiting: list[CaseOutputs], ensemble: Ensemble, settings: RunSettings, watcher: Watcher, claims: Claims
-) -> Iterator[Outcome]:
+def _in_turn(waiting: list[CaseOutputs], resources: Resources, watcher: Watcher, claims: Claims) -> Iterator[Outcome]:
     """One outcome after another; cases that other runs are at are tried again until there are none."""
-    resources = Resources(ensemble, settings)
+    ensemble, settings = resources.ensemble, resources.settings
     is_told = False
     while waiting:
         outcomes = run_local(
@@ -145,7 +148,8 @@ def _work(
         if not isinstance(found, ReadyCase):
             return found
         answer = _segment_as_fits(found, outputs, resources, watcher)
-        return _write(outputs, found, answer, began)
+        outcome = _write(outputs, found, answer, began)
+        return _reported(outcome, lambda: write_finished(outputs, found, answer, outcome, resources=resources))
     except Stopped:
         raise
     except Exception as error:  # the case boundary: whatever a case does, the others go on
@@ -153,7 +157,8 @@ def _work(
             raise
         if isinstance(error, TooLong):
             error = _too_long(error, settings)
-        return _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
+        failed = _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
+        return _reported(failed, lambda: write_failed(outputs, failed, resources=resources))
     finally:
         claims.give_back(outputs.mask)
 
@@ -191,6 +196,7 @@ def _segment(
 
 def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, began: float) -> Outcome:
     """Write mask, probability maps and picture."""
+    found = time.perf_counter()
     if answer.probabilities is not None:
         write_maps(outputs, answer.probabilities, affine=prepared.affine)
     write_mask(outputs, answer.label_map, affine=prepared.affine)
@@ -209,7 +215,19 @@ def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, bega
         seconds=time.perf_counter() - began,
         forward_s=answer.forward_s,
         n_windows=answer.n_windows,
+        steps_s=answer.seconds | {"write": time.perf_counter() - found},
     )
+
+
+def _reported(outcome: Outcome, write: Callable[[], None]) -> Outcome:
+    """The outcome, its report written; with a note where that fails, as the mask is good without it."""
+    try:
+        write()
+    except Exception as error:
+        if _is_of_the_disk(error):
+            raise
+        return replace(outcome, notes=(*outcome.notes, f"no report: {failure_of(outcome.case, error).sentence}"))
+    return outcome
 
 
 def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tuple[str, ...]:

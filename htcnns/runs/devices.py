@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+import resource
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
@@ -86,6 +87,15 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # no glibc
         return False
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def peak_memory_mib(device: torch.device) -> dict[str, float | None]:
+    """The most memory that this process has held so far, and the most that its tensors have held on the device.
+
+    The device's is None on a CPU, where it is part of the process's.
+    """
+    of_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    return {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, "device": of_device}
 
 
 def environment() -> dict[str, object]:

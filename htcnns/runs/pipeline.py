@@ -1,14 +1,18 @@
 """One case from its files to its label map: read and prepare, run the members, clean up, fuse, undo the preparation."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from htcnns.files.cases import Case
 from htcnns.files.member import Member
 from htcnns.files.scans import read_case
+from htcnns.image.dissent import dissent_notes, dissenting_share, region_counts
 from htcnns.image.fusion import CUT, Fused, fuse
+from htcnns.image.lesion_shape import touched_borders
+from htcnns.image.notes import Kind, Note
 from htcnns.image.postprocess import agreeing, postprocess
 from htcnns.image.preprocess import Prepared, preprocess
 from htcnns.image.specks import without_specks
@@ -16,6 +20,7 @@ from htcnns.labels import Label, LabelSet, Region, RegionSet, region_mask
 from htcnns.reports.outcome import MemberFinding
 from htcnns.runs.ensemble import Ensemble, Stopwatch, member_probabilities
 from htcnns.runs.settings import RunSettings
+from htcnns.scores.metrics import dice_of_counts
 from htcnns.volume import voxel_ml
 
 
@@ -27,11 +32,13 @@ class ReadyCase:
         case: where it came from.
         prepared: what the networks see.
         affine: (4, 4) of the scans, voxel index to world mm.
+        seconds: wall time of reading and of preparing.
     """
 
     case: Case
     prepared: Prepared
     affine: np.ndarray
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +56,9 @@ class Segmentation:
         notes: sentences that a person should read.
         forward_s: seconds inside the networks.
         n_windows: number of windows that they saw.
+        dissent: (I, J, K) float32 on the case's grid, the share of members that gave another label than the fusion;
+            None unless asked for.
+        seconds: wall time of each step.
     """
 
     label_map: np.ndarray
@@ -61,6 +71,8 @@ class Segmentation:
     notes: tuple[str, ...]
     forward_s: float
     n_windows: int
+    dissent: np.ndarray | None
+    seconds: dict[str, float]
 
 
 def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> ReadyCase:
@@ -72,9 +84,12 @@ def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> Re
     Raises:
         InputError: more sequences are missing, or a file cannot be used.
     """
+    began = time.perf_counter()
     volume = read_case(case, most_missing=most_missing)
+    was_read = time.perf_counter()
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
-    return ReadyCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine)
+    seconds = {"read": was_read - began, "prepare": time.perf_counter() - was_read}
+    return ReadyCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine, seconds)
 
 
 def segment_prepared(
@@ -92,16 +107,28 @@ def segment_prepared(
         numbers: label set of the mask; a note says which of its labels the members cannot give.
         on_window: called after every batch of windows; may raise Stopped.
     """
-    stopwatch = Stopwatch()
+    stopwatch, began = Stopwatch(), time.perf_counter()
     voices = [_listen(m, case, ensemble, settings, stopwatch, on_window) for m in ensemble.members]
+    heard = time.perf_counter()
     fused = _fused(voices, ensemble, settings.fusion)
+    was_fused = time.perf_counter()
     regions = ensemble.regions
     label_map, probabilities = _undone(fused, regions, case.prepared, keep_probabilities=settings.keeps_probabilities)
+    dissent = _dissent(voices, fused, case.prepared) if settings.disagreement else None
+    seconds = {
+        "networks": stopwatch.forward_s,
+        "clean up": heard - began - stopwatch.forward_s,
+        "fuse": was_fused - heard,
+        "undo": time.perf_counter() - was_fused,
+    }
     members = tuple(_finding(voice, fused, m, regions) for m, voice in enumerate(voices))
+    volumes_ml = _volumes_ml(label_map, regions, voxel_ml(case.affine))
     notes = (
         *case.prepared.notes,
         *fused.notes,
         *_empty_notes(label_map, regions, members),
+        *_border_notes(label_map, case.affine),
+        *_dissent_notes(members, regions, volumes_ml),
         *_not_given_notes(numbers, regions),
     )
     return Segmentation(
@@ -109,12 +136,14 @@ def segment_prepared(
         grid_label_map=fused.label_map,
         regions=regions,
         probabilities=probabilities,
-        volumes_ml=_volumes_ml(label_map, regions, voxel_ml(case.affine)),
+        volumes_ml=volumes_ml,
         label_volumes_ml=_label_volumes_ml(label_map, regions, voxel_ml(case.affine)),
         members=members,
         notes=notes,
         forward_s=stopwatch.forward_s,
         n_windows=stopwatch.n_windows,
+        dissent=dissent,
+        seconds=case.seconds | seconds,
     )
 
 
@@ -187,14 +216,22 @@ def _undone(
     return label_map, probabilities if keep_probabilities else None
 
 
+def _dissent(voices: list[_Voice], fused: Fused, prepared: Prepared) -> np.ndarray:
+    """The share of dissenting members on the case's own grid, linearly interpolated where the case was resampled."""
+    share = dissenting_share([voice.label_map for voice in voices], fused.label_map)
+    return prepared.undo(share[None])[0]
+
+
 def _finding(voice: _Voice, fused: Fused, index: int, regions: RegionSet) -> MemberFinding:
     names = [region.name for region in regions.regions]
+    counts = region_counts(voice.label_map, fused.label_map, regions)
     return MemberFinding(
         name=voice.name,
         volumes_ml=_volumes_ml(voice.label_map, regions, 1e-3),
         largest=dict(zip(names, (round(float(value), 4) for value in voice.largest), strict=True)),
         sensitivity=dict(zip(names, _for_json(fused.sensitivity[index]), strict=True)),
         specificity=dict(zip(names, _for_json(fused.specificity[index]), strict=True)),
+        dice=dict(zip(names, (round(dice_of_counts(*map(int, of_region)), 4) for of_region in counts), strict=True)),
         n_cleaned=voice.n_cleaned,
     )
 
@@ -217,16 +254,29 @@ def _for_json(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 6) for value in values]
 
 
-def _empty_notes(label_map: np.ndarray, regions: RegionSet, members: tuple[MemberFinding, ...]) -> list[str]:
+def _empty_notes(label_map: np.ndarray, regions: RegionSet, members: tuple[MemberFinding, ...]) -> list[Note]:
     """A sentence on a mask that is empty, or else on missing enhancing tumour, with the highest probabilities."""
     if not label_map.any():
-        what, region = "no tumour was found: the mask is empty", regions.regions[0]
+        kind, what, region = Kind.EMPTY_MASK, "no tumour was found: the mask is empty", regions.regions[0]
     elif Region.ET in regions.regions and not region_mask(label_map, Region.ET).any():
-        what, region = "no enhancing tumour was found", Region.ET
+        kind, what, region = Kind.NO_ENHANCING_TUMOUR, "no enhancing tumour was found", Region.ET
     else:
         return []
     highest = ", ".join(f"{member.name} {member.largest[region.name]:.2f}" for member in members)
-    return [f"{what}; the highest {region.name} probability was {highest}"]
+    return [Note(f"{what}; the highest {region.name} probability was {highest}", kind)]
+
+
+def _border_notes(label_map: np.ndarray, affine: np.ndarray) -> list[Note]:
+    """A sentence where tumour reaches the outermost voxels, beyond which it may go on."""
+    borders = touched_borders(label_map, affine)
+    said = f"tumour at the image's border ({', '.join(borders)}); it may go on beyond"
+    return [Note(said, Kind.TUMOUR_AT_BORDER)] if borders else []
+
+
+def _dissent_notes(members: tuple[MemberFinding, ...], regions: RegionSet, volumes_ml: dict[str, float]) -> list[Note]:
+    """As image.dissent.dissent_notes."""
+    dice = {member.name: {region: member.dice[region.name] for region in regions.regions} for member in members}
+    return dissent_notes(dice, {region: volumes_ml[region.name] for region in regions.regions})
 
 
 def _not_given_notes(numbers: LabelSet, regions: RegionSet) -> list[str]:

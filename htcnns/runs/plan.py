@@ -2,27 +2,26 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from htcnns.errors import InputError, SettingsError
-from htcnns.files.atomic import followed, require_file_place, require_writable, sweep, write_named
+from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep, write_named
 from htcnns.files.case import Case, Leftover
 from htcnns.files.cases import Search, holds_foreign_case, search
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
-from htcnns.files.member import Member
-from htcnns.files.outputs import CaseOutputs, mask_name, require_different_masks, require_separate
+from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
 from htcnns.files.own import is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
 from htcnns.runs.batch import Watcher, segment_batch
-from htcnns.runs.devices import environment, precision_name
+from htcnns.runs.case_reports import run_facts
 from htcnns.runs.ensemble import Ensemble, start_ensemble
 from htcnns.runs.settings import OnUnclear, RunSettings
 
-REPORT_FORMAT = 2
+REPORT_FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     require_separate(cases, report=settings.report, read=of_weights)
     if settings.report:
         _require_new_to_input(settings.report, input, found)
+    _require_reports_apart(input, settings, found)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
@@ -91,6 +91,7 @@ def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionS
         mask=output / mask_name(case, short=settings.short_names),
         maps={region: maps / f"{case.name}-{region.name}.nii.gz" for region in regions.regions} if maps else {},
         picture=pictures / f"{case.name}.png" if pictures else None,
+        report=_report_files(case, settings),
     )
 
 
@@ -115,9 +116,9 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
     finally:
         names = [outputs.case.name for outputs in plan.cases]
         outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
-        if plan.settings.report:
+        if plan.settings.report_file:
             content = _report(plan, outcomes, time.perf_counter() - began)
-            write_named(plan.settings.report, json_text(content).encode())
+            write_named(plan.settings.report_file, json_text(content).encode())
     return outcomes
 
 
@@ -137,6 +138,27 @@ def _require_masks_alone(output: Path, settings: RunSettings) -> None:
                 setting=setting,
                 remedy="Give a place beside it.",
             )
+
+
+def _require_reports_apart(input: Path, settings: RunSettings, found: Search) -> None:
+    """Raise SettingsError where the reports of cases would go into the input folder or below it."""
+    if settings.report_folder and _is_of_the_input(settings.report_folder, input, found):
+        raise SettingsError(
+            f"{settings.report_folder} lies in the input {input}, where nothing but scans belongs",
+            setting="report",
+            remedy="Give a folder beside it, or the name of a file that ends in .json for one report of the run.",
+        )
+
+
+def _report_files(case: Case, settings: RunSettings) -> ReportFiles | None:
+    """Where the report of a case goes."""
+    folder = settings.report_folder
+    if folder is None:
+        return None
+    disagreement = folder / f"{case.name}-disagreement.nii.gz" if settings.disagreement else None
+    return ReportFiles(
+        record=folder / f"{case.name}.json", picture=folder / f"{case.name}.png", disagreement=disagreement
+    )
 
 
 def _find(input: Path, output: Path, settings: RunSettings) -> Search:
@@ -202,42 +224,26 @@ def _holds_a_case(folder: Path, input: Path, settings: RunSettings) -> bool:
 
 def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
     """Every folder that the run writes to, each once."""
-    if settings.report:
-        require_file_place(settings.report, setting="report")
-    report = followed(settings.report).parent if settings.report else None
+    if settings.report_file:
+        require_file_place(settings.report_file, setting="report")
+    if settings.report_folder:
+        require_folder_place(settings.report_folder, setting="report")
+    report = followed(settings.report_file).parent if settings.report_file else settings.report_folder
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
 
 
 def _report(plan: RunPlan, outcomes: list[Outcome], seconds: float) -> dict:
     """The report's content; plain data and dataclasses."""
-    ensemble = plan.ensemble
+    facts = run_facts(plan.ensemble, plan.settings)
     return {
         "format": REPORT_FORMAT,
-        "environment": environment(),
-        "device": str(ensemble.device),
-        "device_note": ensemble.note,
-        "precision": precision_name(ensemble.precision),
+        **{field.name: getattr(facts, field.name) for field in fields(facts)},
         "input": plan.input,
         "output": plan.output,
-        "settings": asdict(plan.settings),
-        "members": [_described(member) for member in ensemble.members],
         "seconds": round(seconds, 3),
         "n_done": count(outcomes, State.DONE),
         "n_failed": count(outcomes, State.FAILED),
         "cases": outcomes,
         "not_used": plan.not_used,
-    }
-
-
-def _described(member: Member) -> dict:
-    return {
-        "name": member.name,
-        "title": member.title,
-        "files": {file.path.name: file.sha256 for file in member.files},
-        "sequences": list(member.sequences),
-        "regions": member.regions.name,
-        "rules": member.rules,
-        "trained_on": member.trained_on,
-        "scores": member.scores,
     }

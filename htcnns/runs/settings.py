@@ -97,7 +97,9 @@ class RunSettings:
         on_unclear: stop to start nothing while a case is unclear, such as one with two files for a sequence or in a
             folder that cannot be read; fail to let it fail alone.
         allow_missing: whether a case that lacks one sequence is segmented by the other three, with a note.
-        report: file for a JSON report; None for none.
+        report: file for a JSON report of the run, where its name ends in .json; any other name is that of a folder for
+            a report and a picture of each case. None for none.
+        disagreement: whether a map of where members disagree is written into the folder of reports.
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
         short_names: whether a BraTS2021_00495 that lies flat in the input gives 00495.nii.gz, as in the 2021 challenge.
@@ -124,6 +126,7 @@ class RunSettings:
     on_unclear: str = OnUnclear.STOP
     allow_missing: bool = False
     report: Path | None = None
+    disagreement: bool = False
     probabilities: Path | None = None
     previews: Path | None = None
     short_names: bool = False
@@ -140,6 +143,14 @@ class RunSettings:
         require_known(self.on_unclear, OnUnclear, what="choice", setting="on_unclear")
         if self.labels is not None:
             label_set(self.labels)
+        if self.disagreement and self.report_folder is None:
+            raise SettingsError(
+                "has no place",
+                setting="disagreement",
+                found=f"report {self.report}",
+                expected="a folder for reports",
+                remedy="Name a folder for the reports, or leave it out.",
+            )
         if self.overlap is not None and not 0 <= self.overlap < 1:
             raise SettingsError(
                 "out of range",
@@ -194,6 +205,16 @@ class RunSettings:
                     expected=" or ".join(kind.__name__ for kind in wanted),
                     remedy="Give such a value.",
                 )
+
+    @property
+    def report_file(self) -> Path | None:
+        """File for the report of the run; None where none is wanted."""
+        return self.report if self.report and self.report.suffix.lower() == ".json" else None
+
+    @property
+    def report_folder(self) -> Path | None:
+        """Folder for the reports of the cases; None where none are wanted."""
+        return self.report if self.report_file is None else None
 
     @property
     def most_missing(self) -> int:

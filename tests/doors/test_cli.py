@@ -123,12 +123,13 @@ def test_a_mistake_is_one_line_on_stderr(htcnns: Command, arguments: tuple[str, 
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("--members", "nobody"), 2), (("--device", "cuda"), 5), (("--report", "{}"), 6)],
+    [(("--members", "nobody"), 2), (("--device", "cuda"), 5), (("--report", "{}/file/below"), 6)],
     ids=["settings", "device", "output"],
 )
 def test_each_kind_of_mistake_has_its_code(
     tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str], code: int
 ) -> None:
+    (tmp_path / "file").touch()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     said = segment(*(argument.format(tmp_path) for argument in arguments))
     assert said.code == code

@@ -181,8 +181,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
 
 @pytest.mark.usefixtures("two")
 def test_a_report_that_is_a_folder_is_refused_before_any_work(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    (tmp_path / "report.json").mkdir()
     with pytest.raises(OutputError, match=r"is a folder; expected the name of a file"):
-        plan_of(report=tmp_path)
+        plan_of(report=tmp_path / "report.json")
 
 
 @pytest.mark.usefixtures("two")

@@ -1,0 +1,213 @@
+"""How large the lesions of a mask are, where they lie, and their diameters as RANO reads them.
+
+Masks come on the case's own grid; world mm are RAS+, so x grows to the patient's right. Axial slices are those
+of the voxel axis that runs most nearly to superior.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cc3d
+import numpy as np
+
+from htcnns.image.chords import Chord, Field, hull_voxels, longest_across, longest_chords, widest_mm
+from htcnns.labels import Region, region_mask
+from htcnns.volume import axis_order, bounding_box, turn, turned_affine, voxel_ml
+
+MIDLINE_MM = 5.0  # a lesion whose centre lies nearer to the brain's middle has no side; third ventricle and falx
+_BORDERS = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # I, J, K run to the second
+_EQUAL_MM = 1e-6
+_N_TIES = 24  # diameters of one length whose perpendiculars are looked at; a cylinder has many
+
+Point = tuple[float, float, float]
+
+
+class Side(StrEnum):
+    """On which side of the patient's brain a lesion lies."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    MIDLINE = "midline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diameter:
+    """A straight line inside a lesion, from outer face to outer face of its end voxels.
+
+    Attributes:
+        length_mm: its length.
+        start_mm, stop_mm: centres of its end voxels in world mm.
+    """
+
+    length_mm: float
+    start_mm: Point
+    stop_mm: Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxialDiameters:
+    """The two diameters of one axial slice.
+
+    Attributes:
+        longest: the longest one of all slices.
+        perpendicular: the longest one perpendicular to it in the same slice and lesion.
+    """
+
+    longest: Diameter
+    perpendicular: Diameter
+
+    @property
+    def product_mm2(self) -> float:
+        """Their product."""
+        return self.longest.length_mm * self.perpendicular.length_mm
+
+
+def lesion_volumes_ml(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Volume of every 26-connected lesion of an (I, J, K) mask, largest first; (0,) where it is empty."""
+    return np.sort(_components(mask)[1])[::-1] * voxel_ml(affine)
+
+
+def largest_lesion(mask: np.ndarray) -> np.ndarray:
+    """(I, J, K) bool: the 26-connected lesion with the most voxels; empty where the mask is."""
+    box = bounding_box(mask)
+    largest = np.zeros(mask.shape, bool)
+    if box is not None:
+        component_map, n_voxels = _components(mask[box])
+        largest[box] = component_map == n_voxels.argmax() + 1
+    return largest
+
+
+def centroid_mm(mask: np.ndarray, affine: np.ndarray) -> Point:
+    """The mean place of the mask's voxels in world mm; nan where it is empty."""
+    box = bounding_box(mask)
+    if box is None:
+        return np.nan, np.nan, np.nan
+    within = mask[box]
+    n_voxels = np.count_nonzero(within)
+    middle = [
+        float(_profile(within, axis) @ np.arange(part.start, part.stop)) / n_voxels for axis, part in enumerate(box)
+    ]
+    return _world(affine, middle)
+
+
+def side_of(x_mm: float, middle_x_mm: float) -> Side:
+    """The side on which a place lies whose world x is known, against that of the brain's middle."""
+    if abs(x_mm - middle_x_mm) < MIDLINE_MM:
+        return Side.MIDLINE
+    return Side.RIGHT if x_mm > middle_x_mm else Side.LEFT
+
+
+def touched_borders(label_map: np.ndarray, affine: np.ndarray, region: Region = Region.WT) -> tuple[str, ...]:
+    """Sides of the image, such as "inferior", whose outermost layer of an (I, J, K) label map holds the region."""
+    turned = turn(label_map, *axis_order(affine))
+    return tuple(
+        name
+        for axis, names in enumerate(_BORDERS)
+        for name, place in zip(names, (0, -1), strict=True)
+        if region_mask(turned[(slice(None),) * axis + (place,)], region).any()
+    )
+
+
+def axial_diameters(mask: np.ndarray, affine: np.ndarray, *, within: np.ndarray | None = None) -> AxialDiameters | None:
+    """The longest diameter in any axial slice, and the longest perpendicular to it there; None for an empty mask.
+
+    Of several that are equally long, the one with the longest perpendicular is taken.
+
+    Args:
+        mask: (I, J, K) bool: what diameters begin and end in, such as the enhancing tumour.
+        affine: (4, 4) voxel index to world mm.
+        within: (I, J, K) bool: what they may cross besides, such as the necrosis in it; None for the mask alone.
+
+    Source: RANO, Wen 2010 (doi 10.1200/JCO.2009.26.3541): the product of the largest perpendicular diameters.
+    """
+    ends, inside, grid = _turned(mask, within, affine)
+    steps_mm = grid[:3, :2].T
+    longest: list[tuple[int, Chord]] = []
+    least_mm = 0.0
+    for at, widest in _slices(ends, steps_mm):
+        if widest < least_mm - _EQUAL_MM:
+            break
+        chords = longest_chords(_slice(ends, inside, steps_mm, at), above_mm=least_mm)
+        if chords and chords[0].length_mm > least_mm + _EQUAL_MM:
+            longest, least_mm = [], chords[0].length_mm
+        longest += [(at, chord) for chord in chords]
+    pairs = [_crossed(_slice(ends, inside, steps_mm, at), chord, grid, at) for at, chord in longest[:_N_TIES]]
+    return max(pairs, key=lambda pair: pair.perpendicular.length_mm, default=None)
+
+
+def largest_diameter(
+    mask: np.ndarray, affine: np.ndarray, *, within: np.ndarray | None = None, known: Diameter | None = None
+) -> Diameter | None:
+    """The longest diameter in any direction, to about a voxel; None for an empty mask.
+
+    Args:
+        mask, affine, within: as in `axial_diameters`.
+        known: a diameter, such as the axial one, that is returned where no longer one is found.
+    """
+    ends, inside, grid = _turned(mask, within, affine)
+    field = Field(inside=inside, ends=ends, steps_mm=grid[:3, :3].T)
+    chords = longest_chords(field, above_mm=known.length_mm if known else 0.0)
+    return _diameter(chords[0], grid) if chords else known
+
+
+def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 26-connected components of a mask, numbered from 1, and (n_components,) their voxels."""
+    component_map = cc3d.connected_components(mask, connectivity=26)
+    return component_map, np.bincount(component_map.reshape(-1, order="A"))[1:]
+
+
+def _profile(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Number of voxels of the mask in each layer along an axis."""
+    return np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+
+
+def _turned(
+    mask: np.ndarray, within: np.ndarray | None, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ends and inside with axes to the left, posterior and superior, cropped, and the (4, 4) affine of the crop."""
+    order, flips = axis_order(affine)
+    ends = turn(mask, order, flips)
+    inside = ends if within is None else turn(within, order, flips) | ends
+    box = bounding_box(inside) or (slice(0, 0),) * 3
+    grid = turned_affine(affine, mask.shape, order, flips)  # type: ignore[arg-type]
+    grid[:3, 3] += grid[:3, :3] @ [part.start for part in box]
+    return np.ascontiguousarray(ends[box]), np.ascontiguousarray(inside[box]), grid
+
+
+def _slices(ends: np.ndarray, steps_mm: np.ndarray) -> Iterator[tuple[int, float]]:
+    """Axial slices with an end in them and what no diameter in each can exceed, the widest slice first."""
+    widest = {}
+    for at in np.flatnonzero(ends.any(axis=(0, 1))):
+        field = Field(inside=ends[:, :, at], ends=ends[:, :, at], steps_mm=steps_mm)
+        between = widest_mm(field, hull_voxels(np.argwhere(ends[:, :, at])))
+        widest[int(at)] = between + float(np.linalg.norm(steps_mm, axis=1).sum()) / 2  # other ends, steeper by a voxel
+    yield from sorted(widest.items(), key=lambda item: -item[1])
+
+
+def _slice(ends: np.ndarray, inside: np.ndarray, steps_mm: np.ndarray, at: int) -> Field:
+    """Where chords of one axial slice may run."""
+    return Field(inside=inside[:, :, at], ends=ends[:, :, at], steps_mm=steps_mm)
+
+
+def _crossed(field: Field, chord: Chord, grid: np.ndarray, at: int) -> AxialDiameters:
+    """A chord of a slice with the longest one perpendicular to it in the same lesion."""
+    lesions = cc3d.connected_components(field.inside, connectivity=8)
+    lesion = lesions == lesions[chord.start]
+    direction = (np.subtract(chord.stop, chord.start) @ field.steps_mm) if chord.start != chord.stop else None
+    if direction is None:
+        direction = max(field.steps_mm, key=np.linalg.norm)
+    same = Field(inside=lesion, ends=field.ends & lesion, steps_mm=field.steps_mm)
+    across = longest_across(same, direction / np.linalg.norm(direction))
+    assert across is not None  # the chord's own ends are there
+    return AxialDiameters(longest=_diameter(chord, grid, at), perpendicular=_diameter(across, grid, at))
+
+
+def _diameter(chord: Chord, grid: np.ndarray, *rest: int) -> Diameter:
+    start, stop = (_world(grid, [*end, *rest]) for end in (chord.start, chord.stop))
+    return Diameter(length_mm=chord.length_mm, start_mm=start, stop_mm=stop)
+
+
+def _world(affine: np.ndarray, index: list) -> Point:
+    x, y, z = affine[:3, :3] @ np.asarray(index, float) + affine[:3, 3]
+    return float(x), float(y), float(z)

@@ -1,0 +1,189 @@
+"""The report of one case: what was found, by which weights on what, and what a person should look at, as JSON.
+
+`case_report.schema.json` beside this file says what each field means; whoever changes a field raises FORMAT.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from htcnns.image.lesion_shape import AxialDiameters, Diameter, Point, Side
+from htcnns.image.notes import Kind, kind_of
+from htcnns.labels import Region
+from htcnns.reports.outcome import Outcome
+from htcnns.reports.plain_text import one_line
+from htcnns.reports.strict_json import json_text
+from htcnns.volume import Shape, Spacing
+
+REPORT = "htcnns case"  # what a file says that is such a report
+FORMAT = 1
+MOST_LISTED = 100  # lesions whose volumes are listed; noise may have thousands
+_IN_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What is the same for every case of a run.
+
+    Attributes:
+        environment: versions and machine.
+        device, device_note, precision: where and how the members compute.
+        settings: everything that the run was told.
+        members: name, files with their sha256, sequences, regions and rules of each.
+    """
+
+    environment: Mapping[str, object]
+    device: str
+    device_note: str
+    precision: str
+    settings: Mapping[str, object]
+    members: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The grid of the mask.
+
+    Attributes:
+        shape, spacing_mm: along its voxel axes.
+        orientation: what each axis runs to, such as "LPS".
+        affine: (4, 4) voxel index to world mm, RAS+.
+        is_resampled: whether the networks saw another grid.
+    """
+
+    shape: Shape
+    spacing_mm: Spacing
+    orientation: str
+    affine: tuple[tuple[float, ...], ...]
+    is_resampled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What was measured on the mask.
+
+    Attributes:
+        label_voxels: number of voxels of each label that occurs.
+        lesions_ml: volume of every lesion of each region, largest first.
+        centroid_mm: of the largest lesion of the whole tumour; None for an empty mask.
+        side: on which it lies; None for an empty mask.
+        middle_x_mm: world x of the brain's middle.
+        borders: sides of the image that tumour reaches.
+        axial: diameters of the enhancing tumour in one axial slice; None without any.
+        largest: its longest diameter in any direction; None without any.
+    """
+
+    label_voxels: Mapping[str, int]
+    lesions_ml: Mapping[Region, tuple[float, ...]]
+    centroid_mm: Point | None
+    side: Side | None
+    middle_x_mm: float
+    borders: tuple[str, ...]
+    axial: AxialDiameters | None
+    largest: Diameter | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFacts:
+    """What is known of one case beside its outcome.
+
+    Attributes:
+        geometry, measures: None for a case that failed.
+        peak_memory_mib: of the process and of the device, until then.
+        picture, disagreement: names of the files beside the report; None for none.
+    """
+
+    geometry: Geometry | None = None
+    measures: Measures | None = None
+    peak_memory_mib: Mapping[str, float | None]
+    picture: str | None = None
+    disagreement: str | None = None
+
+
+def case_record(run: RunFacts, outcome: Outcome, facts: CaseFacts) -> dict[str, Any]:
+    """The report as plain data that JSON can hold; texts that others chose are on one line each."""
+    measures = facts.measures
+    kinds = [(kind_of(note), one_line(note)) for note in outcome.notes]
+    return {
+        "report": REPORT,
+        "format": FORMAT,
+        "case": outcome.case,
+        "title": one_line(outcome.case),
+        "state": str(outcome.state),
+        "error": one_line(outcome.error),
+        "trace": [one_line(line) for line in outcome.trace.splitlines()],
+        "findings": [{"kind": str(kind), "text": text} for kind, text in kinds if kind is not Kind.REMARK],
+        "notes": [text for kind, text in kinds if kind is Kind.REMARK],
+        "files": {
+            "mask": str(outcome.mask) if outcome.mask else None,
+            "picture": facts.picture,
+            "disagreement": facts.disagreement,
+        },
+        "missing": [str(sequence) for sequence in outcome.missing],
+        "geometry": facts.geometry,
+        "label_set": outcome.label_set,
+        "labels": outcome.labels,
+        "volumes_ml": outcome.volumes_ml,
+        "label_volumes_ml": outcome.label_volumes_ml,
+        "label_voxels": measures.label_voxels if measures else {},
+        "lesions": {region.name: _lesions(volumes) for region, volumes in measures.lesions_ml.items()}
+        if measures
+        else {},
+        "largest_lesion": _largest_lesion(measures) if measures else None,
+        "borders": list(measures.borders) if measures else [],
+        "diameters": _diameters(measures.axial, measures.largest) if measures else None,
+        "members": outcome.members,
+        "least_dice": min((dice for member in outcome.members for dice in member.dice.values()), default=None),
+        "seconds": {"total": _rounded(outcome.seconds), "steps": {k: _rounded(s) for k, s in outcome.steps_s.items()}},
+        "n_windows": outcome.n_windows,
+        "peak_memory_mib": {place: _rounded(mib, 1) for place, mib in facts.peak_memory_mib.items()},
+        "run": run,
+    }
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """The record as JSON in which no character means anything to HTML, so that a page can hold it as it is."""
+    return json_text(record).translate(_IN_MARKUP)  # these stand inside strings only
+
+
+def _lesions(volumes_ml: tuple[float, ...]) -> dict[str, Any]:
+    return {"n": len(volumes_ml), "volumes_ml": [_rounded(volume) for volume in volumes_ml[:MOST_LISTED]]}
+
+
+def _largest_lesion(measures: Measures) -> dict[str, Any] | None:
+    if measures.centroid_mm is None or measures.side is None:
+        return None
+    return {
+        "volume_ml": _rounded(measures.lesions_ml[Region.WT][0]),
+        "side": str(measures.side),
+        "centroid_mm": _point(measures.centroid_mm),
+        "middle_x_mm": _rounded(measures.middle_x_mm, 2),
+    }
+
+
+def _diameters(axial: AxialDiameters | None, largest: Diameter | None) -> dict[str, Any] | None:
+    if axial is None or largest is None:
+        return None
+    return {
+        "axial_mm": _rounded(axial.longest.length_mm, 2),
+        "perpendicular_mm": _rounded(axial.perpendicular.length_mm, 2),
+        "product_mm2": _rounded(axial.product_mm2, 1),
+        "largest_mm": _rounded(largest.length_mm, 2),
+        "axial_ends_mm": _ends(axial.longest),
+        "perpendicular_ends_mm": _ends(axial.perpendicular),
+        "largest_ends_mm": _ends(largest),
+    }
+
+
+def _ends(diameter: Diameter) -> list[list[float | None]]:
+    return [_point(diameter.start_mm), _point(diameter.stop_mm)]
+
+
+def _point(point: Point) -> list[float | None]:
+    return [_rounded(value, 2) for value in point]
+
+
+def _rounded(value: float | None, digits: int = 3) -> float | None:
+    """The number rounded; None where it is none, as JSON has no other word for that."""
+    return None if value is None or not math.isfinite(value) else round(float(value), digits)

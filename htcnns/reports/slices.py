@@ -1,0 +1,64 @@
+"""Slices of a head as pictures show them: how they are cut, which greys they get, how they are drawn larger.
+
+Arrays come as networks see them (I, J, K to the left, posterior, superior) and are shown in the radiological way: the
+patient's left on the right; from the side, the nose on the left.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFont
+
+FINER = 2  # factor by which slices are drawn larger and then shrunk, which smooths their outlines
+
+
+class Plane(NamedTuple):
+    """One way to cut: across which axis, whether the second remaining axis points up, and what is left and right."""
+
+    across: int
+    upwards: bool
+    left: str
+    right: str
+
+
+PLANES = (
+    Plane(2, upwards=False, left="R", right="L"),  # axial
+    Plane(1, upwards=True, left="R", right="L"),  # coronal
+    Plane(0, upwards=True, left="A", right="P"),  # sagittal
+)
+
+
+def background(sequence: np.ndarray) -> float:
+    """The intensity outside the head: that of the corner."""
+    return float(sequence.flat[0])
+
+
+def grey_range(sequence: np.ndarray) -> tuple[float, float]:
+    """The intensities shown as black and white, chosen so that a few very bright vessels do not darken the rest."""
+    inside = sequence[sequence != background(sequence)]
+    if inside.size == 0:
+        return 0.0, 1.0
+    darkest, brightest = np.percentile(inside, (0.5, 99.7))
+    return float(darkest), float(max(brightest, darkest + 1e-6))
+
+
+def fullest_slice(label_map: np.ndarray, across: int) -> int:
+    """The index along that axis where most voxels are labelled; the middle where none are."""
+    areas = (label_map > 0).sum(axis=tuple(axis for axis in range(3) if axis != across))
+    return int(areas.argmax()) if areas.any() else label_map.shape[across] // 2
+
+
+def cut(array: np.ndarray, plane: Plane, at: int) -> np.ndarray:
+    """(rows, columns) of the slice as it is shown."""
+    layer = array.take(at, axis=plane.across).T
+    return layer[::-1] if plane.upwards else layer
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(height, width) float32, smoothly resized; `size` is (width, height)."""
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: no file of the machine is needed."""
+    return ImageFont.load_default(size)
