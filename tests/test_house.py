@@ -34,11 +34,12 @@ HOMES = {  # the only modules, or packages of them, that may import a library; n
     "matplotlib": ["htcnns.reports.curves"],
     "rich": ["htcnns.doors"],
     "SimpleITK": [],
-    "monai": [],
+    "monai": ["htcnns.networks.swin_unetr"],
     "surface_distance": [],
     "pickle": ["htcnns.files.checkpoints"],  # the name of its error only
 }
-OPTIONAL = {  # libraries that a module imports inside a function, as htcnns does without them
+OPTIONAL = {  # libraries that a module imports inside a function, as htcnns does without them or seldom needs them
+    "htcnns.networks.swin_unetr": {"monai"},  # which takes two seconds
     "htcnns.runs.cluster": {"ray"},
     "htcnns.files.tensorboard": {"torch"},  # torch.utils.tensorboard, which needs tensorboard
 }

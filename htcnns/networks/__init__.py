@@ -1,4 +1,4 @@
-"""The networks by name, each with its published size and the compact one that is shipped."""
+"""The networks by name, each with its published size and a compact one for CPUs and small files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 
 from htcnns.errors import SettingsError, require_known
-from htcnns.networks import axial_unet, transbts, unet
+from htcnns.networks import axial_unet, dmfnet, swin_unetr, transbts, unet, vnet
 from htcnns.networks.contract import Network, require_window
 from htcnns.networks.limits import MOST_PARAMETERS, require_size, require_work
 from htcnns.volume import Shape
@@ -31,6 +31,9 @@ NETWORKS: Mapping[str, NetworkKind] = MappingProxyType(
         "unet": NetworkKind(unet.UNet, unet.SIZES),
         "transbts": NetworkKind(transbts.TransBTS, transbts.SIZES),
         "axial_unet": NetworkKind(axial_unet.AxialUNet, axial_unet.SIZES),
+        "vnet": NetworkKind(vnet.VNet, vnet.SIZES),
+        "dmfnet": NetworkKind(dmfnet.DMFNet, dmfnet.SIZES),
+        "swin_unetr": NetworkKind(swin_unetr.SwinUNETR, swin_unetr.SIZES),
     }
 )
 

@@ -20,6 +20,7 @@ _STAGES = re.compile(r"stages\.(\d+)\.")
 
 _Places = tuple[int | None, ...]  # where each new channel was among the old; None for one that was not there
 _AS_THEY_ARE: _Places = ()
+_Move = tuple[int, int, _Places]  # an axis, how much of it each channel takes, and where the channels were
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +122,9 @@ def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport
     axes = _channel_axes(shapes)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
-            axis, what = axes.get(name, (0, ""))
-            chosen = places.get(what, _AS_THEY_ARE)
-            tensor.copy_(_mapped(origin.tensors[name], tensor, axis, chosen))
-            fates[_fate(chosen)].append(name)
+            moves = [(axis, width, places[what]) for axis, width, what in axes[name] if places[what] != _AS_THEY_ARE]
+            tensor.copy_(_mapped(origin.tensors[name], tensor, moves))
+            fates[_fate(moves)].append(name)
     return TransferReport(**{fate: tuple(names) for fate, names in fates.items()})
 
 
@@ -187,17 +187,22 @@ def _channel_name(channel: Sequence | Region) -> str:
     return str(channel) if isinstance(channel, Sequence) else channel.name
 
 
-def _channel_axes(shapes: Shapes) -> dict[str, tuple[int, str]]:
-    """The axis of a tensor that counts sequences ("in") or regions ("out"); found by building larger networks."""
+def _channel_axes(shapes: Shapes) -> dict[str, list[tuple[int, int, str]]]:
+    """The axes of each tensor that count sequences ("in") or regions ("out"), each with how much of it one takes.
+
+    Found by building larger networks.
+    """
     n_in, n_out = len(shapes.sequences), len(shapes.regions)
     plain = _tensor_shapes(shapes, n_in, n_out)
     larger = {"in": _tensor_shapes(shapes, n_in + 1, n_out), "out": _tensor_shapes(shapes, n_in, n_out + 1)}
     return {
-        name: (axis, what)
-        for what, found in larger.items()
+        name: [
+            (axis, there - here, what)
+            for what, found in larger.items()
+            for axis, (here, there) in enumerate(zip(shape, found[name], strict=True))
+            if here != there
+        ]
         for name, shape in plain.items()
-        for axis, (here, there) in enumerate(zip(shape, found[name], strict=True))
-        if here != there
     }
 
 
@@ -207,19 +212,23 @@ def _tensor_shapes(shapes: Shapes, n_in: int, n_out: int) -> dict[str, torch.Siz
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
-def _mapped(old: Tensor, new: Tensor, axis: int, places: _Places) -> Tensor:
+def _mapped(old: Tensor, new: Tensor, moves: list[_Move]) -> Tensor:
     """The old tensor with the channels of the new one; those that it lacks are the new one's."""
-    if places is _AS_THEY_ARE:
+    if not moves:
         return old
-    picked = old.to(new.dtype).index_select(axis, torch.tensor([place or 0 for place in places]))
-    is_known = torch.tensor([place is not None for place in places])
-    return torch.where(is_known.view(-1, *[1] * (new.dim() - axis - 1)), picked, new)
+    picked, is_known = old.to(new.dtype), torch.ones(new.shape, dtype=torch.bool)
+    for axis, width, places in moves:
+        picked = picked.index_select(axis, torch.tensor([width * (p or 0) + w for p in places for w in range(width)]))
+        known = torch.tensor([place is not None for place in places for _ in range(width)])
+        is_known &= known.view(-1, *[1] * (new.dim() - axis - 1))
+    return torch.where(is_known, picked, new)
 
 
-def _fate(places: _Places) -> str:
-    if places is _AS_THEY_ARE:
+def _fate(moves: list[_Move]) -> str:
+    """What became of a tensor: "kept", "remapped", or "reset" in whole or in part."""
+    if not moves:
         return "kept"
-    return "reset" if None in places else "remapped"
+    return "reset" if any(None in places for _, _, places in moves) else "remapped"
 
 
 def _stage(name: str, network: nn.Module) -> int | None:
