@@ -19,6 +19,7 @@ TRANSBTS = {"channels": (4, 8, 8), "blocks": (0, 1, 1), "embedding": 8, "layers"
 AXIAL = {"channels": (4, 8, 8), "n_convs": (1, 1, 1), "hidden": (8, 8), "heads": (2, 2), "edge": 32}
 NETWORKS = {
     "unet": ("unet", {"channels": (4, 8, 8), "n_convs": (1, 2, 1)}),
+    "res_unet": ("res_unet", {"channels": (4, 8, 8), "blocks": (1, 2, 1), "n_convs_up": (1, 1)}),
     "transbts": ("transbts", {**TRANSBTS, "edge": 32, "norm": "instance", "dropout": 0.3}),
     "axial_unet": ("axial_unet", {**AXIAL, "norm": "instance"}),
     "axial_unet with batch normalisation": ("axial_unet", {**AXIAL, "norm": "batch"}),
