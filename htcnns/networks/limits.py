@@ -14,6 +14,8 @@ from htcnns.volume import Shape
 MOST_MANIFEST_BYTES = 2**24
 MOST_FILE_BYTES = 2**29  # of one weights file: MOST_PARAMETERS as float16
 MOST_FOREIGN_BYTES = 2**31  # of one checkpoint from elsewhere; nnU-Net's largest has 0.8 GB with its optimizer's state
+MOST_TENSORS = 2**12  # in one of these; nnU-Net's with a residual encoder has 1,670 with its copies
+LONGEST_TENSOR_NAME = 200  # letters
 MOST_HEADER_BYTES = 2**20  # of one weights file; the published networks have 24 KiB
 MOST_SET_BYTES = 2**31  # of all files of the members that run together
 MOST_PARAMETERS = 2**28  # the largest published network has 102 million

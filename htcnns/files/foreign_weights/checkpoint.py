@@ -1,6 +1,7 @@
 """A checkpoint that torch.save wrote elsewhere, read without running anything that stands in it.
 
 Only tensors, plain data and the numbers of NumPy are unpickled; whatever else a file names is refused and not called.
+NumPy itself is not either: given other states than it writes, its own types crashed the process (found by mutation).
 """
 
 import hashlib
@@ -9,36 +10,53 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy._core import multiarray  # where pickled numbers say that they come from
 from torch import Tensor
 
 from htcnns.errors import InputError, WeightsError, shown
 from htcnns.files.regular_file import read_regular
-from htcnns.networks.limits import MOST_FOREIGN_BYTES
+from htcnns.networks.limits import LONGEST_TENSOR_NAME, MOST_FOREIGN_BYTES, MOST_TENSORS
 
-LONGEST_NAME = 200  # letters of a tensor's name
-MOST_TENSORS = 4096  # the largest published checkpoint, nnU-Net's with a residual encoder, has 1,324 with its copies
 _ZIP = b"PK\x03\x04"
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled
-_NUMBERS = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
-_NUMPY = [  # nnU-Net keeps its scores as NumPy's numbers
-    multiarray.scalar,
-    (multiarray.scalar, "numpy.core.multiarray.scalar"),  # as NumPy before 2 names it
-    np.dtype,
-    *(getattr(np.dtypes, f"{name}DType") for name in (*_NUMBERS, "Float16", "Float32", "Float64")),
-]
 _UNREADABLE = (  # what a file that is cut or forged makes torch raise
     *(pickle.UnpicklingError, struct.error, zipfile.BadZipFile, EOFError, RuntimeError, MemoryError),
     *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
 )
+_CODES = {"f2": "e", "f4": "f", "f8": "d", "b1": "?"} | {  # NumPy's names of numbers, and those of struct
+    f"{kind}{size}": code if kind == "i" else code.upper()
+    for kind in "iu"
+    for size, code in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
+}
 _PREFIX = re.compile(r"^((_orig_mod|module)\.)+")  # what torch.compile and several GPUs put before each name
+
+
+class _NumberType:
+    """Stands in for NumPy's dtype where a file has one: the type of a single number."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        self.code = _CODES[name]
+        self.order = "<"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = ">" if state[1] == ">" else "<"
+
+
+def _number(kind: _NumberType, content: bytes) -> float:
+    """Stands in for what makes a number of NumPy from its bytes: the plain number."""
+    return struct.unpack(kind.order + kind.code, content)[0]
+
+
+_NUMPY: list[Callable | tuple[Callable, str]] = [  # nnU-Net keeps its scores as NumPy's numbers
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy._core.multiarray.scalar"),
+    (_number, "numpy.core.multiarray.scalar"),  # before NumPy 2
+]
 
 
 @dataclass(frozen=True)
@@ -94,7 +112,8 @@ def tensors_in(checkpoint: Checkpoint, key: str) -> dict[str, Tensor]:
             remedy="Give a checkpoint of the kind that was named.",
         )
     tensors = {_PREFIX.sub("", str(name)): tensor for name, tensor in found.items()}
-    strange = next((name for name, each in tensors.items() if len(name) > LONGEST_NAME or not _is_dense(each)), None)
+    is_named = {name: len(name) <= LONGEST_TENSOR_NAME for name in tensors}
+    strange = next((name for name, each in tensors.items() if not (is_named[name] and _is_dense(each))), None)
     if strange is not None or len(tensors) < len(found) or len(tensors) > MOST_TENSORS:
         raise WeightsError(
             f"{shown(strange)} is no plain tensor" if strange is not None else "too many tensors, or two of one name",
@@ -144,7 +163,8 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
             expected="tensors and plain data alone",
             remedy="Ask whoever made it for the network's state dict.",
         )
-    first = reason.strip().partition("\n")[0] or "no reason given"
+    told = re.search(r"WeightsUnpickler error: (.*)", reason)  # what torch says before it is advice to take a risk
+    first = (told[1] if told else reason).strip().partition("\n")[0] or "it is cut or damaged"
     return WeightsError(
         f"cannot be read as a checkpoint ({first[:120].rstrip('.')})",
         place=path,

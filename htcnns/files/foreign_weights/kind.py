@@ -14,6 +14,7 @@ from htcnns.networks import outline_network
 from htcnns.networks.contract import Head, Network
 from htcnns.volume import Shape
 
+OWN_BRAIN = "z-scores: here within the brain of each sequence, in its own program within that of all sequences together"
 UNCLEANED = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # what the network says, as it says it
 
 

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from htcnns.errors import WeightsError
 from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, reversed_axes, shape_of
-from htcnns.files.foreign_weights.kind import UNCLEANED, Description, Foreign, Kind, the_file_itself
-from htcnns.files.foreign_weights.nnunet_v2 import OWN_BRAIN
+from htcnns.files.foreign_weights.kind import OWN_BRAIN, UNCLEANED, Description, Foreign, Kind, the_file_itself
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, SEQUENCES, Region
 from htcnns.networks.contract import Head

@@ -14,7 +14,7 @@ from htcnns.errors import WeightsError, shown
 from htcnns.files.foreign_weights.checkpoint import Checkpoint, read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fields import field, read_object
 from htcnns.files.foreign_weights.fitting import Naming, fitted, reversed_axes
-from htcnns.files.foreign_weights.kind import Description, Foreign, Kind
+from htcnns.files.foreign_weights.kind import OWN_BRAIN, Description, Foreign, Kind
 from htcnns.files.foreign_weights.meanings import outputs_in, sequences_in
 from htcnns.files.foreign_weights.nnunet_plans import read_plan
 from htcnns.files.places import is_file, is_folder
@@ -23,8 +23,7 @@ from htcnns.networks.contract import Head
 
 PLANS, DATASET = "plans.json", "dataset.json"
 FINAL = "checkpoint_final.pth"
-OWN_BRAIN = "z-scores are taken in the brain of each sequence, in nnU-Net in that of all together with its holes"
-BY_REGION = "regions are cut at half of their summed probability, in nnU-Net the most probable label counts"
+BY_REGION = "masks: here regions are cut at half of their summed probability, in nnU-Net the likeliest label counts"
 
 _LENGTHS = (1, 5, 10, 20, 50, 100, 250, 500, 750, 2000, 4000, 8000)  # of trainings, in epochs
 _LOSSES = ("DiceLoss", "DiceCELoss_noSmooth", "Topk10Loss", "Topk10LossLS01", "DiceTopK10Loss", "CELoss")

@@ -15,7 +15,7 @@ from torch import Tensor
 from htcnns.errors import WeightsError
 from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, shape_of
-from htcnns.files.foreign_weights.kind import Description, Foreign, Kind, the_file_itself, without_original
+from htcnns.files.foreign_weights.kind import OWN_BRAIN, Description, Foreign, Kind, the_file_itself, without_original
 from htcnns.labels import GLIOMA, Label, Sequence
 from htcnns.networks.contract import Head
 
@@ -23,8 +23,8 @@ HEADS = 8
 BLOCKS = [1, 2, 2, 4]
 POSITIONS = "position_encoding.position_embeddings"
 NOTES = (
-    "dropout is off and the softmax is applied once, in the published code dropout stays on and there are two",
-    "z-scores are taken in the brain of each sequence, in TransBTS where any sequence has signal",
+    "dropout and softmax: here off and once, in the published code always on and twice",
+    OWN_BRAIN,
 )
 _UNUSED = re.compile(r"(linear_encoding|pre_head_ln)\.")  # computed there, and led nowhere
 _DROPOUT = 0.1

@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import random
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,10 @@ import torch
 
 from htcnns.errors import WeightsError
 from htcnns.files.foreign_weights import checkpoint
-from htcnns.files.foreign_weights.checkpoint import LONGEST_NAME, Checkpoint, read_checkpoint, tensors_in
+from htcnns.files.foreign_weights.checkpoint import Checkpoint, read_checkpoint, tensors_in
+from htcnns.networks.limits import LONGEST_TENSOR_NAME, MOST_TENSORS
+
+MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, 2)  # what files before torch 1.6 begin with
 
 
 class Canary:
@@ -54,6 +60,26 @@ def test_a_number_that_an_older_numpy_pickled_is_read(tmp_path: Path) -> None:
         for name in new.namelist():
             old.writestr(name, new.read(name).replace(b"numpy._core", b"numpy.core"))
     assert read_checkpoint(tmp_path / "old.pth").content["best"] == 0.25
+
+
+def test_a_forged_type_of_a_number_is_read_or_refused_and_crashes_nothing(tmp_path: Path) -> None:
+    saved(tmp_path / "whole.pth", {"best": np.float64(0.25)})
+    with zipfile.ZipFile(tmp_path / "whole.pth") as whole, zipfile.ZipFile(tmp_path / "forged.pth", "w") as forged:
+        for name in whole.namelist():
+            forged.writestr(name, whole.read(name).replace(b"NNNJ", b"NJ"))  # a state that is too short for NumPy's own
+    assert read_checkpoint(tmp_path / "forged.pth").content["best"] == 0.25
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_file_with_other_bytes_is_read_or_refused_in_one_sentence(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    content = {"epoch": 3, "state_dict": {"a": torch.ones(3, 4)}, "best": np.float64(0.5)}
+    path = saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=False)
+    changed = bytearray(path.read_bytes())
+    changed[rng.randrange(20, 400)] = rng.randrange(256)
+    path.write_bytes(changed)
+    with suppress(WeightsError), warnings.catch_warnings(action="ignore"):
+        tensors_in(read_checkpoint(path), "state_dict")
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
@@ -106,8 +132,9 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -
         (b"PK\x03\x04 and no more", "cannot be read as a checkpoint"),
         (b"not a pickle at all", "cannot be read as a checkpoint"),
         (b"\x80\x02" + struct.pack("<BI", ord("X"), 2**31 - 1), "cannot be read as a checkpoint"),
+        (MAGIC + b"\x80\x02}.", "cannot be read as a checkpoint"),
     ],
-    ids=["empty", "half a zip", "text", "long string"],
+    ids=["empty", "half a zip", "text", "long string", "another version"],
 )
 def test_other_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.pth").write_bytes(content)
@@ -149,7 +176,7 @@ def test_what_training_puts_before_names_is_taken_off(before: str) -> None:
         ({"a": torch.zeros(2, device="meta")}, "'a' is no plain tensor"),
         ({"a": torch.eye(2).to_sparse()}, "'a' is no plain tensor"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, "'a' is no plain tensor"),
-        ({"a" * (LONGEST_NAME + 1): torch.zeros(1)}, "'aaa.*… is no plain tensor"),
+        ({"a" * (LONGEST_TENSOR_NAME + 1): torch.zeros(1)}, "'aaa.*… is no plain tensor"),
         ({"a": torch.zeros(1), "module.a": torch.ones(1)}, "too many tensors, or two of one name"),
         ({}, "holds no state_dict; found epoch, state_dict, expected state_dict with the network's tensors"),
         ([torch.zeros(1)], "holds no state_dict"),
@@ -162,6 +189,6 @@ def test_anything_but_dense_tensors_is_refused(found: object, says: str) -> None
 
 
 def test_more_tensors_than_any_network_has_are_refused() -> None:
-    many = {str(n): torch.zeros(()) for n in range(checkpoint.MOST_TENSORS + 1)}
+    many = {str(n): torch.zeros(()) for n in range(MOST_TENSORS + 1)}
     with pytest.raises(WeightsError, match="too many tensors"):
         tensors_in(of({"state_dict": many}), "state_dict")

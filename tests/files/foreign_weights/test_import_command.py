@@ -50,7 +50,7 @@ def test_it_says_what_it_wrote_and_how_near_that_is(run: Command, tmp_path: Path
         assert re.fullmatch(rf"{start}{near}; float16 moves them by 0\.0e\+00 at most", line)
     assert member == "nnunet-v2: unet, window 16 x 24 x 32"
     assert sees == "  sees t1n, t1c, t2w, t2f; gives WT, TC, ET by a sigmoid"
-    assert [note.startswith("  z-scores are taken in the brain of each sequence") for note in notes] == [True]
+    assert [note.startswith("  z-scores: here within the brain of each sequence") for note in notes] == [True]
     assert last == f"in {tmp_path / 'out'}"
 
 
@@ -209,7 +209,7 @@ def test_a_network_that_computes_something_else_than_the_original_is_refused(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = KINDS["nnunet-v2"]
-    doubled = replace(kind, read=lambda path: replace(kind.read(path), original=lambda x: x.new_ones(1, 3, 4, 4, 8)))
+    doubled = replace(kind, read=lambda path: replace(kind.read(path), original=lambda x: x.new_ones(1, 3, 8, 8, 8)))
     monkeypatch.setattr(foreign_member, "KINDS", {"nnunet-v2": doubled})
     with pytest.raises(WeightsError, match="computes something else here than in its own program; found logits that"):
         import_member(ImportSettings(files=(folder,), kind="nnunet-v2", out=tmp_path / "out"))
