@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def import_weights(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Checkpoints, or nnU-Net's folder; the folds of one.", parser=path),
+        typer.Argument(metavar="FILE", help="Checkpoints, or nnU-Net's folder; the folds of one.", parser=path),
     ],
     kind: Annotated[str, typer.Option(help="Whose they are: nnunet-v2, nnunet-v1, kaist-bl, transbts ...")],
     out: Annotated[Path, typer.Option(help="Folder for weights and manifest; several may share one.", parser=path)],

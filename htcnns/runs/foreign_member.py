@@ -170,12 +170,14 @@ def _members_in(folder: Path) -> tuple[Member, ...]:
 
 def _source(foreign: Foreign) -> str:
     """What a file was made of, as the manifest has it."""
-    return f"{foreign.checkpoint.parent.name}/{foreign.checkpoint.name} sha256 {foreign.sha256}"
+    name = "/".join(part for part in (foreign.checkpoint.parent.name, foreign.checkpoint.name) if part)
+    return f"{name} sha256 {foreign.sha256}"
 
 
 def _require_replaced_by_itself(there: tuple[Member, ...], name: str, sources: list[str], targets: list[str]) -> None:
     """Raise SettingsError where a member or file of that name was made of something else, which would be lost."""
-    others = [member for member in there if member.name != name or member.trained_on.get(_SOURCES) != sources]
+    digests = _digests(sources)
+    others = [member for member in there if member.name != name or _digests(member.trained_on.get(_SOURCES)) != digests]
     for other in others:
         if other.name == name or any(file.path.name in targets for file in other.files):
             raise SettingsError(
@@ -185,6 +187,11 @@ def _require_replaced_by_itself(there: tuple[Member, ...], name: str, sources: l
                 expected="a name of its own for each member",
                 remedy="Give another name or folder.",
             )
+
+
+def _digests(sources: object) -> list[str]:
+    """The checksums in what a manifest says of a member's files, which may lie elsewhere by now."""
+    return [str(each).rpartition(" ")[2] for each in sources] if isinstance(sources, list) else []
 
 
 def _require_same(found: Description, first: Description, path: Path) -> None:

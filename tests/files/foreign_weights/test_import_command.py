@@ -99,6 +99,13 @@ def test_the_same_import_again_changes_nothing(run: Command, tmp_path: Path, fol
     assert contents(tmp_path / "out") == before
 
 
+def test_the_same_files_in_another_folder_are_the_same_import(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    before = [file.sha256 for file in read_manifest(tmp_path / "out")[0].files]
+    assert run(folder.rename(tmp_path / "moved")).code == 0
+    assert [file.sha256 for file in read_manifest(tmp_path / "out")[0].files] == before
+
+
 def test_another_member_of_that_name_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
     run(folder)
     before = contents(tmp_path / "out")
@@ -158,7 +165,7 @@ def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, fol
         ),
         (("{}",), 4, r"\S*: no fold_\*/checkpoint_final\.pth there; expected the folder with plans\.json and .*"),
         (("{}/theirs/plans.json",), 4, r"\S*/plans\.json: cannot be read as a checkpoint \(it begins otherwise\).*"),
-        ((), 2, r"Missing argument 'FILE\.\.\.'\. See htcnns --help\."),
+        ((), 2, r"Missing argument 'FILE'\. See htcnns --help\."),
     ],
     ids=["kind", "path as name", "hidden name", "twice", "no file", "no folds", "other file", "nothing"],
 )
