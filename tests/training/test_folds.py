@@ -149,5 +149,5 @@ def test_cases_that_weights_were_trained_on_are_known(tmp_path: Path, tiny_weigh
 def test_weights_that_do_not_say_what_they_were_trained_on_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
     first, *others = read_manifest(tiny_weights)
     write_manifest(tmp_path, (replace(first, trained_on={"imported as": "nnunet-v2"}), *others))
-    with pytest.raises(WeightsError, match="origin: .*: nobody can tell what unet was trained on; expected the names"):
+    with pytest.raises(WeightsError, match=r"origin: .*: nobody can tell what unet was trained on; expected the names"):
         seen_by(tmp_path, ["a"], FIVE)

@@ -150,6 +150,10 @@ def _without(weights: dict, text: str) -> None:
             r"another shape of decoder\.seg_layers\.0\.bias, and of 0 other tensors; found \(5,\), expected \(3,\)",
         ),
         (
+            lambda w: w.update({"decoder.seg_layers.0.bias": torch.zeros(1).expand(2**40)}),
+            r"another shape of decoder\.seg_layers\.0\.bias, and of 0 other tensors; found \(1099511627776,\), exp",
+        ),
+        (
             lambda w: w.update({"decoder.seg_layers.0.bias": torch.zeros(3, dtype=torch.int64)}),
             r"decoder\.seg_layers\.0\.bias has another type; found torch\.int64, expected real numbers",
         ),
@@ -159,7 +163,7 @@ def _without(weights: dict, text: str) -> None:
         ),
         (lambda w: w["decoder.seg_layers.1.bias"].fill_(1e5), ".* beyond float16; expected numbers up to 65504"),
     ],
-    ids=["missing", "unexpected", "shape", "type", "NaN", "too large"],
+    ids=["missing", "unexpected", "shape", "4 TiB from 4 bytes", "type", "NaN", "too large"],
 )
 def test_tensors_that_do_not_fit_are_named(checkpoint: Path, network: torch.nn.Module, spoil: Spoil, says: str) -> None:
     with pytest.raises(WeightsError, match=rf"checkpoint_final\.pth: {says}"):
