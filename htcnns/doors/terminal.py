@@ -15,6 +15,7 @@ _ARGUMENTS = {
     "output": "OUT",
     "definitions": "--also",
     "origin": "--from",
+    "files": "FILE",
 }  # settings whose name here is another
 
 

@@ -73,7 +73,7 @@ class AxialUNet(Network):
         )
         self.transpconvs = nn.ModuleList(nn.ConvTranspose3d(deep, wide, 2, stride=2, bias=False) for deep, wide in ups)
         self.stages = nn.ModuleList(
-            ConvStage(2 * wide, wide, n_convs=n, stride=1, norm=NORMS[norm])
+            ConvStage((2 * wide, *[wide] * n), norm=NORMS[norm])
             for (_, wide), n in zip(ups, n_convs[-2::-1], strict=True)
         )
         self.seg_layers = nn.ModuleList(nn.Conv3d(wide, n_out, 1, bias=False) for _, wide in ups)

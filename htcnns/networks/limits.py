@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from htcnns.errors import SettingsError, require_known, shown
+from htcnns.networks.contract import each_axis
 from htcnns.volume import Shape
 
 MOST_MANIFEST_BYTES = 2**24
-MOST_FILE_BYTES = 2**28  # of one weights file: MOST_PARAMETERS as float16
+MOST_FILE_BYTES = 2**29  # of one weights file: MOST_PARAMETERS as float16
+MOST_FOREIGN_BYTES = 2**31  # of one checkpoint from elsewhere; nnU-Net's largest has 0.8 GB with its optimizer's state
+MOST_TENSORS = 2**12  # in one of these; nnU-Net's with a residual encoder has 1,670 with its copies
+LONGEST_TENSOR_NAME = 200  # letters
 MOST_HEADER_BYTES = 2**20  # of one weights file; the published networks have 39 KiB at most
 MOST_SET_BYTES = 2**31  # of all files of the members that run together
-MOST_PARAMETERS = 2**27  # the largest published network has 62 million
+MOST_PARAMETERS = 2**28  # the largest published network has 102 million
 MOST_MEMBERS = 64
 MOST_FOLDS = 64
 LARGEST_EDGE = 512  # of a window or box, in voxels
@@ -28,7 +32,7 @@ MOST_TOKENS = 2**15  # that attend to each other; TransBTS has 13,440 in the pap
 LARGEST_DEPTH = 64  # layers, blocks or convolutions at one resolution
 MOST_RESOLUTIONS = 8
 
-_DEPTHS = {"n_convs": 1, "n_convs_up": 1, "blocks": 0, "layers": 0}  # counts of layers, and how few there may be
+_DEPTHS = {"n_convs": 1, "n_convs_up": 1, "blocks": 0, "layers": 0, "halvings": 0}  # counts, and the least of each
 _LARGEST = dict.fromkeys(_DEPTHS, LARGEST_DEPTH) | {"heads": LARGEST_HEADS, "attended": LARGEST_ATTENDED}
 
 
@@ -43,16 +47,17 @@ def require_edges(shape: Shape, *, what: str) -> None:
         )
 
 
-def require_work(size: Mapping, window: Shape, *, multiple: int) -> None:
+def require_work(size: Mapping, window: Shape, *, multiple: int | Shape) -> None:
     """Raise SettingsError where one window would be too much work for a network of that size.
 
     Args:
         multiple: what its deepest resolution is smaller by.
     """
+    multiples = each_axis(multiple)
     n_values = size["channels"][0] * prod(window)
     if n_values > MOST_VALUES:
         raise _impossible("channels", f"{n_values / 1e6:.0f} million values at full resolution", _most(MOST_VALUES))
-    n_tokens = prod(edge // multiple for edge in window) if "embedding" in size else 0
+    n_tokens = prod(edge // m for edge, m in zip(window, multiples, strict=True)) if "embedding" in size else 0
     if n_tokens > MOST_TOKENS:
         raise _impossible("channels", f"{n_tokens} tokens in a window", f"at most {MOST_TOKENS}; more resolutions")
     n_pairs = _most_pairs(size["heads"], size["attended"], prod(window)) if "attended" in size else 0
@@ -73,7 +78,7 @@ def require_size(size: Mapping, published: Mapping) -> None:
     """Raise SettingsError unless the arguments of a network are known, of kinds that networks take, and not too large.
 
     Args:
-        published: the same arguments in the published size, which say what kind each is.
+        published: all arguments that there are, in the published size, which say what kind each is.
     """
     for key, value in size.items():
         require_known(key, published, what="argument", setting="size")

@@ -70,7 +70,8 @@ class TransBTS(Network):
         n_out: int = 3,
     ) -> None:
         super().__init__()
-        self.multiple = 2 ** (len(channels) - 1)
+        multiple = 2 ** (len(channels) - 1)
+        self.multiple = multiple
         around = NORMS[norm]
         inside = _group_norm if norm == "batch" else around
         self.stem = nn.Conv3d(n_in, channels[0], 3, padding=1)
@@ -85,7 +86,7 @@ class TransBTS(Network):
             embedding=embedding,
             norm=around,
             layers=[TransformerLayer(embedding, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)],
-            edge=edge // self.multiple,
+            edge=edge // multiple,
             dropout=dropout,
         )
         self.narrow = nn.Sequential(

@@ -14,7 +14,7 @@ from htcnns.networks import build_network
 from htcnns.networks.contract import Network
 
 _ENCODER = re.compile(r"encoder\.stages\.(\d+)\.")
-_STEM = re.compile(r"stem\.")
+_STEM = re.compile(r"(encoder\.)?stem\.")
 _DOWNS = re.compile(r"downs\.(\d+)\.")
 _STAGES = re.compile(r"stages\.(\d+)\.")
 
@@ -235,7 +235,7 @@ def _stage(name: str, network: nn.Module) -> int | None:
     """The encoder's resolution that a parameter belongs to, 0 for the full one; None outside the encoder."""
     has_encoder = hasattr(network, "encoder")
     patterns = ((_ENCODER, 0),) if has_encoder else ((_DOWNS, 1), (_STAGES, 0))
-    if not has_encoder and _STEM.match(name):
+    if _STEM.match(name):
         return 0
     for pattern, offset in patterns:
         if match := pattern.match(name):

@@ -11,6 +11,7 @@ from htcnns.networks.contract import Network
 LARGEST_FILE_BYTES = 8 * 2**20
 SMALLEST = {
     "unet": (16, 16, 32),
+    "res_unet": (16, 16, 32),
     "transbts": (8, 8, 16),
     "axial_unet": (32, 32, 64),
     "vnet": (16, 16, 32),
@@ -19,6 +20,7 @@ SMALLEST = {
 }
 TWO_TINY: dict[str, dict] = {
     "unet": {"channels": (4, 8), "n_convs": (1, 1)},
+    "res_unet": {"channels": (4, 8), "blocks": (1, 2), "n_convs_up": (1,)},
     "transbts": {
         "channels": (4, 8),
         "blocks": (1, 1),
@@ -59,6 +61,7 @@ def tiny(name: str) -> Network:
     ("name", "expected"),
     [
         ("unet", 31_198_991),
+        ("res_unet", 102_353_167),
         ("transbts", 32_723_891),
         ("axial_unet", 50_561_760),
         ("vnet", 45_607_906),
@@ -267,6 +270,13 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
     [
         ("unet", {"n_convs": (1,)}),
         ("unet", {"n_convs": (1, 1, 1)}),
+        ("unet", {"norm": "layer"}),
+        ("unet", {"halvings": (1, 1)}),
+        ("unet", {"halvings": (0, 0, 0)}),
+        ("unet", {"halvings": (2, 1, 1)}),
+        ("res_unet", {"blocks": (1,)}),
+        ("res_unet", {"blocks": (1, 0)}),
+        ("res_unet", {"n_convs_up": (1, 1)}),
         ("transbts", {"norm": "layer"}),
         ("transbts", {"heads": 3}),
         ("transbts", {"blocks": (1,)}),

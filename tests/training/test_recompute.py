@@ -22,6 +22,7 @@ DMFNET = {"channels": (8, 16, 16), "groups": 4, "mie": True, "sie": True}
 SWIN = {"channels": (4, 4, 8, 8), "blocks": (1, 2), "heads": (2, 2), "attended": 3, "merging": "monai-1.5"}
 NETWORKS = {
     "unet": ("unet", {"channels": (4, 8, 8), "n_convs": (1, 2, 1)}),
+    "res_unet": ("res_unet", {"channels": (4, 8, 8), "blocks": (1, 2, 1), "n_convs_up": (1, 1)}),
     "transbts": ("transbts", {**TRANSBTS, "edge": 32, "norm": "instance", "dropout": 0.3}),
     "axial_unet": ("axial_unet", {**AXIAL, "norm": "instance"}),
     "axial_unet with batch normalisation": ("axial_unet", {**AXIAL, "norm": "batch"}),

@@ -13,6 +13,7 @@ from htcnns.training.transfer import Origin, Shapes, TransferSettings, learning_
 T1N, T1C, T2W, T2F = Sequence
 TINY = {
     "unet": {"channels": (4, 8, 8), "n_convs": (1, 1, 1)},
+    "res_unet": {"channels": (4, 8, 8), "blocks": (1, 1, 1), "n_convs_up": (1, 1)},
     "transbts": {"channels": (4, 8, 8), "blocks": (0, 1, 1), "embedding": 8, "layers": 1, "heads": 2}
     | {"hidden": 16, "edge": 32, "norm": "instance", "dropout": 0.0},
     "axial_unet": {"channels": (4, 8, 8), "n_convs": (1, 1, 1), "hidden": (8,), "heads": (2,)}
@@ -24,6 +25,7 @@ TINY = {
 }
 FIRST = {
     "unet": "encoder.stages.0.0.convs.0.conv.weight",
+    "res_unet": "encoder.stem.convs.0.conv.weight",
     "transbts": "stem.weight",
     "axial_unet": "encoder.stages.0.0.convs.0.conv.weight",
     "vnet": "stem.conv.weight",
@@ -32,6 +34,7 @@ FIRST = {
 }
 HEAD = {
     "unet": "decoder.seg_layers.0.weight",
+    "res_unet": "decoder.seg_layers.0.weight",
     "transbts": "head.weight",
     "axial_unet": "seg_layers.0.weight",
     "vnet": "head.0.weight",
