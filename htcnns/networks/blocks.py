@@ -5,6 +5,7 @@ Names in the state dict are those of nnU-Net v2's dynamic-network-architectures,
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 from types import MappingProxyType
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from htcnns.volume import Shape
 
 Norm = Callable[[int], nn.Module]
-HALVED: Shape = (2, 2, 2)  # the stride that halves every edge
 
 
 class InstanceNorm(nn.Module):
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
     """The plain U-Net's encoder: one ConvStage of `n_convs[s]` a resolution, the first of them at the full one.
 
     Args:
-        strides: of the other stages; None halves every edge in each.
+        strides: of the other stages.
 
     Returns:
         One tensor per stage, full resolution first: (B, channels[s], I/2^s, J/2^s, K/2^s).
@@ -81,11 +81,11 @@ class Encoder(nn.Module):
         *,
         n_convs: tuple[int, ...],
         norm: Norm,
-        strides: Sequence[Shape] | None = None,
+        strides: Sequence[Shape],
     ) -> None:
         super().__init__()
         widths = (n_in, *channels)
-        by_stage: list[int | Shape] = [1, *(strides or [HALVED] * (len(n_convs) - 1))]
+        by_stage: list[int | Shape] = [1, *strides]
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(ConvStage((widths[s], *[widths[s + 1]] * n), stride=by_stage[s], norm=norm))
@@ -124,6 +124,8 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         widths = channels[-2::-1]  # deepest first, as all lists here
+        if any(width % narrowing for width in widths):
+            raise ValueError(f"widths {widths} do not divide by {narrowing}")
         results = [width // narrowing for width in widths]
         below = (channels[-1], *results[:-1])
         up = zip(below, widths, strides[::-1], strict=True)
@@ -144,13 +146,22 @@ class Decoder(nn.Module):
         return logits[::-1]
 
 
-def strides_of(halvings: Shape, n_stages: int) -> list[Shape]:
+def strides_of(halvings: Shape | None, n_stages: int) -> list[Shape]:
     """The stride of every stage after the first, where each axis is halved so many times, from the first one on.
+
+    Args:
+        halvings: along each axis; None halves all of them in every stage.
 
     Raises:
         ValueError: more halvings than there are stages for, or a stage that halves nothing.
     """
-    if max(halvings) != n_stages - 1:
-        raise ValueError(f"{max(halvings)} halvings in {n_stages} resolutions")
-    i, j, k = halvings
+    i, j, k = [n_stages - 1] * 3 if halvings is None else halvings
+    if max(i, j, k) != n_stages - 1:
+        raise ValueError(f"{max(i, j, k)} halvings in {n_stages} resolutions")
     return [(1 + (s < i), 1 + (s < j), 1 + (s < k)) for s in range(n_stages - 1)]
+
+
+def multiple_of(strides: Sequence[Shape]) -> int | Shape:
+    """What the edges of a window must be multiples of under these strides: one number where all axes agree."""
+    i, j, k = (prod(stride[axis] for stride in strides) for axis in range(3))
+    return i if i == j == k else (i, j, k)

@@ -40,6 +40,10 @@ class Network(nn.Module, ABC):
     def blocks(self) -> list[nn.Module]:
         """The parts that hold nearly all activations; a training that is short of memory computes these again."""
 
+    @abstractmethod
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The parts of the encoder by resolution, largest first; a fine-tuning may leave the first ones as they are."""
+
 
 def each_axis(multiple: int | Shape) -> Shape:
     """What the edges along I, J and K must be multiples of."""

@@ -9,7 +9,7 @@ GMAC, and ours 3.912 M and 27.5.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from types import MappingProxyType
 from typing import Any
 
@@ -98,6 +98,12 @@ class DMFNet(Network):
             *self.ups,
             self.head,
         ]
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The stem with MIE, then the units of each resolution, each with the SIE that follows; half the edge first."""
+        first, *others = self.enhancements
+        stages = zip_longest(self.downs, others, fillvalue=nn.Identity())
+        return [[self.mie, self.stem, first], *([down, enhancement] for down, enhancement in stages)]
 
 
 class Unit(nn.Module):

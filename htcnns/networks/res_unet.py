@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htcnns.networks.blocks import NORMS, ConvNormAct, ConvStage, Decoder, Norm, strides_of
+from htcnns.networks.blocks import NORMS, ConvNormAct, ConvStage, Decoder, Norm, multiple_of, strides_of
 from htcnns.networks.contract import Network, require_window
 from htcnns.volume import Shape
 
@@ -49,10 +49,8 @@ class ResUNet(Network):
         n_out: int = 3,
     ) -> None:
         super().__init__()
-        n_halvings = len(channels) - 1
-        i, j, k = halvings or (n_halvings, n_halvings, n_halvings)
-        strides = strides_of((i, j, k), len(channels))
-        self.multiple = 2**i if i == j == k else (2**i, 2**j, 2**k)
+        strides = strides_of(halvings, len(channels))
+        self.multiple = multiple_of(strides)
         self.encoder = ResidualEncoder(n_in, channels, blocks=blocks, strides=strides, norm=NORMS[norm])
         self.decoder = Decoder(channels, n_convs=n_convs_up, strides=strides, norm=NORMS[norm], n_out=n_out)
 
@@ -65,6 +63,11 @@ class ResUNet(Network):
         """The residual blocks on the way down, and the stages on the way up."""
         in_stages = (block for stage in self.encoder.stages for row in stage.children() for block in row.children())
         return [*in_stages, *self.decoder.stages]
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """One stage for each resolution, the first with the stem."""
+        first, *others = self.encoder.stages
+        return [[self.encoder.stem, first], *([stage] for stage in others)]
 
 
 class ResidualEncoder(nn.Module):

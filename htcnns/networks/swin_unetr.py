@@ -98,6 +98,11 @@ class SwinUNETR(Network):
         """The stages of the transformer, the residual blocks and those on the way up."""
         return [*self.stages, *self.residuals, *self.ups]
 
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The stages of the transformer, the first with the stem; half the edge first."""
+        first, *others = self.stages
+        return [[self.stem, first], *([stage] for stage in others)]
+
     def _features(self, x: Tensor) -> list[Tensor]:
         """What there is at each resolution, full first: the input itself, then what stem and stages make of it."""
         features = [x]

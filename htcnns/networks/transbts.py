@@ -114,6 +114,10 @@ class TransBTS(Network):
         inner = [block for stage in self.stages for block in stage.children()]
         return [*inner, *self.bottleneck.layers, self.narrow, self.deepest, *self.ups]
 
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The residual blocks of each resolution with the convolution before them; the transformer is in none."""
+        return [[before, stage] for before, stage in zip((self.stem, *self.downs), self.stages, strict=True)]
+
 
 class PreActivationBlock(nn.Module):
     """x plus twice (normalisation, ReLU, conv 3x3x3)."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from htcnns.networks.blocks import NORMS, Decoder, Encoder, Norm, strides_of
+from htcnns.networks.blocks import NORMS, Decoder, Encoder, Norm, multiple_of, strides_of
 from htcnns.networks.contract import Network, require_window
 from htcnns.volume import Shape
 
@@ -60,10 +60,8 @@ class UNet(Network):
         n_out: int = 3,
     ) -> None:
         super().__init__()
-        n_halvings = len(channels) - 1
-        i, j, k = halvings or (n_halvings, n_halvings, n_halvings)
-        strides = strides_of((i, j, k), len(channels))
-        self.multiple = 2**i if i == j == k else (2**i, 2**j, 2**k)
+        strides = strides_of(halvings, len(channels))
+        self.multiple = multiple_of(strides)
         self.encoder = Encoder(n_in, channels, n_convs=n_convs, norm=_NORMS[norm], strides=strides)
         self.decoder = Decoder(
             channels, n_convs=n_convs[:-1], strides=strides, norm=_NORMS[norm], n_out=n_out, narrowing=narrowing
@@ -77,3 +75,7 @@ class UNet(Network):
     def blocks(self) -> list[nn.Module]:
         """The stages on the way down and up."""
         return [*self.encoder.stages, *self.decoder.stages]
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """One stage for each resolution."""
+        return [[stage] for stage in self.encoder.stages]

@@ -92,9 +92,16 @@ class VNet(Network):
         """Stem, stages on the way down and up, head."""
         return [self.stem, *self.downs, *self.ups, self.head]
 
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The stem, then one stage for each resolution."""
+        return [[stage] for stage in (self.stem, *self.downs)]
+
 
 class Stem(nn.Module):
-    """One convolution at full resolution, and the sequences added to its result in turn, as often as it is wide."""
+    """One convolution at full resolution, and the sequences added to its result in turn, as often as it is wide.
+
+    Each channel is thus tied to one sequence: weights that are carried over to other sequences have more to unlearn.
+    """
 
     def __init__(self, n_in: int, n_out: int, norm: Norm) -> None:
         super().__init__()
@@ -144,7 +151,7 @@ class Up(nn.Module):
 
 
 def convolutions(channels: int, n_convs: int, norm: Norm) -> nn.Sequential:
-    """So many times conv 5x5x5, normalisation, ELU."""
+    """Conv 5x5x5, normalisation and ELU, `n_convs` times."""
     return nn.Sequential(
         *(part for _ in range(n_convs) for part in (*conv_norm(channels, channels, norm), nn.ELU(inplace=True)))
     )

@@ -1,6 +1,5 @@
 """From one set of weights to another population: what is taken over, what is put elsewhere, what starts anew."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,6 @@ from htcnns.errors import SettingsError, WeightsError
 from htcnns.labels import Region, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import Network
-
-_ENCODER = re.compile(r"encoder\.stages\.(\d+)\.")
-_STEM = re.compile(r"(encoder\.)?stem\.")
-_DOWNS = re.compile(r"downs\.(\d+)\.")
-_STAGES = re.compile(r"stages\.(\d+)\.")
 
 _Places = tuple[int | None, ...]  # where each new channel was among the old; None for one that was not there
 _AS_THEY_ARE: _Places = ()
@@ -128,22 +122,22 @@ def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport
     return TransferReport(**{fate: tuple(names) for fate, names in fates.items()})
 
 
-def learning_rates(network: nn.Module, settings: TransferSettings) -> dict[str, float]:
+def learning_rates(network: Network, settings: TransferSettings) -> dict[str, float]:
     """Factor on the learning rate of every parameter that does not learn at the full one; 0 for frozen ones.
 
     Raises:
         SettingsError: more frozen stages than the encoder has.
     """
-    stages = {name: _stage(name, network) for name, _ in network.named_parameters()}
-    n_stages = 1 + max(stage for stage in stages.values() if stage is not None)
+    stages = network.encoder_stages()
+    n_stages = len(stages)
     if settings.frozen_stages > n_stages:
         raise _impossible("frozen_stages", settings.frozen_stages, f"at most {n_stages}, the encoder's stages")
-    rates = {}
-    for name, stage in stages.items():
-        if stage is not None:
-            depth = stage / max(1, n_stages - 1)
-            rates[name] = 0.0 if stage < settings.frozen_stages else settings.early_rate ** (1 - depth)
-    return {name: rate for name, rate in rates.items() if rate != 1}
+    rates: dict[nn.Parameter, float] = {}
+    for stage, parts in enumerate(stages):
+        rate = 0.0 if stage < settings.frozen_stages else settings.early_rate ** (1 - stage / max(1, n_stages - 1))
+        rates |= dict.fromkeys((parameter for part in parts for parameter in part.parameters()), rate)
+    named = {name: rates.get(parameter, 1.0) for name, parameter in network.named_parameters()}
+    return {name: rate for name, rate in named.items() if rate != 1}
 
 
 def _require_same_network(shapes: Shapes, origin: Origin) -> None:
@@ -229,18 +223,6 @@ def _fate(moves: list[_Move]) -> str:
     if not moves:
         return "kept"
     return "reset" if any(None in places for _, _, places in moves) else "remapped"
-
-
-def _stage(name: str, network: nn.Module) -> int | None:
-    """The encoder's resolution that a parameter belongs to, 0 for the full one; None outside the encoder."""
-    has_encoder = hasattr(network, "encoder")
-    patterns = ((_ENCODER, 0),) if has_encoder else ((_DOWNS, 1), (_STAGES, 0))
-    if _STEM.match(name):
-        return 0
-    for pattern, offset in patterns:
-        if match := pattern.match(name):
-            return int(match[1]) + offset
-    return None
 
 
 def _impossible(setting: str, found: object, expected: str) -> SettingsError:

@@ -274,6 +274,7 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
         ("unet", {"halvings": (1, 1)}),
         ("unet", {"halvings": (0, 0, 0)}),
         ("unet", {"halvings": (2, 1, 1)}),
+        ("unet", {"narrowing": 3}),
         ("res_unet", {"blocks": (1,)}),
         ("res_unet", {"blocks": (1, 0)}),
         ("res_unet", {"n_convs_up": (1, 1)}),

@@ -194,6 +194,20 @@ def test_frozen_stages_learn_nothing(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_each_part_of_the_encoder_stands_in_one_stage(network: str) -> None:
+    built = shapes(network).build()
+    parts = [part for stage in built.encoder_stages() for part in stage]
+    found = [id(parameter) for part in parts for parameter in part.parameters()]
+    assert 0 < len(found) == len(set(found)) < len(list(built.parameters()))
+
+
+def test_what_weighs_the_input_of_a_frozen_stage_is_frozen_with_it() -> None:
+    rates = learning_rates(shapes("dmfnet").build(), TransferSettings(frozen_stages=1))
+    assert {name.split(".")[0] for name in rates} == {"mie", "stem", "enhancements"}
+    assert {name.split(".")[1] for name in rates if name.startswith("enhancements")} == {"0"}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_without_settings_all_learns_alike(network: str) -> None:
     assert learning_rates(shapes(network).build(), TransferSettings()) == {}
 
