@@ -124,12 +124,14 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
 
 
 def _require_folds(paths: tuple[Path, ...]) -> None:
-    if len(set(paths)) < len(paths) or len(paths) > MOST_FOLDS:
+    """Raise SettingsError unless there are some checkpoints, not too many, each once."""
+    if not 1 <= len(set(paths)) == len(paths) <= MOST_FOLDS:
+        is_number = len(set(paths)) == len(paths)
         raise SettingsError(
-            "a checkpoint occurs twice" if len(paths) <= MOST_FOLDS else "too many checkpoints",
+            "too few or too many checkpoints" if is_number else "a checkpoint occurs twice",
             setting="files",
             found=len(paths),
-            expected=f"at most {MOST_FOLDS}, each once",
+            expected=f"1 to {MOST_FOLDS}, each once",
             remedy="Name each fold of the network once.",
         )
 

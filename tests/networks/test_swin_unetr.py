@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import requires
 
 import pytest
@@ -44,6 +45,17 @@ def merging_of(corners: str, generator: torch.Generator) -> Merging:
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     return module
+
+
+class RestatedMerging(monai.PatchMerging):
+    """MONAI's merging with these corners."""
+
+    def __init__(self, corners: list, dim: int, **how: object) -> None:
+        super().__init__(dim, **how)
+        self.corners = corners
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.reduction(self.norm(torch.cat([x[:, i::2, j::2, k::2] for i, j, k in self.corners], dim=-1)))
 
 
 def our_name(name: str) -> str:
@@ -99,17 +111,19 @@ def test_the_published_weights_are_older_than_monai_1_5() -> None:
 
 
 @pytest.mark.parametrize("with_gradients", [True, False], ids=["training", "inference"])
+@each_merging
 def test_compact_size_with_monais_weights_equals_monai(
-    with_gradients: bool, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    with_gradients: bool, merging: str, corners: list, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(monai, "rearrange", permuted)
-    theirs = monai.SwinUNETR(in_channels=4, out_channels=3, feature_size=12).eval()
-    ours = SwinUNETR(**SIZES["compact"]).eval()
+    downsample = partial(RestatedMerging, corners)
+    theirs = monai.SwinUNETR(in_channels=4, out_channels=3, feature_size=12, downsample=downsample).eval()
+    ours = SwinUNETR(**{**SIZES["compact"], "merging": merging}).eval()
     tensors = {our_name(name): tensor for name, tensor in theirs.state_dict().items() if "position_index" not in name}
     ours.load_state_dict(tensors, strict=True)
     x = torch.randn(1, 4, 32, 32, 64, generator=generator)
     with torch.set_grad_enabled(with_gradients):
-        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except _UNREADABLE as error:
         raise _unreadable(path, str(error)) from error
     if not isinstance(loaded, dict):
-        raise _unreadable(path, f"it holds a {type(loaded).__name__}")
+        raise _unreadable(path, "it holds no table of names")
     return Checkpoint(path, hashlib.sha256(content).hexdigest(), loaded)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from htcnns.errors import InputError, WeightsError, shown
@@ -10,6 +11,9 @@ from htcnns.files.places import is_file
 from htcnns.networks.limits import MOST_MANIFEST_BYTES
 
 _T = TypeVar("_T")
+_WORDS: Mapping[type, str] = MappingProxyType(
+    {bool: "true or false", int: "a whole number", str: "a text", list: "a list", dict: "an object with fields"}
+)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -30,7 +34,13 @@ def read_object(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise error.inside(kind=WeightsError) from error
     if not isinstance(content, dict):
-        raise WeightsError(f"is a {type(content).__name__}", place=path, expected="a JSON object", remedy="Restore it.")
+        raise WeightsError(
+            "is no JSON object",
+            place=path,
+            found=shown(content),
+            expected=_WORDS[dict],
+            remedy="Restore the file as nnU-Net wrote it.",
+        )
     return content
 
 
@@ -45,7 +55,7 @@ def field(data: Mapping, key: str, kind: type[_T], *, place: object) -> _T:
         raise WeightsError(
             f"{key} is {shown(value)}" if key in data else f"{key} is missing",
             place=place,
-            expected=f"a {kind.__name__}",
+            expected=_WORDS[kind],
             remedy="Restore the file as nnU-Net wrote it.",
         )
     return value

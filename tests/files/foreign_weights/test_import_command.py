@@ -13,7 +13,7 @@ import torch
 from test_checkpoint import Canary
 from theirs import V2UNet, randomised, write_v2_checkpoint, write_v2_folder
 
-from htcnns.errors import WeightsError
+from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.foreign_weights import KINDS
 from htcnns.files.manifest import read_manifest
 from htcnns.runs import foreign_member
@@ -221,6 +221,11 @@ def test_a_network_that_computes_something_else_than_the_original_is_refused(
     with pytest.raises(WeightsError, match="computes something else here than in its own program; found logits that"):
         import_member(ImportSettings(files=(folder,), kind="nnunet-v2", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_no_checkpoint_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="files: too few or too many checkpoints; found 0, expected 1 to 64"):
+        import_member(ImportSettings(files=(), kind="nnunet-v2", out=tmp_path / "out"))
 
 
 def test_more_than_a_run_takes_is_refused(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

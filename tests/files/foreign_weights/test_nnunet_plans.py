@@ -132,7 +132,7 @@ def test_axes_that_are_not_as_in_the_file_are_refused(tmp_path: Path, key: str, 
         ({"strides": [[1, 1, 1], [3, 3, 3], [2, 2, 2]]}, r"strides \[\[1, 1, 1\], \[3, 3, 3\]"),
         ({"strides": None}, "strides None"),
         ({"n_stages": 10**9}, "1000000000 resolutions"),
-        ({"n_stages": True}, "n_stages is True; expected a int"),
+        ({"n_stages": True}, "n_stages is True; expected a whole number"),
     ],
     ids=lambda value: "" if isinstance(value, str) else ", ".join(value),
 )

@@ -197,8 +197,8 @@ def test_a_trainer_that_puts_in_batch_normalisation_is_known(checkpoint: Path) -
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"trainer_name": 3}, "trainer_name is 3; expected a str"),
-        ({"init_args": None}, "init_args is None; expected a dict"),
+        ({"trainer_name": 3}, "trainer_name is 3; expected a text"),
+        ({"init_args": None}, "init_args is None; expected an object with fields"),
         ({"init_args": {}}, "init_args: configuration is missing"),
         ({"init_args": {"configuration": "2d"}}, r"plans\.json: no such configuration; found '2d', expected one of 3d"),
     ],
