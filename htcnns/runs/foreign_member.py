@@ -112,11 +112,11 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
     sources, contents, comparisons = zip(*found, strict=True)
     targets = [f"{name}.safetensors"] if len(paths) == 1 else [f"{name}-{n}.safetensors" for n in range(len(paths))]
     _require_room(contents)
-    _require_replaced_by_itself(there, name, list(sources), targets)
+    _require_replaced_by_itself(there, name, sources=list(sources), targets=targets)
     require_writable(settings.out)
     files = tuple(write_weights(settings.out / t, content) for t, content in zip(targets, contents, strict=True))
     imported = {_MARK: settings.kind, _SOURCES: list(sources)}
-    member = _member(name, kind.title, first, files, imported)
+    member = _member(name, first, title=kind.title, files=files, imported=imported)
     for file in files:
         verify_file(member, file)
     write_manifest(settings.out, (*(other for other in there if other.name != name), member))
@@ -176,7 +176,9 @@ def _source(foreign: Foreign) -> str:
     return f"{name} sha256 {foreign.sha256}"
 
 
-def _require_replaced_by_itself(there: tuple[Member, ...], name: str, sources: list[str], targets: list[str]) -> None:
+def _require_replaced_by_itself(
+    there: tuple[Member, ...], name: str, *, sources: list[str], targets: list[str]
+) -> None:
     """Raise SettingsError where a member or file of that name was made of something else, which would be lost."""
     digests = _digests(sources)
     others = [member for member in there if member.name != name or _digests(member.trained_on.get(_SOURCES)) != digests]
@@ -255,7 +257,8 @@ def _rounded(tensor: Tensor) -> Tensor:
     return tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
 
 
-def _member(name: str, title: str, of: Description, files: tuple[WeightsFile, ...], imported: dict) -> Member:
+def _member(name: str, of: Description, *, title: str, files: tuple[WeightsFile, ...], imported: dict) -> Member:
+    """The member of a description; `imported` is what it was made of."""
     return Member(
         name=name,
         title=title,

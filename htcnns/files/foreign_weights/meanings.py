@@ -59,7 +59,7 @@ def outputs_in(dataset: Mapping, *, place: object) -> Outputs:
     entries = field(dataset, "labels", dict, place=place)
     numbers = {name: _numbers(name, value, place) for name, value in entries.items()}
     if numbers.get("background") != (0,):
-        raise _wrong("number of the background", entries.get("background", "missing"), "0", place)
+        raise _wrong("number of the background", entries.get("background", "missing"), expected="0", place=place)
     if any(len(each) > 1 for each in numbers.values()):
         return _regions(numbers, place)
     return _labels(numbers, place)
@@ -87,11 +87,13 @@ def _labels(numbers: Mapping[str, tuple[int, ...]], place: object) -> Outputs:
     """The background and the labels in the order of their numbers, which are those of the channels."""
     named = sorted((each[0], name) for name, each in numbers.items() if name not in _NOT_GIVEN)
     if [number for number, _ in named] != list(range(1, len(named) + 1)):
-        raise _wrong("numbers of the labels", dict(named), f"numbers from 1 to {len(named)}, each once", place)
+        raise _wrong(
+            "numbers of the labels", dict(named), expected=f"numbers from 1 to {len(named)}, each once", place=place
+        )
     labels = [_known(name, _LABELS, place) for _, name in named]
     regions = _set_of(labels, {each: set(each.labels) for each in REGION_SETS.values()}, place)
     if len(set(labels)) < len(labels):
-        raise _wrong("numbers of the labels", dict(named), "each label once", place)
+        raise _wrong("numbers of the labels", dict(named), expected="each label once", place=place)
     return regions, Head.SOFTMAX, (Label.BACKGROUND, *labels)
 
 
@@ -128,15 +130,19 @@ def _numbers(name: str, value: object, place: object) -> tuple[int, ...]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(type(each) is int and 0 <= each < 256 for each in values):
         raise _wrong(
-            f"number of label {shown(name)}", value, "a number, or a list of numbers that make a region", place
+            f"number of label {shown(name)}",
+            value,
+            expected="a number, or a list of numbers that make a region",
+            place=place,
         )
     return tuple(values)
 
 
-def _wrong(what: str, found: object, expected: str, place: object) -> WeightsError:
+def _wrong(what: str, found: object, *, expected: str, place: object) -> WeightsError:
     return WeightsError(
-        f"{what}: {shown(found)}",
+        f"impossible {what}",
         place=place,
+        found=shown(found),
         expected=expected,
         remedy="Restore dataset.json as nnU-Net wrote it.",
     )

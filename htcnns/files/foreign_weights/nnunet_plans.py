@@ -106,9 +106,9 @@ def read_plan(path: Path, configuration: str, *, norm: str | None = None) -> Pla
     place = (path, configuration)
     chosen = _resolved(plans, configuration, path)
     for requirements, data in ((_OF_PLANS, plans), (_OF_CONFIGURATION, chosen)):
-        _require(requirements, data, "preprocessing that differs from ours", place)
+        _require(requirements, data, problem="preprocessing that differs from ours", place=place)
     name, arguments = _architecture(chosen, place)
-    _require(_OF_NETWORK, arguments, "a network that differs from ours", place)
+    _require(_OF_NETWORK, arguments, problem="a network that differs from ours", place=place)
     unknown = sorted(arguments.keys() - _SHAPES - {key for key, _, _ in _OF_NETWORK})
     if unknown:
         raise _other_network(f"an unknown argument {shown(unknown[0])}", place)
@@ -142,7 +142,7 @@ def _resolved(plans: Mapping, configuration: str, path: Path) -> dict[str, Any]:
     return merged
 
 
-def _require(requirements: tuple[Requirement, ...], data: Mapping, problem: str, place: tuple) -> None:
+def _require(requirements: tuple[Requirement, ...], data: Mapping, *, problem: str, place: tuple) -> None:
     """Raise WeightsError for the first value that will not do."""
     for key, will_do, expected in requirements:
         if not will_do(data.get(key)):
@@ -195,9 +195,9 @@ def _size(network: str, arguments: Mapping, place: tuple) -> dict[str, Any]:
     n_stages = field(arguments, "n_stages", int, place=place)
     if not 2 <= n_stages <= MOST_RESOLUTIONS:
         raise _other_network(f"{n_stages} resolutions", place)
-    channels = _whole_numbers(arguments, "features_per_stage", n_stages, place)
-    down = _whole_numbers(arguments, _ENCODERS[network], n_stages, place)
-    up = _whole_numbers(arguments, "n_conv_per_stage_decoder", n_stages - 1, place)[::-1]  # deepest first there
+    channels = _whole_numbers(arguments, "features_per_stage", length=n_stages, place=place)
+    down = _whole_numbers(arguments, _ENCODERS[network], length=n_stages, place=place)
+    up = _whole_numbers(arguments, "n_conv_per_stage_decoder", length=n_stages - 1, place=place)[::-1]  # deepest first
     if network == "unet" and up != down[:-1]:
         raise _other_network(
             f"convolutions {down} on the way down and {up} on the way up, full resolution first", place
@@ -230,7 +230,7 @@ def _window(chosen: Mapping, place: tuple) -> Shape:
     return patch[2], patch[1], patch[0]
 
 
-def _whole_numbers(arguments: Mapping, key: str, length: int, place: tuple) -> list[int]:
+def _whole_numbers(arguments: Mapping, key: str, *, length: int, place: tuple) -> list[int]:
     """A value for each stage; one for all of them is repeated."""
     value = arguments.get(key)
     values = [value] * length if type(value) is int else value

@@ -43,12 +43,7 @@ def read(path: Path, *, made_by: str, norm: str | None, narrowing: int, rules: P
     checkpoint = read_checkpoint(path)
     theirs = tensors_in(checkpoint, "state_dict")
     size = _size(theirs, path)
-    found = "batch" if any(name.endswith("instnorm.running_mean") for name in theirs) else norm or "instance"
-    if found != (norm or found):
-        raise WeightsError(
-            "another normalisation", place=path, found=found, expected=norm, remedy="Name the kind that it is."
-        )
-    size |= {"norm": found} if found != "instance" else {}
+    size |= _norm(theirs, norm, path)
     size |= {"narrowing": narrowing} if narrowing > 1 else {}
     description = Description(
         network="unet",
@@ -98,6 +93,20 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
             remedy="Such weights cannot be used here.",
         )
     return {"channels": channels, "n_convs": [2] * n_stages}
+
+
+def _norm(theirs: Mapping[str, Tensor], norm: str | None, path: Path) -> dict[str, str]:
+    """The normalisation as an argument of our U-Net, where it is not the published one.
+
+    Args:
+        norm: as of `read`.
+    """
+    found = "batch" if any(name.endswith("instnorm.running_mean") for name in theirs) else norm or "instance"
+    if found != (norm or found):
+        raise WeightsError(
+            "another normalisation", place=path, found=found, expected=norm, remedy="Name the kind that it is."
+        )
+    return {"norm": found} if found != "instance" else {}
 
 
 def _theirs(n_stages: int, ours: str) -> str | None:

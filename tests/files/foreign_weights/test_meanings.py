@@ -63,12 +63,18 @@ def test_labels_come_in_the_order_of_their_numbers_after_the_background(
         ({"WT": [1, 2, 3], "TC": [1, 3], "liver": 3}, "unknown label 'liver'; expected one of .*WT, TC"),
         ({"WT": [1, 2, 3], "TC": [1, 3]}, "no set has these labels or regions; found TC, WT, expected ET, TC, WT or"),
         ({"NCR": 1, "ED": 2}, "no set has these labels or regions; found ED, NCR"),
-        ({"NCR": 1, "ED": 2, "ET": 4}, "numbers of the labels: .*; expected numbers from 1 to 3, each once"),
+        (
+            {"NCR": 1, "ED": 2, "ET": 4},
+            "impossible numbers of the labels; found .*, expected numbers from 1 to 3, each once",
+        ),
         ({"NCR": 1, "ED": 2, "ET": 3, "edema": 4}, "expected each label once"),
-        ({"NCR": "1", "ED": 2, "ET": 3}, "number of label 'NCR': '1'; expected a number, or a list of numbers"),
-        ({"NCR": [], "ED": 2, "ET": 3}, r"number of label 'NCR': \[\]"),
-        ({"NCR": True, "ED": 2, "ET": 3}, "number of label 'NCR': True"),
-        ({"background": 1}, "number of the background: 1; expected 0"),
+        (
+            {"NCR": "1", "ED": 2, "ET": 3},
+            "impossible number of label 'NCR'; found '1', expected a number, or a list of numbers",
+        ),
+        ({"NCR": [], "ED": 2, "ET": 3}, r"impossible number of label 'NCR'; found \[\]"),
+        ({"NCR": True, "ED": 2, "ET": 3}, "impossible number of label 'NCR'; found True"),
+        ({"background": 1}, "impossible number of the background; found 1, expected 0"),
     ],
     ids=str,
 )
