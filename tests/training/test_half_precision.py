@@ -11,15 +11,14 @@ from htcnns.networks import NETWORKS, build_network
 from htcnns.networks.contract import Network
 from htcnns.scores.metrics import dice
 from htcnns.training.losses import region_losses
-from htcnns.volume import Shape
 
 N_STEPS = 40  # after which every region is marked; random weights would make masks of rounding errors
 LEAST_DICE = 0.99
 
 
-def phantom_patch(shape: Shape) -> tuple[Tensor, Tensor]:
-    """A phantom, (1, 4, I, J, K) with mean 0 and deviation 1, and its regions, (1, 3, I, J, K)."""
-    phantom = make_phantom(shape, seed=1)
+def phantom_patch() -> tuple[Tensor, Tensor]:
+    """A phantom of 32 voxels a side, (1, 4, I, J, K) with mean 0 and deviation 1, and its regions, (1, 3, I, J, K)."""
+    phantom = make_phantom((32, 32, 32), seed=1)
     x = torch.from_numpy(phantom.sequences)
     deviations, means = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
     masks = [np.isin(phantom.truth, region.value) for region in GLIOMA.regions]
@@ -40,11 +39,9 @@ def learnt(name: str, x: Tensor, truth: Tensor) -> Network:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "shape"), [("vnet", (32, 32, 32)), ("dmfnet", (32, 32, 32)), ("swin_unetr", (32, 32, 64))], ids=str
-)
-def test_masks_in_half_precision_are_those_in_full(name: str, shape: Shape) -> None:
-    x, truth = phantom_patch(shape)
+@pytest.mark.parametrize("name", ["vnet", "dmfnet"])
+def test_masks_in_half_precision_are_those_in_full(name: str) -> None:
+    x, truth = phantom_patch()
     network = learnt(name, x, truth)
     with torch.inference_mode():
         full = network(x)[0] > 0
