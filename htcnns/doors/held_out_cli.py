@@ -10,7 +10,18 @@ import typer
 
 from htcnns.doors.arguments import path
 from htcnns.doors.terminal import flag
-from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers, read_recipe
+from htcnns.doors.training_cli import (
+    Caches,
+    Device,
+    RecipeName,
+    Source,
+    Steps,
+    Threads,
+    Work,
+    Workers,
+    read_recipe,
+    require_members,
+)
 from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.labels import Sequence
 
@@ -34,6 +45,9 @@ def cv(
         Path | None, typer.Option("--from", help="Weights to start from, made without these patients.", parser=path)
     ] = None,
     steps: Steps = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Train only this member in every fold and score nothing; repeatable.")
+    ] = None,
     rules: Rules = "brats2023-gli",
     extra: Annotated[
         list[Path] | None,
@@ -63,7 +77,7 @@ def cv(
     """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
 
-    from htcnns.doors.held_out_printer import FOLDS, run_folds, run_study, say_folds
+    from htcnns.doors.held_out_printer import FOLDS, run_fits, run_folds, run_study, say_folds
     from htcnns.files.atomic import require_named_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
     from htcnns.files.manifest import chosen_weights
@@ -91,6 +105,9 @@ def cv(
         rules=rules,
         without=tuple(without or ()),
     )
+    require_members(only or (), plan.campaign.recipe)
+    if only and (source_cases or synthetic_cases):
+        raise SettingsError("a transfer study trains every member", setting="only", remedy="Run it without this flag.")
     if without and (source_cases or synthetic_cases):
         raise SettingsError(
             "a transfer study does not leave sequences out", setting="without", remedy="Run it without this flag."
@@ -110,6 +127,8 @@ def cv(
     chosen_device = choose_device(device)
     if study:
         run_study(study, chosen_device, table)
+    elif only:
+        run_fits(plan, store, chosen_device, only)
     else:
         run_folds(plan, store, chosen_device, table)
     return EXIT_DONE

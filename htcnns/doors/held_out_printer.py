@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from htcnns.doors.terminal import flag
 from htcnns.doors.training_printer import TrainingPrinter, say
 from htcnns.files.atomic import write_named, write_whole
 from htcnns.labels import SEQUENCES
@@ -12,7 +13,7 @@ from htcnns.reports.tables import Table, csv_text, markdown_text
 from htcnns.scores.evaluation import Evaluation
 from htcnns.training.campaign import FitWatcher
 from htcnns.training.cases import CaseStore
-from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate
+from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate, train_folds
 from htcnns.training.transfer_study import TransferPlan, run_transfer_study
 from htcnns.training.transfer_table import study_notes, study_record, study_tables
 from htcnns.training.voices import voices_cases, voices_summary
@@ -49,6 +50,16 @@ def run_folds(plan: HeldOutPlan, store: CaseStore, device: torch.device, table: 
         on_case=lambda card: say(f"fold {card.fold}: {card.case} segmented"),
     )
     _report(found, plan.campaign.weights, table)
+
+
+def run_fits(plan: HeldOutPlan, store: CaseStore, device: torch.device, only: Collection[str]) -> None:
+    """Train these members in every fold; nothing is scored.
+
+    Raises:
+        SettingsError, WeightsError, InputError, DeviceError, OutputError: as `train_folds`.
+    """
+    train_folds(plan, store, device=device, only=only, watcher=_watcher())
+    say(f"trained {', '.join(only)} in every fold; run without {flag('only')} for the scores")
 
 
 def run_study(plan: TransferPlan, device: torch.device, table: Path | None) -> None:

@@ -3,6 +3,7 @@
 What needs torch or scipy is imported inside the commands, so that `--help` stays quick.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -189,6 +190,7 @@ def train(
         n_workers=workers,
         validation=Validation(store=open_store(validate_on), every=validate_every) if validate_on else None,
     )
+    require_members(only or (), campaign.recipe)
     store = open_store(caches)
     chosen = local_device(choose_device(device))
     printer = TrainingPrinter()
@@ -225,6 +227,13 @@ def read_recipe(name: str, *, steps: int | None = None) -> "Recipe":
         require_known(name, RECIPES, what="recipe", setting="recipe")
         recipe = RECIPES[name]
     return shortened(recipe, steps) if steps else recipe
+
+
+def require_members(names: Iterable[str], recipe: "Recipe") -> None:
+    """Raise SettingsError where one of `--only` is no member of the recipe."""
+    known = [member.name for member in recipe.members]
+    for name in names:
+        require_known(name, known, what="member", setting="only")
 
 
 @recipes_app.command("list")

@@ -130,13 +130,7 @@ def cross_validate(
     paths: list[Path] = []
     poorer: dict[Sequence, list[Path]] = {sequence: [] for sequence in plan.without}
     for fold in range(plan.folds.n_folds):
-        members = train_set(
-            plan.of_fold(fold),
-            store,
-            plan.folds.trained_on(store.cards, fold),
-            device=device,
-            watcher=watcher if plan.folds.n_folds == 1 else named(f"fold {fold}", watcher),
-        )
+        members = _train_fold(plan, store, fold, device=device, watcher=watcher)
         work = _FoldWork(plan, fold, members, device)
         held_out = plan.folds.held_out(told, fold)
         paths += work.segment(store, held_out, is_held_out=True, on_case=on_case)
@@ -158,6 +152,27 @@ def cross_validate(
     )
 
 
+def train_folds(
+    plan: HeldOutPlan,
+    store: CaseStore,
+    *,
+    device: torch.device,
+    only: Collection[str],
+    watcher: FitWatcher = FitWatcher(),  # noqa: B008 - frozen
+) -> None:
+    """Train these members in every fold and score nothing, so that processes can share a cross-validation.
+
+    Args:
+        only: names of the members.
+
+    Raises:
+        SettingsError, WeightsError, InputError, DeviceError, OutputError: as `cross_validate`.
+    """
+    _require_unseen(plan, store)
+    for fold in range(plan.folds.n_folds):
+        _train_fold(plan, store, fold, device=device, watcher=watcher, only=only)
+
+
 def named(title: str, watcher: FitWatcher) -> FitWatcher:
     """A watcher that hears the title before the name of a member."""
 
@@ -168,6 +183,26 @@ def named(title: str, watcher: FitWatcher) -> FitWatcher:
         watcher.on_transfer(f"{title} {member}", report)
 
     return FitWatcher(on_step=on_step, on_transfer=on_transfer)
+
+
+def _train_fold(
+    plan: HeldOutPlan,
+    store: CaseStore,
+    fold: int,
+    *,
+    device: torch.device,
+    watcher: FitWatcher,
+    only: Collection[str] = (),
+) -> tuple[Member, ...]:
+    """The members of one fold after their fits; none where only some are trained."""
+    return train_set(
+        plan.of_fold(fold),
+        store,
+        plan.folds.trained_on(store.cards, fold),
+        device=device,
+        only=only,
+        watcher=watcher if plan.folds.n_folds == 1 else named(f"fold {fold}", watcher),
+    )
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,19 @@ def test_cases_without_a_sequence_are_scored_into_files_of_their_own(tmp_path: P
         assert [row["case"] for row in rows(tmp_path / "out" / name)] == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3
 
 
+def test_one_member_of_every_fold_is_trained_by_itself_and_not_again(tmp_path: Path, cv: Callable) -> None:
+    said = cv("--folds", "2", "--only", "unet")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.endswith("trained unet in every fold; run without --only for the scores\n")
+    assert not (tmp_path / "out" / "cross_validation.csv").exists()
+    weights = [tmp_path / "out" / f"fold-{fold}" / "unet.safetensors" for fold in range(2)]
+    trained = [path.read_bytes() for path in weights]
+    said = cv("--folds", "2")
+    assert "unet: step" not in said.out
+    assert [path.read_bytes() for path in weights] == trained
+    assert rows(tmp_path / "out" / "cross_validation.csv")
+
+
 def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable) -> None:
     (tmp_path / "list.csv").write_text("case,fold\na,1\nb,0\n")
     assert cv("--folds", tmp_path / "list.csv").code == 0
@@ -64,9 +77,19 @@ def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable) -> None:
         (("--folds", "nothing.csv"), 3, "nothing.csv: cannot be read"),
         (("--rules", "brats2024-gli"), 2, "--rules: brats2024-gli does not score what the members give"),
         (("--without", "t3w"), 2, "t3w"),
+        (("--only", "vnet"), 2, "--only: unknown member 'vnet'"),
+        (("--only", "unet", "--source-cases", "{}"), 2, "--only: a transfer study trains every member"),
         (("--without", "t1c", "--source-cases", "{}"), 2, "--without: a transfer study does not leave sequences out"),
     ],
-    ids=["too many folds", "no list", "other rules", "unknown sequence", "study without a sequence"],
+    ids=[
+        "too many folds",
+        "no list",
+        "other rules",
+        "unknown sequence",
+        "unknown member",
+        "study of one member",
+        "study without a sequence",
+    ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_trained(
     tmp_path: Path, cv: Callable, arguments: tuple[str, ...], code: int, says: str

@@ -49,9 +49,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{n} attempts: {name}")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def read_and_built_once() -> Iterator[None]:
-    """Weights and the command line's parser are not what is hostile here, and would take most of a round."""
+    """Weights and the command line's parser are not what is hostile here, and would take most of a round.
+
+    Undone after each module: tests of other folders, which spoil weights, must read them.
+    """
     read: dict[tuple[str, ...], list[Network]] = {}
 
     def load_once(member: Member) -> list[Network]:
