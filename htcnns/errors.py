@@ -121,6 +121,10 @@ class DeviceError(HtcnnsError):
     exit_code = 5
 
 
+class DeviceMemoryError(DeviceError):
+    """A device without room for what is to be computed at a time; less at a time may fit."""
+
+
 class OutputError(HtcnnsError):
     """A folder that cannot be written, or a disk that is full."""
 

@@ -105,7 +105,17 @@ def _case(files: dict[Sequence, str | Path]) -> Case:
 def _require_one_case(settings: RunSettings) -> None:
     """Raise SettingsError where a setting is given that concerns a folder of cases alone."""
     defaults = RunSettings()
-    for name in ("again", "on_failure", "on_unclear", "report", "probabilities", "previews", "short_names", "channels"):
+    for name in (
+        "again",
+        "on_failure",
+        "on_unclear",
+        "report",
+        "probabilities",
+        "previews",
+        "short_names",
+        "shard",
+        "channels",
+    ):
         if getattr(settings, name) != getattr(defaults, name):
             raise SettingsError(
                 "has no effect on one case", setting=name, remedy="Leave it out, or call segment_folder."

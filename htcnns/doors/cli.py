@@ -92,11 +92,17 @@ def segment(
     short_names: Annotated[
         bool, typer.Option("--short-names", help="00495.nii.gz for a flat BraTS2021_00495, as in the 2021 challenge.")
     ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that reading a case, or its windows, may take; it fails after that.")
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only this share of the cases: 0/4, 1/4, 2/4 or 3/4 of four.")
+    ] = "",
     channels: Channels = "",
 ) -> int:
     """Segment every case in IN and write one mask per case to OUT."""
     from htcnns.doors.run_printer import segment_and_print  # imports torch
-    from htcnns.runs.settings import RunSettings
+    from htcnns.runs.settings import RunSettings, Shard
 
     settings = RunSettings(
         weights=weights,
@@ -116,6 +122,8 @@ def segment(
         probabilities=probabilities,
         previews=previews,
         short_names=short_names,
+        time_limit_s=time_limit,
+        shard=Shard.of_text(shard) if shard else None,
         channels=_channels(channels),
     )
     return segment_and_print(input, output, settings)

@@ -104,6 +104,7 @@ class RunPrinter:
         return Watcher(
             on_start=lambda name: self.progress.reset(self.bar, description=one_line(name), total=None),
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
+            on_wait=lambda n: self._print(f"waiting for {counted(n, 'case')} that another run into this folder is at"),
             should_stop=stop.wanted,
         )
 
@@ -111,8 +112,9 @@ class RunPrinter:
         """Print one line on what runs where, and one on the files that belong to no case."""
         plan, ensemble = self.plan, self.plan.ensemble
         names = ", ".join(member.name for member in ensemble.members)
+        shard = f" (shard {plan.settings.shard})" if plan.settings.shard else ""
         self._print(
-            f"{counted(self.n_cases, 'case')} in {plan.input}; {names} on {ensemble.device} in "
+            f"{counted(self.n_cases, 'case')}{shard} in {plan.input}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
         )
         if ensemble.note:

@@ -16,6 +16,7 @@ _ARGUMENTS = {
     "definitions": "--also",
     "origin": "--from",
     "files": "FILE",
+    "time_limit_s": "--time-limit",
 }  # settings whose name here is another
 
 

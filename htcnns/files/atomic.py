@@ -157,6 +157,17 @@ def sweep(folder: Path) -> tuple[Path, ...]:
     return tuple(path for path in found if _is_swept(path))
 
 
+def is_locked_by_us(file: IO[bytes]) -> bool:
+    """Lock the file; whether it is ours alone now, which is True also where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _new_temporary(folder: Path) -> tuple[Path, IO[bytes]]:
     """A new hidden file, open and locked so that nobody sweeps it; a killed run loses its lock.
 
@@ -166,7 +177,7 @@ def _new_temporary(folder: Path) -> tuple[Path, IO[bytes]]:
         # Processes in two containers may have one number, so the number alone would let them share a temporary.
         path = folder / f".htcnns-{os.getpid()}-{uuid.uuid4().hex}.part"
         file = path.open("xb")
-        if (_lock(file) and os.path.lexists(path)) or attempt == _ATTEMPTS:
+        if (is_locked_by_us(file) and os.path.lexists(path)) or attempt == _ATTEMPTS:
             break
         file.close()
         with suppress(OSError):
@@ -198,17 +209,6 @@ def _is_printed_to(status: os.stat_result) -> bool:
     return False
 
 
-def _lock(file: IO[bytes]) -> bool:
-    """Whether the file is ours alone now; True also where the file system has no locks."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _is_swept(path: Path) -> bool:
     """Remove a temporary while nobody else holds it; whether it is gone.
 
@@ -216,7 +216,7 @@ def _is_swept(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            if not _lock(file):
+            if not is_locked_by_us(file):
                 return False
             path.unlink()
     except OSError:  # swept by another run, or another user's

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from htcnns.errors import OutputError, TakenError
+from htcnns.errors import DeviceMemoryError, InputError, OutputError, TakenError
+from htcnns.files.claims import Claims
 from htcnns.files.finished import kept_notes
 from htcnns.files.outputs import (
     CaseOutputs,
@@ -19,11 +20,13 @@ from htcnns.labels import SEQUENCES, Region, Sequence
 from htcnns.reports.outcome import Outcome, State, failure_of
 from htcnns.reports.picture import Legend, picture, png_bytes
 from htcnns.runs.ensemble import Ensemble, Stopped, n_windows
-from htcnns.runs.local import run_local
+from htcnns.runs.local import TooLong, run_local
 from htcnns.runs.pipeline import ReadyCase, Segmentation, prepare_case, segment_prepared
+from htcnns.runs.resources import Resources
 from htcnns.runs.settings import OnFailure, RunSettings
 
-Read = Callable[[], ReadyCase]
+Read = Callable[[], ReadyCase | Outcome | None]
+_WAIT_S = 0.5  # before cases that other runs are at are tried again
 
 
 def _do_nothing(*_: object) -> None:
@@ -37,11 +40,13 @@ class Watcher:
     Attributes:
         on_start: called with a case's name before its first window.
         on_window: called with the windows done and to do of the current case.
+        on_wait: called once with the number of cases that other runs are at, when only those are left.
         should_stop: asked between windows and between cases.
     """
 
     on_start: Callable[[str], None] = _do_nothing
     on_window: Callable[[int, int], None] = _do_nothing
+    on_wait: Callable[[int], None] = _do_nothing
     should_stop: Callable[[], bool] = bool  # bool() is False: nobody stops it
 
 
@@ -52,7 +57,8 @@ def segment_batch(
 
     The next case is read while the networks work on the current one. A full or unwritable disk ends the batch,
     anything else only the case, whether it is looked at, segmented or replaced by an empty mask. When the watcher stops
-    it, the case at hand and those after it get no outcome.
+    it, the case at hand and those after it get no outcome. A case that another run into the same folder is at comes
+    last: it is kept if that run finished it, and segmented if that run ended before.
 
     Args:
         cases: cases and their output files, no two of which are the same.
@@ -66,14 +72,38 @@ def segment_batch(
             yield done
         else:
             waiting.append(outputs)
-    try:
-        yield from run_local(
+    with Claims() as claims:
+        try:
+            yield from _in_turn(waiting, ensemble, settings, watcher, claims)
+        except Stopped:
+            return
+
+
+def _in_turn(
+    waiting: list[CaseOutputs], ensemble: Ensemble, settings: RunSettings, watcher: Watcher, claims: Claims
+) -> Iterator[Outcome]:
+    """One outcome after another; cases that other runs are at are tried again until there are none."""
+    resources = Resources(ensemble, settings)
+    is_told = False
+    while waiting:
+        outcomes = run_local(
             waiting,
-            read=partial(_read, ensemble=ensemble, most_missing=settings.most_missing),
-            work=partial(_work, ensemble=ensemble, settings=settings, watcher=watcher),
+            read=partial(_read, ensemble=ensemble, settings=settings, claims=claims),
+            work=partial(_work, resources=resources, watcher=watcher, claims=claims),
+            limit_s=settings.time_limit_s,
         )
-    except Stopped:
-        return
+        taken = []
+        for outputs, outcome in zip(waiting, outcomes, strict=True):
+            if outcome:
+                yield outcome
+            else:
+                taken.append(outputs)
+        if taken and not is_told:
+            watcher.on_wait(len(taken))
+            is_told = True
+        if taken:
+            time.sleep(_WAIT_S)
+        waiting = taken
 
 
 def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
@@ -89,32 +119,61 @@ def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
     return Outcome(case=outputs.case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
 
 
-def _read(outputs: CaseOutputs, *, ensemble: Ensemble, most_missing: int) -> ReadyCase:
+def _read(
+    outputs: CaseOutputs, *, ensemble: Ensemble, settings: RunSettings, claims: Claims
+) -> ReadyCase | Outcome | None:
+    """The case, or its outcome where another run has finished it by now; None while another run is at it."""
+    if not claims.take(outputs.mask):
+        return None
+    if done := _done_before(outputs, settings):
+        return done
     require_free_places(outputs)
-    return prepare_case(outputs.case, ensemble, most_missing=most_missing)
+    return prepare_case(outputs.case, ensemble, most_missing=settings.most_missing)
 
 
-def _work(outputs: CaseOutputs, read: Read, *, ensemble: Ensemble, settings: RunSettings, watcher: Watcher) -> Outcome:
-    """The outcome of one case, its files written."""
+def _work(
+    outputs: CaseOutputs, read: Read, *, resources: Resources, watcher: Watcher, claims: Claims
+) -> Outcome | None:
+    """The outcome of one case, its files written; None while another run is at it."""
     if watcher.should_stop():
         raise Stopped
     watcher.on_start(outputs.case.name)
+    settings = resources.settings
     began = time.perf_counter()
     try:
-        prepared = read()
-        answer = _segment(prepared, outputs, ensemble, settings, watcher)
-        return _write(outputs, prepared, answer, began)
+        found = read()
+        if not isinstance(found, ReadyCase):
+            return found
+        answer = _segment_as_fits(found, outputs, resources, watcher)
+        return _write(outputs, found, answer, began)
     except Stopped:
         raise
     except Exception as error:  # the case boundary: whatever a case does, the others go on
         if _is_of_the_disk(error):
             raise
+        if isinstance(error, TooLong):
+            error = _too_long(error, settings)
         return _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
+    finally:
+        claims.give_back(outputs.mask)
+
+
+def _segment_as_fits(prepared: ReadyCase, outputs: CaseOutputs, resources: Resources, watcher: Watcher) -> Segmentation:
+    """As `_segment`, again with less at a time where the device's memory is not enough; a note says so."""
+    notes: list[str] = []
+    while True:
+        try:
+            answer = _segment(prepared, outputs, resources.ensemble, resources.settings, watcher)
+        except DeviceMemoryError as error:
+            notes.append(resources.step_down(error))
+        else:
+            return replace(answer, notes=(*notes, *answer.notes))
 
 
 def _segment(
     prepared: ReadyCase, outputs: CaseOutputs, ensemble: Ensemble, settings: RunSettings, watcher: Watcher
 ) -> Segmentation:
+    began = time.monotonic()
     total = n_windows(ensemble, prepared.prepared, overlap=settings.overlap)
     done = 0
 
@@ -124,6 +183,8 @@ def _segment(
         watcher.on_window(min(done, total), total)
         if watcher.should_stop():
             raise Stopped
+        if settings.time_limit_s is not None and time.monotonic() - began > settings.time_limit_s:
+            raise TooLong(f"{min(done, total)} of {total} windows done")
 
     return segment_prepared(prepared, ensemble, settings=settings, numbers=outputs.numbers, on_window=on_window)
 
@@ -186,6 +247,16 @@ def _fail(outputs: CaseOutputs, error: Exception, *, on_failure: str, seconds: f
         trace=failure.trace,
         notes=(note,) if note else (),
         seconds=seconds,
+    )
+
+
+def _too_long(error: TooLong, settings: RunSettings) -> InputError:
+    """What a case that took too long is reported as."""
+    return InputError(
+        "took too long",
+        found=str(error) or "still being read",
+        expected=f"at most {settings.time_limit_s:g} s",
+        remedy="Raise the time limit, or see what holds its files up.",
     )
 
 

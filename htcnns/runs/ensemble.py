@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htcnns.errors import DeviceError, HtcnnsError, SettingsError, WeightsError
+from htcnns.errors import DeviceError, DeviceMemoryError, HtcnnsError, SettingsError, WeightsError
 from htcnns.files.manifest import MANIFEST, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.weights import load_networks, require_few_bytes
@@ -132,7 +132,8 @@ def member_probabilities(
         (R, i, j, k) float32 in the order of the ensemble's regions; 0 where no window with brain lies.
 
     Raises:
-        DeviceError: the device ran out of memory, or the precision was too small for the numbers.
+        DeviceMemoryError: the device ran out of memory.
+        DeviceError: the precision was too small for the numbers.
         WeightsError: the numbers are not finite even in fp32.
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
@@ -156,7 +157,7 @@ def member_probabilities(
                     ).cpu()
                 )
     except torch.OutOfMemoryError as error:
-        raise DeviceError(
+        raise DeviceMemoryError(
             f"{ensemble.device} ran out of memory on windows of {size_text(member.window)} ({error})",
             place=member.name,
             remedy="Use batch 1, another GPU or device cpu.",

@@ -32,7 +32,7 @@ class RunPlan:
     Attributes:
         input, output: folders.
         settings: how the cases are run.
-        cases: cases of the input and their files to be written.
+        cases: cases of the input, or of its shard, and their files to be written.
         not_used: what in the input looks like a scan or a case and belongs to none.
         ensemble: loaded members.
         swept: temporaries of killed runs, removed.
@@ -74,7 +74,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         input=input,
         output=output,
         settings=settings,
-        cases=cases,
+        cases=tuple(each for each in cases if not settings.shard or settings.shard.holds(each.case.name)),
         not_used=_not_used(found, cases),
         ensemble=ensemble,
         swept=tuple(path for folder in folders for path in sweep(folder)),

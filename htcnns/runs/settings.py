@@ -1,5 +1,8 @@
 """Everything that one run can be told, checked once."""
 
+import hashlib
+import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +29,54 @@ class OnUnclear(StrEnum):
     FAIL = "fail"
 
 
+@dataclass(frozen=True)
+class Shard:
+    """A share of the cases: each is in exactly one of n shards, by its name alone, whatever else is in the folder.
+
+    Attributes:
+        index: from 0 up to n - 1.
+        n: number of shards.
+
+    Raises:
+        SettingsError: no such shard.
+    """
+
+    index: int
+    n: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.n:
+            raise SettingsError(
+                "no such shard",
+                setting="shard",
+                found=str(self),
+                expected="i/n with i from 0 up to n - 1",
+                remedy="Count from 0: 0/4, 1/4, 2/4 and 3/4 are all of four.",
+            )
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.n}"
+
+    def holds(self, case_name: str) -> bool:
+        """Whether the case of that name is in this shard."""
+        digest = hashlib.sha256(case_name.encode(errors="surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.n == self.index
+
+    @classmethod
+    def of_text(cls, text: str) -> "Shard":
+        """The shard that a text such as "0/4" names; raises SettingsError where it names none."""
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+        if not found:
+            raise SettingsError(
+                "no shard",
+                setting="shard",
+                found=repr(text),
+                expected="i/n with i from 0 up to n - 1",
+                remedy="Name one, such as 0/4 for the first of four.",
+            )
+        return cls(int(found[1]), int(found[2]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """How cases are segmented and what is written; the command line's flags have the same names.
@@ -50,6 +101,9 @@ class RunSettings:
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
         short_names: whether a BraTS2021_00495 that lies flat in the input gives 00495.nii.gz, as in the 2021 challenge.
+        time_limit_s: seconds that reading a case, or running the networks over it, may take before it fails alone; None
+            for no limit.
+        shard: which share of the cases this run does; None for all.
         channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
 
     Raises:
@@ -73,6 +127,8 @@ class RunSettings:
     probabilities: Path | None = None
     previews: Path | None = None
     short_names: bool = False
+    time_limit_s: float | None = None
+    shard: Shard | None = None
     channels: tuple[Sequence, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -109,6 +165,15 @@ class RunSettings:
                 remedy="Use 1, the default.",
             )
 
+        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
+            raise SettingsError(
+                "out of range",
+                setting="time_limit_s",
+                found=self.time_limit_s,
+                expected="seconds above 0",
+                remedy="Use for instance 600, or leave it out.",
+            )
+
     def _as_path(self, name: str) -> None:
         """Make a path of a text; sets the field."""
         value = getattr(self, name)
@@ -117,9 +182,8 @@ class RunSettings:
 
     def _require_kinds(self) -> None:
         """Raise SettingsError where a value is of another kind than its setting."""
-        kinds: dict[str, tuple[type, ...]] = {"overlap": (int, float), "batch": (int,), "members": (tuple, list)}
-        if self.overlap is None:
-            del kinds["overlap"]
+        kinds: dict[str, tuple[type, ...]] = {"batch": (int,), "members": (tuple, list)}
+        kinds |= {name: (int, float) for name in ("overlap", "time_limit_s") if getattr(self, name) is not None}
         for name, wanted in kinds.items():
             value = getattr(self, name)
             if not isinstance(value, wanted) or isinstance(value, bool):

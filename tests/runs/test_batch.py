@@ -10,10 +10,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from htcnns.errors import OutputError
 from htcnns.files.cases import Case, find_cases
+from htcnns.files.claims import Claims
 from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import GLIOMA, Label
 from htcnns.reports.outcome import Outcome, State
@@ -527,3 +529,128 @@ def test_a_gzip_name_too_long_for_isal_costs_a_finished_case_only_its_finish(
     places[damaged].write_bytes(whole[:3] + b"\x08" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
     expected = {"mask": State.DONE, "t1c": State.FAILED}[damaged]
     assert _states(run()) == [State.KEPT, expected, State.KEPT]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_case_that_another_run_is_at_comes_last(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_WAIT_S", 0.01)
+    mask, done, waits = tmp_path / "out" / f"{NAMES[0]}.nii.gz", [], []
+    with Claims() as others:
+        assert others.take(mask)
+
+        def give_back(n_cases: int) -> None:
+            waits.append(n_cases)
+            others.give_back(mask)
+
+        outcomes = run(on_outcome=lambda outcome: done.append(outcome.case), watcher=Watcher(on_wait=give_back))
+    assert (done, waits) == ([NAMES[1], NAMES[2], NAMES[0]], [1])
+    assert _states(outcomes) == [State.DONE] * 3
+
+
+@pytest.mark.usefixtures("three")
+def test_a_case_that_another_run_finishes_meanwhile_is_kept(tmp_path: Path, run: Run) -> None:
+    run()
+    whole = _prints(tmp_path / "out")
+    mask = tmp_path / "out" / f"{NAMES[2]}.nii.gz"
+    content = mask.read_bytes()
+    for name in NAMES:
+        (tmp_path / "out" / f"{name}.nii.gz").unlink()
+    outcomes = run(watcher=Watcher(on_start=lambda name: mask.write_bytes(content) if name == NAMES[0] else None))
+    assert _states(outcomes) == [State.DONE, State.DONE, State.KEPT]
+    assert {name: text for name, (_, text) in _prints(tmp_path / "out").items()} == {
+        name: text for name, (_, text) in whole.items()
+    }
+
+
+@pytest.mark.usefixtures("three")
+def test_a_run_that_waits_for_another_can_be_stopped(tmp_path: Path, run: Run) -> None:
+    stops: list[int] = []
+    with Claims() as others:
+        assert others.take(tmp_path / "out" / f"{NAMES[1]}.nii.gz")
+        outcomes = run(watcher=Watcher(on_wait=stops.append, should_stop=lambda: bool(stops)))
+    assert [outcome.case for outcome in outcomes] == [NAMES[0], NAMES[2]]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{NAMES[0]}.nii.gz",
+        f"{NAMES[2]}.nii.gz",
+    ]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_case_that_is_not_read_in_time_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare, for_ever = batch.prepare_case, threading.Event()
+
+    def hang(case: Case, ensemble: Ensemble, *, most_missing: int) -> ReadyCase:
+        if case.name == NAMES[1]:
+            for_ever.wait(60)
+        return prepare(case, ensemble, most_missing=most_missing)
+
+    monkeypatch.setattr(batch, "prepare_case", hang)
+    outcomes = run(time_limit_s=5.0)
+    for_ever.set()
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    assert outcomes[1].error == (
+        f"{NAMES[1]}: took too long; found still being read, expected at most 5 s. Raise the time limit, or see what "
+        "holds its files up."
+    )
+
+
+@pytest.mark.usefixtures("three")
+def test_a_case_whose_windows_take_too_long_fails_alone(
+    run: Run, ensemble_of: Callable[..., Ensemble], pointwise: Callable[..., nn.Module]
+) -> None:
+    started: list[str] = []
+    pause = threading.Event()
+    watcher = Watcher(
+        on_start=started.append,
+        on_window=lambda *_: pause.wait(0.6 if started[-1] == NAMES[1] else 0) and None,
+    )
+    outcomes = run(time_limit_s=0.5, watcher=watcher, ensemble=ensemble_of([pointwise(), pointwise()]))
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    assert "took too long; found 1 of 2 windows done, expected at most 0.5 s" in outcomes[1].error
+
+
+class _OfLittleRoom(nn.Module):
+    """A network whose device holds so many windows."""
+
+    def __init__(self, network: nn.Module, room: int) -> None:
+        super().__init__()
+        self.network, self.room, self.multiple = network, room, 1
+        self.seen: list[int] = []
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(windows))
+        if len(windows) > self.room:
+            raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+        return self.network(windows)
+
+
+def test_windows_are_halved_until_they_fit_and_stay_so(
+    tmp_path: Path,
+    make_case: Callable[..., Path],
+    run: Run,
+    ensemble_of: Callable[..., Ensemble],
+    pointwise: Callable[..., nn.Module],
+) -> None:
+    for seed, name in enumerate(NAMES[:2]):
+        make_case(tmp_path / "in", name, seed=seed, shape=(40, 40, 40))
+    small = _OfLittleRoom(pointwise(), room=2)
+    outcomes = run(batch=8, ensemble=ensemble_of([small]))
+    assert _states(outcomes) == [State.DONE] * 2
+    assert outcomes[0].notes[:2] == (
+        "cpu ran out of memory with 8 windows at a time; 4 from here on",
+        "cpu ran out of memory with 4 windows at a time; 2 from here on",
+    )
+    assert not any("memory" in note for note in outcomes[1].notes)
+    assert small.seen == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    masks = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    run(batch=2, again=True, ensemble=ensemble_of([pointwise()]))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == masks
+
+
+@pytest.mark.usefixtures("three")
+def test_a_window_that_does_not_fit_alone_fails_its_case(
+    run: Run, ensemble_of: Callable[..., Ensemble], pointwise: Callable[..., nn.Module]
+) -> None:
+    outcomes = run(ensemble=ensemble_of([_OfLittleRoom(pointwise(), room=0)]))
+    assert _states(outcomes) == [State.FAILED] * 3
+    assert "a: cpu ran out of memory on windows of 32 x 32 x 32" in outcomes[0].error

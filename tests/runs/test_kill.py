@@ -5,6 +5,7 @@ The processes are forked from a server that has imported everything already, so 
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import random
@@ -22,6 +23,7 @@ import torch
 
 from htcnns.doors.cli import main
 from htcnns.files import atomic as whole
+from htcnns.files.claims import Claims
 
 pytestmark = pytest.mark.slow
 
@@ -48,9 +50,10 @@ class Batch:
     masks: dict[str, str]
     seconds: float
 
-    def process(self, output: Path, *, killed_at_rename: int = 0) -> multiprocessing.process.BaseProcess:
-        """A run into that folder, started; perhaps killed by itself just before a mask gets its name."""
-        process = FORKS.Process(target=_segment, args=((*self.arguments, str(output)), killed_at_rename))
+    def process(self, output: Path, *more: object, killed_at_rename: int = 0) -> multiprocessing.process.BaseProcess:
+        """A started run into that folder, with more flags; perhaps killed by itself before a mask gets its name."""
+        arguments = (*self.arguments, str(output), *map(str, more))
+        process = FORKS.Process(target=_segment, args=(arguments, killed_at_rename))
         process.start()
         return process
 
@@ -99,8 +102,9 @@ def test_what_lay_half_written_at_a_kill_is_swept_by_the_next_run(tmp_path: Path
     process.join()
     assert process.exitcode == -signal.SIGKILL
     left = sorted(_prints(tmp_path / "out").keys() - _visible(tmp_path / "out").keys())
-    assert len(left) == 1
-    assert re.fullmatch(r"\.htcnns-\d+-[0-9a-f]{32}\.part", left[0])
+    kinds = [re.fullmatch(r"\.htcnns-\d+-(claim-)?[0-9a-f]{32}\.part", name)[1] for name in left]
+    assert kinds.count(None) == 1
+    assert 1 <= kinds.count("claim-") <= 2  # of the case at hand, and of the next one where that was being read
     assert sorted(_visible(tmp_path / "out")) == [f"{name}.nii.gz" for name in NAMES[:4]]
     assert _finish(batch, tmp_path / "out") == 0
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
@@ -131,12 +135,43 @@ def test_a_signal_ends_the_run_cleanly_and_what_is_left_is_said(
     assert report.is_file()
 
 
-def test_two_runs_in_one_folder_disturb_neither(tmp_path: Path, batch: Batch) -> None:
-    first, second = batch.process(tmp_path / "out"), batch.process(tmp_path / "out")
-    first.join()
-    second.join()
-    assert (first.exitcode, second.exitcode) == (0, 0)
+@pytest.mark.parametrize(
+    "shards",
+    [("0/1", "0/1"), ("0/2", "1/2"), ("0/2", "1/2", "1/2", "0/2")],
+    ids=["the same cases", "two shards", "two shards twice"],
+)
+def test_runs_in_one_folder_share_the_cases_and_do_none_twice(
+    tmp_path: Path, batch: Batch, shards: tuple[str, ...]
+) -> None:
+    reports = [tmp_path / f"{n}.json" for n in range(len(shards))]
+    flags = [("--shard", shard, "--report", report) for shard, report in zip(shards, reports, strict=True)]
+    processes = [batch.process(tmp_path / "out", *more) for more in flags]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(shards)
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
+    states = [(case["case"], case["state"]) for path in reports for case in json.loads(path.read_text())["cases"]]
+    assert sorted(name for name, state in states if state == "done") == list(NAMES)
+    assert {state for _, state in states} <= {"done", "kept"}
+
+
+def test_a_case_whose_run_is_killed_is_done_by_the_run_that_waits_for_it(tmp_path: Path, batch: Batch) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    holder = FORKS.Process(target=_hold, args=(output / f"{NAMES[0]}.nii.gz", output / "held"))
+    holder.start()
+    _wait_for(1, output)
+    (output / "held").unlink()
+    process = batch.process(output)
+    _wait_for(len(NAMES) - 1, output)
+    process.join(1.5)  # three more looks
+    assert process.is_alive()
+    assert f"{NAMES[0]}.nii.gz" not in _prints(output)
+    holder.kill()
+    holder.join()
+    process.join()
+    assert process.exitcode == 0
+    assert {name: content for name, (_, content) in _prints(output).items()} == batch.masks
 
 
 @pytest.mark.parametrize("n_kib", [4, 16, 64, 256, 1024])
@@ -181,6 +216,14 @@ def _segment(arguments: tuple[str, ...], killed_at_rename: int) -> None:
     whole.os.replace = replace  # type: ignore[assignment]
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         sys.exit(main(list(arguments)))
+
+
+def _hold(mask: Path, sign: Path) -> None:
+    """In the child: claim a case until killed; the sign says that it is claimed."""
+    with Claims() as claims:
+        assert claims.take(mask)
+        sign.touch()
+        time.sleep(600)
 
 
 def _finish(batch: Batch, output: Path) -> int | None:

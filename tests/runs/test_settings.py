@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from htcnns.errors import SettingsError
-from htcnns.runs.settings import RunSettings
+from htcnns.runs.settings import RunSettings, Shard
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from htcnns.runs.settings import RunSettings
         ({"overlap": "0.5"}, r"^overlap: a value of another kind; found '0.5', expected int or float"),
         ({"batch": 2.5}, r"^batch: a value of another kind; found 2.5, expected int"),
         ({"members": "unet"}, r"^members: a value of another kind; found 'unet', expected tuple or list"),
+        ({"time_limit_s": 0}, r"^time_limit_s: out of range; found 0, expected seconds above 0"),
+        ({"time_limit_s": math.nan}, r"^time_limit_s: out of range"),
+        ({"time_limit_s": "60"}, r"^time_limit_s: a value of another kind; found '60'"),
         ({"batch": 0}, r"^batch: too few windows at a time; found 0, expected at least 1"),
     ],
     ids=str,
@@ -50,3 +53,21 @@ def test_mirrored_axes_are_numbers(mirror: str, axes: tuple[int, ...]) -> None:
 )
 def test_a_case_has_the_numbers_that_are_named_or_those_of_its_name(labels: str | None, case: str, name: str) -> None:
     assert RunSettings(labels=labels).numbers_for(case).name == name
+
+
+def test_every_case_is_in_exactly_one_shard_and_stays_there_when_others_come() -> None:
+    names = [f"P{number}" for number in range(1000)]
+    shards = [[name for name in names if Shard(index, 7).holds(name)] for index in range(7)]
+    assert sorted(name for shard in shards for name in shard) == sorted(names)
+    assert all(100 < len(shard) < 190 for shard in shards)  # 143 each on the average
+    assert Shard.of_text("3/7").holds(shards[3][0])
+
+
+def test_a_name_that_is_no_text_is_in_a_shard_too() -> None:
+    assert Shard(0, 1).holds("P\udcff")
+
+
+@pytest.mark.parametrize("text", ["4/4", "0/0", "1", "-1/4", "a/b", "1/2/3", "٣/4", ""])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^shard: no .*expected i/n with i from 0 up to n - 1"):
+        Shard.of_text(text)
