@@ -314,8 +314,8 @@ FLAG_FAULTS = {
     ),
     "members": (
         2,
-        ("--members", "unet,dmfnet"),
-        r"unknown member 'dmfnet'; expected one of unet, transbts, axial_unet\. Did you mean 'unet'",
+        ("--members", "unet,unett"),
+        r"unknown member 'unett'; expected one of unet, transbts, axial_unet\. Did you mean 'unet'",
     ),
     "device": (2, ("--device", "gpu"), r"--device: unknown device 'gpu'; expected auto, cpu, cuda"),
     "precision": (
@@ -402,7 +402,10 @@ WEIGHTS_FAULTS = {
         _manifest(size={"channels": [4, 6], "n_convs": [1, 1]}),
         r"unet: another shape .*; found .*, expected",
     ),
-    "other network": (_manifest(network="dmfnet"), r"unet: .*unknown network 'dmfnet'; expected one of unet, transbts"),
+    "other network": (
+        _manifest(network="segresnet"),
+        r"unet: .*unknown network 'segresnet'; expected one of unet, transbts",
+    ),
     "other window": (
         _manifest(window=[32, 32, 31]),
         r"unet: .*window.*found 32 x 32 x 31 voxels.*Correct the manifest",

@@ -34,12 +34,17 @@ HOMES = {  # the only modules, or packages of them, that may import a library; n
     "matplotlib": ["htcnns.reports.curves"],
     "rich": ["htcnns.doors"],
     "SimpleITK": [],
-    "monai": [],
+    "monai": ["htcnns.networks.swin_unetr"],
     "surface_distance": [],
-    "pickle": ["htcnns.files.checkpoints"],  # the name of its error only
+    "pickle": ["htcnns.files.checkpoints", "htcnns.files.foreign_weights.checkpoint"],  # the name of its error only
+    "dynamic_network_architectures": ["htcnns.files.foreign_weights.nnunet_v2"],
+    "nnunet": ["htcnns.files.foreign_weights.nnunet_v1"],
 }
-OPTIONAL = {  # libraries that a module imports inside a function, as htcnns does without them
+OPTIONAL = {  # libraries that a module imports inside a function, as htcnns does without them or seldom needs them
+    "htcnns.networks.swin_unetr": {"monai"},  # which takes two seconds
     "htcnns.runs.cluster": {"ray"},
+    "htcnns.files.foreign_weights.nnunet_v2": {"dynamic_network_architectures"},
+    "htcnns.files.foreign_weights.nnunet_v1": {"nnunet"},
     "htcnns.files.tensorboard": {"torch"},  # torch.utils.tensorboard, which needs tensorboard
 }
 THE_DISK = {"os", "tempfile", "shutil", "fcntl", "glob", "mmap", "subprocess"}  # modules that touch it

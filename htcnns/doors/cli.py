@@ -11,13 +11,14 @@ import typer
 
 from htcnns.doors.arguments import path
 from htcnns.doors.held_out_cli import cv, tune
+from htcnns.doors.import_cli import import_weights
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
 from htcnns.files.closed_pipe import has_no_reader, lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-weights_app = typer.Typer(help="List or verify the weights.")
+weights_app = typer.Typer(help="List, verify or import weights.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(recipes_app, name="recipes")
 
@@ -252,6 +253,7 @@ def doctor(weights: WeightsFolder = None) -> int:
     return verify_weights(weights)
 
 
+weights_app.command("import")(import_weights)
 for command in (pack, synthesise, contrasts, train, cv, tune):
     app.command()(command)
 

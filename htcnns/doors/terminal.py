@@ -15,6 +15,7 @@ _ARGUMENTS = {
     "output": "OUT",
     "definitions": "--also",
     "origin": "--from",
+    "files": "FILE",
     "time_limit_s": "--time-limit",
 }  # settings whose name here is another
 

@@ -13,6 +13,7 @@ from htcnns.errors import WeightsError, shown
 from htcnns.networks.limits import MOST_HEADER_BYTES
 
 _RESTORE = "Restore the file and its manifest."
+_OTHER = "The file belongs to another network or size; correct the manifest."
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -38,13 +39,29 @@ def read_tensors(content: bytes, outline: Mapping[str, Tensor], *, place: str) -
         entries: dict[str, Any] = dict(deserialize(content))
     except (SafetensorError, ValueError, OverflowError) as error:
         raise WeightsError(f"not a safetensors file ({error})", place=place, remedy=_RESTORE) from error
-    _require_names(set(entries), set(outline), place=place)
+    require_names(set(entries), set(outline), place=place, remedy=_OTHER)
     return {name: _tensor(entries[name], tensor, name, place=place) for name, tensor in outline.items()}
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """The content of a safetensors file with these tensors, real numbers as float16."""
     return save({name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()})
+
+
+def require_names(found: set[str], wanted: set[str], *, place: object, remedy: str) -> None:
+    """Raise WeightsError unless the names are those of the network; the first that is not is named.
+
+    Args:
+        remedy: what to do about it.
+    """
+    missing, unexpected = sorted(wanted - found), sorted(found - wanted)
+    if missing or unexpected:
+        raise WeightsError(
+            f"missing {missing[0]}" if missing else f"unexpected {unexpected[0]}",
+            place=place,
+            found=f"{len(missing)} tensors missing and {len(unexpected)} unexpected",
+            remedy=remedy,
+        )
 
 
 def _require_fitting_header(content: bytes, outline: Mapping[str, Tensor], *, place: str) -> None:
@@ -66,23 +83,11 @@ def _require_fitting_header(content: bytes, outline: Mapping[str, Tensor], *, pl
     except (ValueError, RecursionError):
         return
     if isinstance(header, dict):
-        _require_names(set(header) - {"__metadata__"}, set(outline), place=place)
+        require_names(set(header) - {"__metadata__"}, set(outline), place=place, remedy=_OTHER)
         for name, tensor in outline.items():
             shape = header[name].get("shape") if isinstance(header[name], dict) else None
             if isinstance(shape, list):
                 _require_shape(tuple(shape), tensor, name, place=place)
-
-
-def _require_names(found: set[str], wanted: set[str], *, place: str) -> None:
-    """Raise WeightsError unless the names are those of the network; the first that is not is named."""
-    missing, unexpected = sorted(wanted - found), sorted(found - wanted)
-    if missing or unexpected:
-        raise WeightsError(
-            f"missing {missing[0]}" if missing else f"unexpected {unexpected[0]}",
-            place=place,
-            found=f"{len(missing)} tensors missing and {len(unexpected)} unexpected",
-            remedy="The file belongs to another network or size; correct the manifest.",
-        )
 
 
 def _require_shape(found: tuple, wanted: Tensor, name: str, *, place: str) -> None:

@@ -51,9 +51,13 @@ def verify_file(member: Member, file: WeightsFile) -> str:
 
 def save_weights(path: Path, network: nn.Module) -> str:
     """Write a network's tensors as safetensors, real numbers as float16, and return the file's sha256."""
-    content = tensor_bytes(network.state_dict())
+    return write_weights(path, tensor_bytes(network.state_dict())).sha256
+
+
+def write_weights(path: Path, content: bytes) -> WeightsFile:
+    """Write the content of a safetensors file, and return the file as a manifest has it."""
     write_whole(path, content)
-    return hashlib.sha256(content).hexdigest()
+    return WeightsFile(path, hashlib.sha256(content).hexdigest())
 
 
 def digest(path: Path) -> str:

@@ -1,13 +1,13 @@
-"""The networks by name, each with its published size and the compact one that is shipped."""
+"""The networks by name, each with its published size and a compact one for CPUs and small files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
 
 from htcnns.errors import SettingsError, require_known
-from htcnns.networks import axial_unet, transbts, unet
+from htcnns.networks import axial_unet, dmfnet, res_unet, swin_unetr, transbts, unet, vnet
 from htcnns.networks.contract import Network, require_window
 from htcnns.networks.limits import MOST_PARAMETERS, require_size, require_work
 from htcnns.volume import Shape
@@ -19,18 +19,24 @@ class NetworkKind:
 
     Attributes:
         build: its class, called with the arguments of a size and with n_in and n_out.
-        sizes: the arguments of its named sizes, "published" and "compact".
+        sizes: the arguments of its named sizes, "published" and "compact" among them.
+        optional: further arguments, which a size may leave out, as the published size has them.
     """
 
     build: Callable[..., Network]
     sizes: Mapping[str, dict]
+    optional: Mapping[str, object] = field(default_factory=dict)
 
 
 NETWORKS: Mapping[str, NetworkKind] = MappingProxyType(
     {
-        "unet": NetworkKind(unet.UNet, unet.SIZES),
+        "unet": NetworkKind(unet.UNet, unet.SIZES, unet.OPTIONAL),
+        "res_unet": NetworkKind(res_unet.ResUNet, res_unet.SIZES, res_unet.OPTIONAL),
         "transbts": NetworkKind(transbts.TransBTS, transbts.SIZES),
         "axial_unet": NetworkKind(axial_unet.AxialUNet, axial_unet.SIZES),
+        "vnet": NetworkKind(vnet.VNet, vnet.SIZES),
+        "dmfnet": NetworkKind(dmfnet.DMFNet, dmfnet.SIZES),
+        "swin_unetr": NetworkKind(swin_unetr.SwinUNETR, swin_unetr.SIZES),
     }
 )
 
@@ -49,7 +55,7 @@ def build_network(name: str, size: Mapping, *, n_in: int = 4, n_out: int = 3) ->
     """
     require_known(name, NETWORKS, what="network", setting="network")
     kind = NETWORKS[name]
-    require_size(size, kind.sizes["published"])
+    require_size(size, {**kind.sizes["published"], **kind.optional})
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in size.items()}
     try:
         return kind.build(**arguments, n_in=n_in, n_out=n_out)

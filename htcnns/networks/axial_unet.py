@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from htcnns.networks.blocks import NORMS, ConvStage, Encoder
+from htcnns.networks.blocks import NORMS, ConvStage, Encoder, strides_of
 from htcnns.networks.contract import Network, require_window
 
 _PUBLISHED = {  # KAIST's BL+AA widths: 50,561,760 parameters
@@ -64,7 +64,8 @@ class AxialUNet(Network):
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(channels) - 1)
-        self.encoder = Encoder(n_in, channels, n_convs=n_convs, norm=NORMS[norm])
+        strides = strides_of(None, len(channels))
+        self.encoder = Encoder(n_in, channels, n_convs=n_convs, norm=NORMS[norm], strides=strides)
         ups = list(zip(channels[:0:-1], channels[-2::-1], strict=True))  # (deeper, shallower), deepest first
         edges = [edge * 2 ** (u + 1) // self.multiple for u in range(len(hidden))]
         self.attentions = nn.ModuleList(
@@ -73,7 +74,7 @@ class AxialUNet(Network):
         )
         self.transpconvs = nn.ModuleList(nn.ConvTranspose3d(deep, wide, 2, stride=2, bias=False) for deep, wide in ups)
         self.stages = nn.ModuleList(
-            ConvStage(2 * wide, wide, n_convs=n, stride=1, norm=NORMS[norm])
+            ConvStage((2 * wide, *[wide] * n), norm=NORMS[norm])
             for (_, wide), n in zip(ups, n_convs[-2::-1], strict=True)
         )
         self.seg_layers = nn.ModuleList(nn.Conv3d(wide, n_out, 1, bias=False) for _, wide in ups)
@@ -95,6 +96,10 @@ class AxialUNet(Network):
     def blocks(self) -> list[nn.Module]:
         """The stages on the way down and up, and the attentions."""
         return [*self.encoder.stages, *self.stages, *self.attentions]
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """One stage for each resolution."""
+        return [[stage] for stage in self.encoder.stages]
 
 
 class AxialAttention(nn.Module):

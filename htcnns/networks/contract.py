@@ -23,10 +23,10 @@ class Network(nn.Module, ABC):
     """A network from (B, n_in, I, J, K) intensities to (B, n_out, I, J, K) logits.
 
     Attributes:
-        multiple: every edge of a window must be a multiple of it, see `require_window`.
+        multiple: every edge of a window must be a multiple of it, or of that of its axis; see `require_window`.
     """
 
-    multiple: int
+    multiple: int | Shape
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits at full resolution: (B, n_out, I, J, K) from (B, n_in, I, J, K)."""
@@ -40,8 +40,17 @@ class Network(nn.Module, ABC):
     def blocks(self) -> list[nn.Module]:
         """The parts that hold nearly all activations; a training that is short of memory computes these again."""
 
+    @abstractmethod
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The parts of the encoder by resolution, largest first; a fine-tuning may leave the first ones as they are."""
 
-def require_window(size: Sequence[int], multiple: int, *, network: str) -> None:
+
+def each_axis(multiple: int | Shape) -> Shape:
+    """What the edges along I, J and K must be multiples of."""
+    return (multiple, multiple, multiple) if isinstance(multiple, int) else multiple
+
+
+def require_window(size: Sequence[int], multiple: int | Shape, *, network: str) -> None:
     """Raise SettingsError unless the edges of a window are multiples of `multiple` and not all equal to it.
 
     A cube of edge `multiple` would leave one voxel at the bottom, which cannot be normalised.
@@ -51,15 +60,17 @@ def require_window(size: Sequence[int], multiple: int, *, network: str) -> None:
         multiple: of the network.
         network: its name, for the message.
     """
-    if all(edge % multiple == 0 for edge in size) and min(size) > 0 and max(size) > multiple:
+    multiples = each_axis(multiple)
+    n_left = [edge // m if edge % m == 0 else 0 for edge, m in zip(size, multiples, strict=True)]
+    if min(n_left) > 0 and max(n_left) > 1:
         return
     raise SettingsError(
         "the window cannot be halved down to the deepest features",
         place=network,
         setting="window",
         found=f"{size_text(size)} voxels",
-        expected=f"multiples of {multiple}, the largest edge at least {2 * multiple}",
-        remedy=f"Use for instance {size_text(_nearest_window(size, multiple))}.",
+        expected=_expected(multiple),
+        remedy=f"Use for instance {size_text(_nearest_window(size, multiples))}.",
     )
 
 
@@ -81,7 +92,16 @@ def region_probabilities(
     return torch.stack([of_labels[:, chosen].sum(dim=1) for chosen in channels], dim=1).clamp(max=1)
 
 
-def _nearest_window(size: Sequence[int], multiple: int) -> Shape:
+def _expected(multiple: int | Shape) -> str:
+    """Which windows are taken, in words."""
+    if isinstance(multiple, int):
+        return f"multiples of {multiple}, the largest edge at least {2 * multiple}"
+    return f"multiples of {size_text(multiple)} larger than these themselves"
+
+
+def _nearest_window(size: Sequence[int], multiples: Shape) -> Shape:
     """A window that is taken, near the one that is not."""
-    i, j, k = (max(multiple, round(edge / multiple) * multiple) for edge in size)
-    return (i, j, k) if max(i, j, k) > multiple else (2 * multiple, 2 * multiple, 2 * multiple)
+    i, j, k = (max(1, round(edge / m)) for edge, m in zip(size, multiples, strict=True))
+    if max(i, j, k) == 1:
+        i = j = k = 2
+    return i * multiples[0], j * multiples[1], k * multiples[2]

@@ -70,7 +70,8 @@ class TransBTS(Network):
         n_out: int = 3,
     ) -> None:
         super().__init__()
-        self.multiple = 2 ** (len(channels) - 1)
+        multiple = 2 ** (len(channels) - 1)
+        self.multiple = multiple
         around = NORMS[norm]
         inside = _group_norm if norm == "batch" else around
         self.stem = nn.Conv3d(n_in, channels[0], 3, padding=1)
@@ -85,7 +86,7 @@ class TransBTS(Network):
             embedding=embedding,
             norm=around,
             layers=[TransformerLayer(embedding, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)],
-            edge=edge // self.multiple,
+            edge=edge // multiple,
             dropout=dropout,
         )
         self.narrow = nn.Sequential(
@@ -112,6 +113,10 @@ class TransBTS(Network):
         """The residual blocks on the way down, the transformer's layers, and all that follows them."""
         inner = [block for stage in self.stages for block in stage.children()]
         return [*inner, *self.bottleneck.layers, self.narrow, self.deepest, *self.ups]
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        """The residual blocks of each resolution with the convolution before them; the transformer is in none."""
+        return [[before, stage] for before, stage in zip((self.stem, *self.downs), self.stages, strict=True)]
 
 
 class PreActivationBlock(nn.Module):

@@ -17,7 +17,7 @@ from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import Windows, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
-from htcnns.networks.contract import Network, region_probabilities
+from htcnns.networks.contract import Network, each_axis, region_probabilities
 from htcnns.networks.limits import require_edges
 from htcnns.runs.devices import choose_device, choose_precision, precision_name
 from htcnns.runs.settings import RunSettings
@@ -179,8 +179,8 @@ def _windows(ensemble: Ensemble, member: Member, prepared: Prepared, *, overlap:
     """The windows of a member: with an overlap those of its size, else one around a brain that its manifest lets in."""
     brain = torch.from_numpy(prepared.brain)
     if overlap is None and member.whole:
-        multiple = max(network.multiple for network in ensemble.networks[member.name])
-        i, j, k = (-(-edge // multiple) * multiple for edge in prepared.brain.shape)
+        multiples = each_axis(ensemble.networks[member.name][0].multiple)  # its files share one size
+        i, j, k = (-(-edge // m) * m for edge, m in zip(prepared.brain.shape, multiples, strict=True))
         if all(edge <= most for edge, most in zip((i, j, k), member.whole, strict=True)):
             return place_windows(prepared.brain.shape, (i, j, k), overlap=0, occupied=brain)
     return place_windows(

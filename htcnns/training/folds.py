@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from htcnns.errors import InputError, SettingsError
+from htcnns.errors import InputError, SettingsError, WeightsError
 from htcnns.files.fold_lists import Listed
 from htcnns.files.manifest import read_manifest
 from htcnns.files.prepared_cases import Card, CaseKind
@@ -79,12 +79,20 @@ def seen_by(weights: Path, patients: Collection[str], cards: Iterable[Card]) -> 
         cards: cases whose patients are known; those of others are told by their names.
 
     Raises:
-        WeightsError: as `read_manifest`.
+        WeightsError: as `read_manifest`; a member that does not say what it was trained on, as imported ones do not.
     """
     patients_of = {card.name: card.patients for card in cards}
-    names = {
-        str(case) for member in read_manifest(weights, setting="origin") for case in member.trained_on.get("cases", ())
-    }
+    members = read_manifest(weights, setting="origin")
+    for member in members:
+        if "cases" not in member.trained_on:
+            raise WeightsError(
+                f"nobody can tell what {member.name} was trained on",
+                place=weights,
+                setting="origin",
+                expected="the names of its cases in the manifest",
+                remedy="Name them there under trained_on, or start from other weights.",
+            )
+    names = {str(case) for member in members for case in member.trained_on["cases"]}
     return sorted(name for name in names if set(patients) & set(patients_of.get(name, (patient_of(name),))))
 
 

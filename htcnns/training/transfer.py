@@ -1,6 +1,5 @@
 """From one set of weights to another population: what is taken over, what is put elsewhere, what starts anew."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,9 @@ from htcnns.labels import Region, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import Network
 
-_ENCODER = re.compile(r"encoder\.stages\.(\d+)\.")
-_STEM = re.compile(r"stem\.")
-_DOWNS = re.compile(r"downs\.(\d+)\.")
-_STAGES = re.compile(r"stages\.(\d+)\.")
-
 _Places = tuple[int | None, ...]  # where each new channel was among the old; None for one that was not there
 _AS_THEY_ARE: _Places = ()
+_Move = tuple[int, int, _Places]  # an axis, how much of it each channel takes, and where the channels were
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,29 +116,28 @@ def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport
     axes = _channel_axes(shapes)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
-            axis, what = axes.get(name, (0, ""))
-            chosen = places.get(what, _AS_THEY_ARE)
-            tensor.copy_(_mapped(origin.tensors[name], tensor, axis, chosen))
-            fates[_fate(chosen)].append(name)
+            moves = [(axis, width, places[what]) for axis, width, what in axes[name] if places[what] != _AS_THEY_ARE]
+            tensor.copy_(_mapped(origin.tensors[name], tensor, moves))
+            fates[_fate(moves)].append(name)
     return TransferReport(**{fate: tuple(names) for fate, names in fates.items()})
 
 
-def learning_rates(network: nn.Module, settings: TransferSettings) -> dict[str, float]:
+def learning_rates(network: Network, settings: TransferSettings) -> dict[str, float]:
     """Factor on the learning rate of every parameter that does not learn at the full one; 0 for frozen ones.
 
     Raises:
         SettingsError: more frozen stages than the encoder has.
     """
-    stages = {name: _stage(name, network) for name, _ in network.named_parameters()}
-    n_stages = 1 + max(stage for stage in stages.values() if stage is not None)
+    stages = network.encoder_stages()
+    n_stages = len(stages)
     if settings.frozen_stages > n_stages:
         raise _impossible("frozen_stages", settings.frozen_stages, f"at most {n_stages}, the encoder's stages")
-    rates = {}
-    for name, stage in stages.items():
-        if stage is not None:
-            depth = stage / max(1, n_stages - 1)
-            rates[name] = 0.0 if stage < settings.frozen_stages else settings.early_rate ** (1 - depth)
-    return {name: rate for name, rate in rates.items() if rate != 1}
+    rates: dict[nn.Parameter, float] = {}
+    for stage, parts in enumerate(stages):
+        rate = 0.0 if stage < settings.frozen_stages else settings.early_rate ** (1 - stage / max(1, n_stages - 1))
+        rates |= dict.fromkeys((parameter for part in parts for parameter in part.parameters()), rate)
+    named = {name: rates.get(parameter, 1.0) for name, parameter in network.named_parameters()}
+    return {name: rate for name, rate in named.items() if rate != 1}
 
 
 def _require_same_network(shapes: Shapes, origin: Origin) -> None:
@@ -187,17 +181,22 @@ def _channel_name(channel: Sequence | Region) -> str:
     return str(channel) if isinstance(channel, Sequence) else channel.name
 
 
-def _channel_axes(shapes: Shapes) -> dict[str, tuple[int, str]]:
-    """The axis of a tensor that counts sequences ("in") or regions ("out"); found by building larger networks."""
+def _channel_axes(shapes: Shapes) -> dict[str, list[tuple[int, int, str]]]:
+    """The axes of each tensor that count sequences ("in") or regions ("out"), each with how much of it one takes.
+
+    Found by building larger networks.
+    """
     n_in, n_out = len(shapes.sequences), len(shapes.regions)
     plain = _tensor_shapes(shapes, n_in, n_out)
     larger = {"in": _tensor_shapes(shapes, n_in + 1, n_out), "out": _tensor_shapes(shapes, n_in, n_out + 1)}
     return {
-        name: (axis, what)
-        for what, found in larger.items()
+        name: [
+            (axis, there - here, what)
+            for what, found in larger.items()
+            for axis, (here, there) in enumerate(zip(shape, found[name], strict=True))
+            if here != there
+        ]
         for name, shape in plain.items()
-        for axis, (here, there) in enumerate(zip(shape, found[name], strict=True))
-        if here != there
     }
 
 
@@ -207,31 +206,23 @@ def _tensor_shapes(shapes: Shapes, n_in: int, n_out: int) -> dict[str, torch.Siz
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
-def _mapped(old: Tensor, new: Tensor, axis: int, places: _Places) -> Tensor:
+def _mapped(old: Tensor, new: Tensor, moves: list[_Move]) -> Tensor:
     """The old tensor with the channels of the new one; those that it lacks are the new one's."""
-    if places is _AS_THEY_ARE:
+    if not moves:
         return old
-    picked = old.to(new.dtype).index_select(axis, torch.tensor([place or 0 for place in places]))
-    is_known = torch.tensor([place is not None for place in places])
-    return torch.where(is_known.view(-1, *[1] * (new.dim() - axis - 1)), picked, new)
+    picked, is_known = old.to(new.dtype), torch.ones(new.shape, dtype=torch.bool)
+    for axis, width, places in moves:
+        picked = picked.index_select(axis, torch.tensor([width * (p or 0) + w for p in places for w in range(width)]))
+        known = torch.tensor([place is not None for place in places for _ in range(width)])
+        is_known &= known.view(-1, *[1] * (new.dim() - axis - 1))
+    return torch.where(is_known, picked, new)
 
 
-def _fate(places: _Places) -> str:
-    if places is _AS_THEY_ARE:
+def _fate(moves: list[_Move]) -> str:
+    """What became of a tensor: "kept", "remapped", or "reset" in whole or in part."""
+    if not moves:
         return "kept"
-    return "reset" if None in places else "remapped"
-
-
-def _stage(name: str, network: nn.Module) -> int | None:
-    """The encoder's resolution that a parameter belongs to, 0 for the full one; None outside the encoder."""
-    has_encoder = hasattr(network, "encoder")
-    patterns = ((_ENCODER, 0),) if has_encoder else ((_DOWNS, 1), (_STAGES, 0))
-    if not has_encoder and _STEM.match(name):
-        return 0
-    for pattern, offset in patterns:
-        if match := pattern.match(name):
-            return int(match[1]) + offset
-    return None
+    return "reset" if any(None in places for _, _, places in moves) else "remapped"
 
 
 def _impossible(setting: str, found: object, expected: str) -> SettingsError:

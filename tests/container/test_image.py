@@ -527,7 +527,8 @@ def test_image_holds_code_weights_and_nothing_else(run_image: Run) -> None:
     packages = run_image("-m", "pip", "list", options=("--entrypoint", "/opt/htcnns/venv/bin/python")).stdout
     assert "torch " in packages
     assert "pytest" not in packages
-    assert "monai" not in packages
+    assert "simpleitk" not in packages.lower()
+    assert "torchvision" not in packages
 
 
 def test_image_says_what_it_is_and_asks_for_the_gpu(inspect: Callable[[str], str]) -> None:

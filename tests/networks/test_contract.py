@@ -42,6 +42,19 @@ def test_other_windows_are_refused_with_one_that_is_taken(size: tuple[int, int, 
     require_window((i, j, k), 16, network="unet")
 
 
+def test_each_axis_may_have_its_own_multiple() -> None:
+    require_window((128, 160, 112), (32, 32, 16), network="unet")
+    require_window((32, 32, 32), (32, 32, 16), network="unet")
+
+
+@pytest.mark.parametrize(
+    ("size", "instead"), [((128, 160, 120), "128 x 160 x 128"), ((32, 32, 16), "64 x 64 x 32")], ids=str
+)
+def test_a_window_that_does_not_fit_its_axes_is_refused(size: tuple[int, int, int], instead: str) -> None:
+    with pytest.raises(SettingsError, match=f"multiples of 32 x 32 x 16 larger than .* Use for instance {instead}"):
+        require_window(size, (32, 32, 16), network="unet")
+
+
 def logits_of(*channels: list[float]) -> torch.Tensor:
     """(1, n_out, 1, 1, K) float32, one list per channel."""
     return torch.tensor(channels)[None, :, None, None, :]

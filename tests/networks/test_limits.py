@@ -14,6 +14,9 @@ TRANSBTS = {"channels": [4, 8], "blocks": [0, 1], "embedding": 8, "layers": 1, "
     "norm": "instance",
     "dropout": 0,
 }
+VNET = {"channels": [4, 8], "n_convs": [1], "n_convs_up": [1], "norm": "instance", "dropout": 0}
+DMFNET = {"channels": [4, 8], "groups": 4, "norm": "instance", "mie": False, "sie": False}
+SWIN = {"channels": [4, 4, 8], "blocks": [1], "heads": [2], "attended": 2, "merging": "monai-1.5"}
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES, ids=str)
@@ -42,6 +45,21 @@ def test_every_named_size_has_an_outline_without_memory(name: str, size: str) ->
         ("unet", TINY | {"n_in": 3}, "unknown argument 'n_in'; expected one of channels, n_convs"),
         ("unet", {"channels": [4096] * 4, "n_convs": [64] * 4}, "unet is too large in that size; found .* million"),
         ("unet", {}, "unet cannot be built in that size; found TypeError"),
+        ("vnet", VNET | {"n_convs_up": [0]}, "impossible n_convs_up; found 0, expected whole numbers from 1 to 64"),
+        ("vnet", VNET | {"n_convs": [10**8]}, "impossible n_convs; found 100000000"),
+        ("vnet", VNET | {"dropout": 2}, "vnet cannot be built in that size; found ValueError"),
+        ("dmfnet", DMFNET | {"mie": 1}, "impossible mie; found 1, expected true or false"),
+        ("dmfnet", DMFNET | {"sie": [True]}, r"impossible sie; found \[True\], expected true or false"),
+        ("dmfnet", DMFNET | {"groups": True}, "impossible groups; found True, expected whole numbers from 1"),
+        ("dmfnet", DMFNET | {"groups": 3}, "dmfnet cannot be built in that size; found ValueError"),
+        ("dmfnet", DMFNET | {"channels": [2, 8]}, "dmfnet cannot be built in that size; found ValueError"),
+        ("swin_unetr", SWIN | {"attended": 9}, "impossible attended; found 9, expected whole numbers from 1 to 8"),
+        ("swin_unetr", SWIN | {"attended": [7]}, "swin_unetr cannot be built in that size; found TypeError"),
+        ("swin_unetr", SWIN | {"merging": "merging"}, "swin_unetr cannot be built in that size; found KeyError"),
+        ("swin_unetr", SWIN | {"merging": ["a"]}, "swin_unetr cannot be built in that size; found KeyError"),
+        ("swin_unetr", SWIN | {"heads": 2}, "swin_unetr cannot be built in that size; found TypeError"),
+        ("swin_unetr", SWIN | {"heads": [3]}, "swin_unetr cannot be built in that size; found ValueError"),
+        ("swin_unetr", SWIN | {"channels": [4, 4], "blocks": [], "heads": []}, "swin_unetr cannot be built in that s"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -67,6 +85,25 @@ def test_a_window_that_is_too_much_work_is_refused() -> None:
         SettingsError, match="impossible channels; found 262144 tokens in a window, expected at most 327"
     ):
         outline_network("transbts", TRANSBTS, (128, 128, 128), n_in=4, n_out=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "n_pairs"),
+    [
+        (SWIN | {"channels": [4, 64, 8], "heads": [64], "attended": 7}, 6114),
+        (SWIN | {"channels": [4, 4, 64, 8], "blocks": [1, 1], "heads": [1, 64], "attended": 8}, 1141),
+    ],
+    ids=["first layer", "second layer"],
+)
+def test_more_attention_than_fits_a_memory_is_refused(size: dict, n_pairs: int) -> None:
+    says = f"impossible heads; found {n_pairs} million pairs of voxels in a window, expected at most 1074 million"
+    with pytest.raises(SettingsError, match=says):
+        outline_network("swin_unetr", size, (128, 128, 136), n_in=4, n_out=3)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_published_size_takes_the_papers_box(name: str) -> None:
+    outline_network(name, NETWORKS[name].sizes["published"], (192, 224, 160), n_in=4, n_out=3)
 
 
 @pytest.mark.parametrize("shape", [(8, 1024, 8), (2, 2, 2**21), (256, 256, 256)], ids=str)

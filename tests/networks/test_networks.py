@@ -2,16 +2,25 @@
 
 import pytest
 import torch
-from parameters import n_parameters, on_meta
+from parameters import n_macs, n_parameters, on_meta
 
 from htcnns.errors import SettingsError
 from htcnns.networks import NETWORKS, build_network
 from htcnns.networks.contract import Network
 
 LARGEST_FILE_BYTES = 8 * 2**20
-SMALLEST = {"unet": (16, 16, 32), "transbts": (8, 8, 16), "axial_unet": (32, 32, 64)}
+SMALLEST = {
+    "unet": (16, 16, 32),
+    "res_unet": (16, 16, 32),
+    "transbts": (8, 8, 16),
+    "axial_unet": (32, 32, 64),
+    "vnet": (16, 16, 32),
+    "dmfnet": (16, 16, 32),
+    "swin_unetr": (32, 32, 64),
+}
 TWO_TINY: dict[str, dict] = {
     "unet": {"channels": (4, 8), "n_convs": (1, 1)},
+    "res_unet": {"channels": (4, 8), "blocks": (1, 2), "n_convs_up": (1,)},
     "transbts": {
         "channels": (4, 8),
         "blocks": (1, 1),
@@ -31,6 +40,15 @@ TWO_TINY: dict[str, dict] = {
         "edge": 8,
         "norm": "instance",
     },
+    "vnet": {"channels": (4, 8), "n_convs": (1,), "n_convs_up": (1,), "norm": "instance", "dropout": 0.0},
+    "dmfnet": {"channels": (8, 16, 16), "groups": 4, "norm": "instance", "mie": True, "sie": True},
+    "swin_unetr": {
+        "channels": (4, 4, 8, 8),
+        "blocks": (2, 1),
+        "heads": (2, 2),
+        "attended": 3,
+        "merging": "monai-1.5",
+    },
 }
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -40,10 +58,35 @@ def tiny(name: str) -> Network:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("unet", 31_198_991), ("transbts", 32_723_891), ("axial_unet", 50_561_760)]
+    ("name", "expected"),
+    [
+        ("unet", 31_198_991),
+        ("res_unet", 102_353_167),
+        ("transbts", 32_723_891),
+        ("axial_unet", 50_561_760),
+        ("vnet", 45_607_906),
+        ("dmfnet", 3_875_858),
+        ("swin_unetr", 62_191_941),
+    ],
 )
 def test_published_size_has_the_published_number_of_parameters(name: str, expected: int) -> None:
     assert n_parameters(on_meta(name, "published")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "n_out", "parameters", "macs"),
+    [
+        ("unet", 3, 31_198_991, 482_801_057_792),
+        ("transbts", 3, 32_723_891, 325_377_327_104),
+        ("axial_unet", 3, 50_561_760, 538_065_207_296),
+        ("vnet", 5, 45_615_928, 769_321_336_832),
+        ("dmfnet", 4, 3_875_890, 26_362_773_504),
+        ("swin_unetr", 3, 62_191_941, 771_643_486_848),
+    ],
+)
+def test_published_counts_with_as_many_channels_as_published(name: str, n_out: int, parameters: int, macs: int) -> None:
+    network = on_meta(name, "published", n_out=n_out)
+    assert (n_parameters(network), n_macs(network)) == (parameters, macs)
 
 
 @each_network
@@ -135,6 +178,31 @@ def test_channels_last_gives_the_same_logits(name: str, generator: torch.Generat
 
 
 @each_network
+def test_half_precision_gives_nearly_the_same_logits(name: str, generator: torch.Generator) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = tiny(name).eval()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(x)
+    expected = network(x)
+    assert logits.isfinite().all()
+    # random weights amplify what is rounded from layer to layer, and DMFNet has 50 in a row
+    assert (logits - expected).abs().mean() < 0.15 * expected.abs().mean()
+
+
+@each_network
+def test_half_precision_trains_every_parameter_of_a_batch_of_one(name: str, generator: torch.Generator) -> None:
+    network = tiny(name).train()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = network(x).float().square().mean()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
+
+
+@each_network
 def test_a_window_that_does_not_halve_evenly_is_refused(name: str) -> None:
     network = on_meta(name, "compact")
     message = (
@@ -185,16 +253,16 @@ def test_every_network_keeps_to_the_contract(name: str) -> None:
 
 def test_networks_and_their_sizes_are_read_only() -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
-        NETWORKS["vnet"] = NETWORKS["unet"]  # type: ignore[index]
+        NETWORKS["segresnet"] = NETWORKS["unet"]  # type: ignore[index]
     with pytest.raises(TypeError, match="does not support item assignment"):
         NETWORKS["unet"].sizes["huge"] = {}  # type: ignore[index]
 
 
 def test_an_unknown_network_lists_the_known_ones() -> None:
     with pytest.raises(
-        SettingsError, match=r"unknown network 'vnet'; expected one of unet, .*axial_unet\. Did you mean 'unet'"
+        SettingsError, match=r"unknown network 'unett'; expected one of unet, .*swin_unetr\. Did you mean 'unet'"
     ):
-        build_network("vnet", {})
+        build_network("unett", {})
 
 
 @pytest.mark.parametrize(
@@ -202,12 +270,31 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
     [
         ("unet", {"n_convs": (1,)}),
         ("unet", {"n_convs": (1, 1, 1)}),
+        ("unet", {"norm": "layer"}),
+        ("unet", {"halvings": (1, 1)}),
+        ("unet", {"halvings": (0, 0, 0)}),
+        ("unet", {"halvings": (2, 1, 1)}),
+        ("unet", {"narrowing": 3}),
+        ("res_unet", {"blocks": (1,)}),
+        ("res_unet", {"blocks": (1, 0)}),
+        ("res_unet", {"n_convs_up": (1, 1)}),
         ("transbts", {"norm": "layer"}),
         ("transbts", {"heads": 3}),
         ("transbts", {"blocks": (1,)}),
         ("axial_unet", {"heads": (3,)}),
         ("axial_unet", {"heads": (2, 2)}),
         ("axial_unet", {"norm": "layer"}),
+        ("vnet", {"n_convs": (1, 1)}),
+        ("vnet", {"n_convs_up": (1, 1)}),
+        ("vnet", {"norm": "group"}),
+        ("vnet", {"dropout": 2.0}),
+        ("dmfnet", {"groups": 5}),
+        ("dmfnet", {"norm": "group"}),
+        ("dmfnet", {"channels": (2, 4, 4)}),
+        ("swin_unetr", {"merging": "merging"}),
+        ("swin_unetr", {"blocks": (1,)}),
+        ("swin_unetr", {"heads": (2,)}),
+        ("swin_unetr", {"heads": (2, 3)}),
     ],
     ids=str,
 )

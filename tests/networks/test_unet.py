@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from parameters import n_parameters, on_meta
 
 from htcnns.networks.blocks import InstanceNorm
-from htcnns.networks.unet import UNet
+from htcnns.networks.unet import SIZES, UNet
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,47 @@ def test_instance_norm_uses_the_same_statistics_in_training_and_evaluation(
 ) -> None:
     x = torch.randn(1, 3, 4, 4, 4, generator=generator)
     torch.testing.assert_close(InstanceNorm(3).train(training)(x), F.instance_norm(x), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_normalisation_uses_what_it_has_learnt(generator: torch.Generator) -> None:
+    network = UNet(channels=(4, 8), n_convs=(1, 1), norm="batch").eval()
+    x = torch.randn(1, 4, 8, 8, 8, generator=generator)
+    first = network(x)
+    network.encoder.stages[0][0].convs[0].norm.running_var.fill_(9.0)
+    assert not torch.allclose(network(x), first, atol=1e-3)
+
+
+def test_an_axis_that_is_halved_less_often_keeps_its_edge(generator: torch.Generator) -> None:
+    network = UNet(channels=(4, 8, 8), n_convs=(1, 1, 1), halvings=(2, 2, 1)).eval()
+    features = network.encoder(torch.randn(1, 4, 16, 16, 16, generator=generator))
+    assert [tuple(each.shape[2:]) for each in features] == [(16, 16, 16), (8, 8, 8), (4, 4, 8)]
+    assert network.multiple == (4, 4, 2)
+    assert network(torch.randn(1, 4, 8, 8, 6, generator=generator)).shape == (1, 3, 8, 8, 6)
+
+
+def test_nnunets_plan_for_a_flat_patch_has_as_many_parameters_but_for_one_transposed_kernel() -> None:
+    with torch.device("meta"):
+        flat = UNet(**SIZES["published"], halvings=(5, 5, 4))
+    assert n_parameters(flat) == 31_198_991 - 320 * 320 * 4
+
+
+def test_kaists_narrow_way_back_up_has_its_widths() -> None:
+    decoder = on_meta("unet", "kaist_large").decoder
+    assert [layer.weight.shape[:2] for layer in decoder.transpconvs] == [
+        *((512, 512), (256, 512), (256, 256), (128, 128), (64, 64))
+    ]
+    widths = [[conv.conv.weight.shape[1::-1] for conv in stage.convs] for stage in decoder.stages]
+    assert widths == [
+        [(1024, 512), (512, 256)],
+        [(1024, 512), (512, 256)],
+        [(512, 256), (256, 128)],
+        [(256, 128), (128, 64)],
+        [(128, 64), (64, 32)],
+    ]
+    assert [layer.weight.shape[1] for layer in decoder.seg_layers] == [256, 256, 128, 64, 32]
+
+
+def test_kaists_large_network_has_its_parameters_and_biases_that_theirs_does_not_have() -> None:
+    network = on_meta("unet", "kaist_large")
+    layers = [*network.decoder.transpconvs, *network.decoder.seg_layers]
+    assert n_parameters(network) - sum(layer.bias.numel() for layer in layers) == 87_413_760

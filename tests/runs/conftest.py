@@ -35,6 +35,9 @@ class Pointwise(Network):
     def blocks(self) -> list[nn.Module]:
         return [self.conv]
 
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        return [[self.conv]]
+
 
 @pytest.fixture
 def pointwise() -> Callable[..., nn.Module]:

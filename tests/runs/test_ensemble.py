@@ -51,6 +51,9 @@ class Constant(NetworkContract):
     def blocks(self) -> list[nn.Module]:
         return []
 
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        return []
+
 
 Network = Callable[..., nn.Module]
 

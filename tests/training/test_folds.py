@@ -1,15 +1,19 @@
 """Folds: dealt by patient or given, and nobody is trained on whom it is tested on."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 from prepared import make_card
 
-from htcnns.errors import InputError, SettingsError
+from htcnns.errors import InputError, SettingsError, WeightsError
 from htcnns.files.fold_lists import Listed
+from htcnns.files.manifest import read_manifest, write_manifest
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.labels import Region
-from htcnns.training.folds import Folds, deal, given, patient_of
+from htcnns.training.folds import Folds, deal, given, patient_of, seen_by
 
 FIVE = [make_card(name) for name in "eadbc"]
 VISITS = [make_card(f"case{visit}", patients=[patient]) for visit, patient in ((0, "p"), (1, "q"), (2, "p"), (3, "r"))]
@@ -134,3 +138,16 @@ def test_given_folds_know_a_case_by_the_name_of_a_file() -> None:
 def test_given_folds_that_cannot_be_used_are_refused(cards: list, lines: list[tuple[str, int]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         given(cards, [listed(*line) for line in lines], place="folds.json")
+
+
+def test_cases_that_weights_were_trained_on_are_known(tmp_path: Path, tiny_weights: Path) -> None:
+    members = [replace(each, trained_on={"cases": ["c", "e", "other"]}) for each in read_manifest(tiny_weights)]
+    write_manifest(tmp_path, tuple(members))
+    assert seen_by(tmp_path, ["a", "c", "e"], FIVE) == ["c", "e"]
+
+
+def test_weights_that_do_not_say_what_they_were_trained_on_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
+    first, *others = read_manifest(tiny_weights)
+    write_manifest(tmp_path, (replace(first, trained_on={"imported as": "nnunet-v2"}), *others))
+    with pytest.raises(WeightsError, match=r"origin: .*: nobody can tell what unet was trained on; expected the names"):
+        seen_by(tmp_path, ["a"], FIVE)

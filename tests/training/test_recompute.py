@@ -17,11 +17,20 @@ pytestmark = pytest.mark.slow
 
 TRANSBTS = {"channels": (4, 8, 8), "blocks": (0, 1, 1), "embedding": 8, "layers": 2, "heads": 2, "hidden": 16}
 AXIAL = {"channels": (4, 8, 8), "n_convs": (1, 1, 1), "hidden": (8, 8), "heads": (2, 2), "edge": 32}
+VNET = {"channels": (4, 8, 8), "n_convs": (1, 2), "n_convs_up": (1, 1), "dropout": 0.3}
+DMFNET = {"channels": (8, 16, 16), "groups": 4, "mie": True, "sie": True}
+SWIN = {"channels": (4, 4, 8, 8), "blocks": (1, 2), "heads": (2, 2), "attended": 3, "merging": "monai-1.5"}
 NETWORKS = {
     "unet": ("unet", {"channels": (4, 8, 8), "n_convs": (1, 2, 1)}),
+    "res_unet": ("res_unet", {"channels": (4, 8, 8), "blocks": (1, 2, 1), "n_convs_up": (1, 1)}),
     "transbts": ("transbts", {**TRANSBTS, "edge": 32, "norm": "instance", "dropout": 0.3}),
     "axial_unet": ("axial_unet", {**AXIAL, "norm": "instance"}),
     "axial_unet with batch normalisation": ("axial_unet", {**AXIAL, "norm": "batch"}),
+    "vnet": ("vnet", {**VNET, "norm": "instance"}),
+    "vnet with batch normalisation": ("vnet", {**VNET, "norm": "batch"}),
+    "dmfnet": ("dmfnet", {**DMFNET, "norm": "instance"}),
+    "dmfnet with batch normalisation": ("dmfnet", {**DMFNET, "norm": "batch"}),
+    "swin_unetr": ("swin_unetr", SWIN),
 }
 each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS, indirect=True)
 

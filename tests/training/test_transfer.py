@@ -13,17 +13,34 @@ from htcnns.training.transfer import Origin, Shapes, TransferSettings, learning_
 T1N, T1C, T2W, T2F = Sequence
 TINY = {
     "unet": {"channels": (4, 8, 8), "n_convs": (1, 1, 1)},
+    "res_unet": {"channels": (4, 8, 8), "blocks": (1, 1, 1), "n_convs_up": (1, 1)},
     "transbts": {"channels": (4, 8, 8), "blocks": (0, 1, 1), "embedding": 8, "layers": 1, "heads": 2}
     | {"hidden": 16, "edge": 32, "norm": "instance", "dropout": 0.0},
     "axial_unet": {"channels": (4, 8, 8), "n_convs": (1, 1, 1), "hidden": (8,), "heads": (2,)}
     | {"edge": 32, "norm": "batch"},
+    "vnet": {"channels": (4, 8, 8), "n_convs": (1, 1), "n_convs_up": (1, 1), "norm": "batch", "dropout": 0.0},
+    "dmfnet": {"channels": (8, 16, 16), "groups": 4, "norm": "batch", "mie": True, "sie": True},
+    "swin_unetr": {"channels": (8, 8, 8, 8, 8), "blocks": (1, 1, 1), "heads": (1, 2, 2), "attended": 2}
+    | {"merging": "monai-1.5"},
 }
 FIRST = {
     "unet": "encoder.stages.0.0.convs.0.conv.weight",
+    "res_unet": "encoder.stem.convs.0.conv.weight",
     "transbts": "stem.weight",
     "axial_unet": "encoder.stages.0.0.convs.0.conv.weight",
+    "vnet": "stem.conv.weight",
+    "dmfnet": "stem.weight",
+    "swin_unetr": "stem.weight",
 }
-HEAD = {"unet": "decoder.seg_layers.0.weight", "transbts": "head.weight", "axial_unet": "seg_layers.0.weight"}
+HEAD = {
+    "unet": "decoder.seg_layers.0.weight",
+    "res_unet": "decoder.seg_layers.0.weight",
+    "transbts": "head.weight",
+    "axial_unet": "seg_layers.0.weight",
+    "vnet": "head.0.weight",
+    "dmfnet": "head.1.weight",
+    "swin_unetr": "head.weight",
+}
 
 
 def shapes(network: str, **changes: object) -> Shapes:
@@ -86,6 +103,34 @@ def test_what_the_old_weights_do_not_know_is_reinitialised(network: str) -> None
     assert report.lines()[-1].startswith(f"{len(report.reset)} reinitialised, in whole or in part: ")
 
 
+def test_a_tensor_with_regions_on_both_axes_is_put_in_order_on_both() -> None:
+    old = origin(shapes("vnet"))
+    of = shapes("vnet", regions=(Region.ET, Region.RC, Region.WT))
+    new = of.build()
+    before = new.state_dict()["head.3.weight"].clone()[..., 0, 0, 0]
+    report = transfer(new, of, old)
+    now, then = (tensors["head.3.weight"][..., 0, 0, 0] for tensors in (new.state_dict(), old.tensors))
+    expected = torch.tensor(
+        [
+            [then[2, 2], before[0, 1], then[2, 0]],
+            [before[1, 0], before[1, 1], before[1, 2]],
+            [then[0, 2], before[2, 1], then[0, 0]],
+        ]
+    )
+    torch.testing.assert_close(now, expected, rtol=0, atol=0)
+    assert "head.3.weight" in report.reset
+
+
+def test_channels_that_each_sequence_has_several_of_go_with_it() -> None:
+    old = origin(shapes("dmfnet"))
+    of = shapes("dmfnet", sequences=(T2F, T1C))
+    new = of.build()
+    report = transfer(new, of, old)
+    now, then = (tensors["mie.join.0.weight"] for tensors in (new.state_dict(), old.tensors))
+    torch.testing.assert_close(now, then[[3, 1]][:, [12, 13, 14, 15, 4, 5, 6, 7]], rtol=0, atol=0)
+    assert "mie.join.0.weight" in report.remapped
+
+
 def test_half_precision_weights_are_taken_as_float32() -> None:
     of = shapes("unet")
     old = origin(of)
@@ -146,6 +191,20 @@ def test_frozen_stages_learn_nothing(network: str) -> None:
     assert set(rates.values()) == {0.0}
     assert FIRST[network] in rates
     assert HEAD[network] not in rates
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_each_part_of_the_encoder_stands_in_one_stage(network: str) -> None:
+    built = shapes(network).build()
+    parts = [part for stage in built.encoder_stages() for part in stage]
+    found = [id(parameter) for part in parts for parameter in part.parameters()]
+    assert 0 < len(found) == len(set(found)) < len(list(built.parameters()))
+
+
+def test_what_weighs_the_input_of_a_frozen_stage_is_frozen_with_it() -> None:
+    rates = learning_rates(shapes("dmfnet").build(), TransferSettings(frozen_stages=1))
+    assert {name.split(".")[0] for name in rates} == {"mie", "stem", "enhancements"}
+    assert {name.split(".")[1] for name in rates if name.startswith("enhancements")} == {"0"}
 
 
 @pytest.mark.parametrize("network", NETWORKS)

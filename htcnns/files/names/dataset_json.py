@@ -58,13 +58,34 @@ def channel_order(folder: Path) -> tuple[Sequence, ...]:
     """
     for place in (folder, Path(os.path.abspath(folder)).parent):
         if is_file(place / "dataset.json"):
-            return _sequences(place / "dataset.json")
+            return sequences_of(place / "dataset.json")
     raise InputError(
         "names such as CASE_0000.nii.gz, but no dataset.json says what 0000 is, which differs between data sets",
         place=folder,
         setting="channels",
         remedy="Put dataset.json there or give the order, such as t1n,t1c,t2w,t2f.",
     )
+
+
+def sequences_of(path: Path) -> tuple[Sequence, ...]:
+    """The order of channels that a dataset.json describes.
+
+    Raises:
+        InputError: a file that cannot be read, or a channel that is none of the four sequences.
+    """
+    names = _channel_names(path)
+    order = {name: read_channel(name) for name in names}
+    unknown = [name for name in names if order[name] is None]
+    known = tuple(sequence for sequence in map(order.get, names) if sequence is not None)
+    if unknown or len(set(known)) < len(known):
+        raise InputError(
+            f"unknown channel {', '.join(unknown)}" if unknown else "two channels of one sequence",
+            place=path,
+            found=", ".join(names),
+            expected="names such as T1, T1ce, T2, FLAIR, each once",
+            remedy="Rename them there or give the order of the channels yourself.",
+        )
+    return known
 
 
 def sequence_of(channel: int, order: tuple[Sequence, ...], *, file: Path) -> Sequence:
@@ -110,23 +131,6 @@ def _numbers(names: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
 def _whole(numbers: dict[str, set[int]]) -> set[str]:
     """The cases with several channels, 0000 among them."""
     return {case for case, known in numbers.items() if len(known) > 1 and 0 in known}
-
-
-def _sequences(path: Path) -> tuple[Sequence, ...]:
-    """The order of channels that a dataset.json describes."""
-    names = _channel_names(path)
-    order = {name: read_channel(name) for name in names}
-    unknown = [name for name in names if order[name] is None]
-    known = tuple(sequence for sequence in map(order.get, names) if sequence is not None)
-    if unknown or len(set(known)) < len(known):
-        raise InputError(
-            f"unknown channel {', '.join(unknown)}" if unknown else "two channels of one sequence",
-            place=path,
-            found=", ".join(names),
-            expected="names such as T1, T1ce, T2, FLAIR, each once",
-            remedy="Rename them there or give the order of the channels yourself.",
-        )
-    return known
 
 
 def _channel_names(path: Path) -> list[str]:

@@ -1,0 +1,17 @@
+"""Other people's checkpoints, in our words: a module for each family, and the table of the kinds that there are."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from htcnns.files.foreign_weights import nnunet_v1, nnunet_v2, transbts
+from htcnns.files.foreign_weights.kind import Kind
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "nnunet-v2": nnunet_v2.KIND,
+        "nnunet-v1": nnunet_v1.BRATS_2020,
+        "kaist-bl": nnunet_v1.KAIST_BL,
+        "kaist-bl-l-gn": nnunet_v1.KAIST_LARGE,
+        "transbts": transbts.KIND,
+    }
+)

@@ -1,0 +1,61 @@
+"""Fields of plain data from elsewhere, each of the kind that it must be."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from htcnns.errors import InputError, WeightsError, shown
+from htcnns.files.json_file import read_json
+from htcnns.files.places import is_file
+from htcnns.networks.limits import MOST_MANIFEST_BYTES
+
+_T = TypeVar("_T")
+_WORDS: Mapping[type, str] = MappingProxyType(
+    {bool: "true or false", int: "a whole number", str: "a text", list: "a list", dict: "an object with fields"}
+)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file that comes with weights.
+
+    Raises:
+        WeightsError: no such file, or one that is no JSON object.
+    """
+    if not is_file(path):
+        raise WeightsError(
+            f"no {path.name} there",
+            place=path.parent,
+            expected="plans.json and dataset.json in the folder above those of the folds",
+            remedy="Put it there; nnU-Net keeps it beside the folders of the folds.",
+        )
+    try:
+        content = read_json(path, most_bytes=MOST_MANIFEST_BYTES)
+    except InputError as error:
+        raise error.inside(kind=WeightsError) from error
+    if not isinstance(content, dict):
+        raise WeightsError(
+            "is no JSON object",
+            place=path,
+            found=shown(content),
+            expected=_WORDS[dict],
+            remedy="Restore the file as nnU-Net wrote it.",
+        )
+    return content
+
+
+def field(data: Mapping, key: str, kind: type[_T], *, place: object) -> _T:
+    """The value of that key, if it is of that kind; a bool is no number.
+
+    Raises:
+        WeightsError: it is missing or of another kind.
+    """
+    value = data.get(key)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise WeightsError(
+            f"{key} is {shown(value)}" if key in data else f"{key} is missing",
+            place=place,
+            expected=_WORDS[kind],
+            remedy="Restore the file as nnU-Net wrote it.",
+        )
+    return value

@@ -1,0 +1,94 @@
+"""What a kind of foreign weights is, and what reading one of its files gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from htcnns.errors import SettingsError, WeightsError
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import Label, Region, RegionSet, Sequence
+from htcnns.networks import outline_network
+from htcnns.networks.contract import Head, Network
+from htcnns.volume import Shape
+
+OWN_BRAIN = "z-scores: here within the brain of each sequence, in its own program within that of all sequences together"
+UNCLEANED = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # what the network says, as it says it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a member needs to be run, besides its tensors; that of a `Member`, in the same words.
+
+    Attributes:
+        made_by: people's words for where it was trained; copied into the manifest.
+        notes: one sentence for each thing that runs here otherwise than there.
+    """
+
+    network: str
+    size: dict[str, Any]
+    sequences: tuple[Sequence, ...]
+    regions: RegionSet
+    head: Head
+    outputs: tuple[Region, ...] | tuple[Label, ...]
+    window: Shape
+    rules: PostprocessRules = UNCLEANED
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def outline(self, place: object) -> Network:
+        """The network without memory for its tensors.
+
+        Raises:
+            WeightsError: a network that cannot be built, or is above the limits.
+        """
+        n_in, n_out = len(self.sequences), len(self.outputs)
+        try:
+            return outline_network(self.network, self.size, self.window, n_in=n_in, n_out=n_out)
+        except SettingsError as error:
+            remedy = "Give weights of a smaller network."
+            raise error.inside(place, kind=WeightsError, remedy=remedy) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """One checkpoint in our words.
+
+    Attributes:
+        description: the same for every fold of a network.
+        tensors: by our names, float32 and counts, of the network's shapes.
+        checkpoint, sha256: the file that was read, and of its content.
+        original: logits of the network's own code for (1, n_in, I, J, K); None where that is not installed.
+    """
+
+    description: Description
+    tensors: dict[str, Tensor]
+    checkpoint: Path
+    sha256: str
+    original: Callable[[Tensor], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family of checkpoints.
+
+    Attributes:
+        title: what people call it.
+        find: the checkpoints that a path stands for.
+        read: one of them.
+    """
+
+    title: str
+    find: Callable[[Path], tuple[Path, ...]]
+    read: Callable[[Path], Foreign]
+
+
+def the_file_itself(path: Path) -> tuple[Path, ...]:
+    """The checkpoint of families that keep each in one file with nothing beside it."""
+    return (path,)
+
+
+def without_original(_: Tensor) -> None:
+    """What families give whose code cannot be installed."""

@@ -1,0 +1,275 @@
+"""Checkpoints from elsewhere made a member of a weights folder: read, compared with the original, written."""
+
+import math
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from htcnns.errors import SettingsError, WeightsError, require_known
+from htcnns.files.atomic import require_writable, sweep
+from htcnns.files.folder import entries
+from htcnns.files.foreign_weights import KINDS
+from htcnns.files.foreign_weights.kind import Description, Foreign
+from htcnns.files.manifest import LONGEST_NAME, MANIFEST, read_manifest, write_manifest
+from htcnns.files.member import Member, WeightsFile
+from htcnns.files.places import is_folder
+from htcnns.files.tensors import tensor_bytes
+from htcnns.files.weights import verify_file, write_weights
+from htcnns.networks import build_network
+from htcnns.networks.contract import each_axis
+from htcnns.networks.limits import MOST_FOLDS, MOST_SET_BYTES
+from htcnns.volume import Shape
+
+SEED = 1  # of the window that is compared
+LARGEST_DIFFERENCE = 1e-3  # of the largest logit; one network in two programs differs by 4e-6 at most (measured)
+_MARK = "imported as"  # what the members of such a folder are known by
+_SOURCES = "imported from"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSettings:
+    """What is imported, and where to.
+
+    Attributes:
+        files: checkpoints, or folders of them; all are folds of one network.
+        kind: a key of KINDS.
+        out: folder that gets the weights and a manifest: a new one, an empty one, or one of imported members.
+        name: what the member is chosen by; "" for the kind.
+    """
+
+    files: tuple[Path, ...]
+    kind: str
+    out: Path
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        require_known(self.kind, KINDS, what="kind of weights", setting="kind")
+        if not re.fullmatch(rf"[\w+-][\w.+-]{{0,{LONGEST_NAME - 1}}}", self.name or self.kind):
+            raise SettingsError(
+                "not a plain name",
+                setting="name",
+                found=repr(self.name),
+                expected=f"at most {LONGEST_NAME} letters, digits and ._+-",
+                remedy="Give another name.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How far logits of one window of random numbers lie apart.
+
+    Attributes:
+        window: its edges.
+        largest: the largest of the logits, without sign.
+        rounding: largest difference that float16 makes.
+        original: largest difference from the original network before rounding; None where that is not installed.
+    """
+
+    window: Shape
+    largest: float
+    rounding: float
+    original: float | None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A file that was written.
+
+    Attributes:
+        file: it.
+        checkpoint: what it was made of.
+        comparison: how near it is.
+    """
+
+    file: WeightsFile
+    checkpoint: Path
+    comparison: Comparison
+
+
+def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...]]:
+    """Write a member's files and add it to the manifest; nothing is written before all of them were read and compared.
+
+    Raises:
+        SettingsError: a folder with anything but imported members, or with another of that name.
+        WeightsError: as reading a checkpoint of the kind; folds that differ in more than their tensors; a network that
+            computes something else than the original.
+        OutputError: a folder that cannot be written.
+    """
+    kind, name = KINDS[settings.kind], settings.name or settings.kind
+    paths = tuple(path for given in settings.files for path in kind.find(given))
+    _require_folds(paths)
+    there = _members_in(settings.out)
+    first, found = None, []
+    for path in paths:
+        foreign = kind.read(path)
+        first = first or foreign.description
+        _require_same(foreign.description, first, path)
+        found.append((_source(foreign), tensor_bytes(foreign.tensors), _compared(foreign)))
+    assert first is not None
+    sources, contents, comparisons = zip(*found, strict=True)
+    targets = [f"{name}.safetensors"] if len(paths) == 1 else [f"{name}-{n}.safetensors" for n in range(len(paths))]
+    _require_room(contents)
+    _require_replaced_by_itself(there, name, sources=list(sources), targets=targets)
+    require_writable(settings.out)
+    files = tuple(write_weights(settings.out / t, content) for t, content in zip(targets, contents, strict=True))
+    imported = {_MARK: settings.kind, _SOURCES: list(sources)}
+    member = _member(name, first, title=kind.title, files=files, imported=imported)
+    for file in files:
+        verify_file(member, file)
+    write_manifest(settings.out, (*(other for other in there if other.name != name), member))
+    return member, tuple(map(Imported, files, paths, comparisons))
+
+
+def _require_folds(paths: tuple[Path, ...]) -> None:
+    """Raise SettingsError unless there are some checkpoints, not too many, each once."""
+    if not 1 <= len(set(paths)) == len(paths) <= MOST_FOLDS:
+        is_number = len(set(paths)) == len(paths)
+        raise SettingsError(
+            "too few or too many checkpoints" if is_number else "a checkpoint occurs twice",
+            setting="files",
+            found=len(paths),
+            expected=f"1 to {MOST_FOLDS}, each once",
+            remedy="Name each fold of the network once.",
+        )
+
+
+def _require_room(contents: tuple[bytes, ...]) -> None:
+    """Raise WeightsError where the files of a member are more than a run takes."""
+    n_bytes = sum(map(len, contents))
+    if n_bytes > MOST_SET_BYTES:
+        raise WeightsError(
+            "too many or too large checkpoints",
+            found=f"{n_bytes / 2**30:.1f} GiB as float16",
+            expected=f"at most {MOST_SET_BYTES / 2**30:.0f} GiB",
+            remedy="Import fewer folds.",
+        )
+
+
+def _members_in(folder: Path) -> tuple[Member, ...]:
+    """The members that were imported into a folder before; none where there is none yet."""
+    if not is_folder(folder):
+        return ()
+    sweep(folder)
+    found = {path.name for path in entries(folder, expected="a folder", remedy="Give another folder.")}
+    if not found:
+        return ()
+    members = read_manifest(folder, setting="out") if MANIFEST in found else ()
+    known = {MANIFEST, *(file.path.name for member in members for file in member.files)}
+    others = sorted(found - known) or [member.name for member in members if _MARK not in member.trained_on]
+    if others:
+        raise SettingsError(
+            f"holds {others[0]}, which was not imported",
+            setting="out",
+            place=folder,
+            expected="a new folder, an empty one, or one of imported members alone",
+            remedy="Give another folder.",
+        )
+    return members
+
+
+def _source(foreign: Foreign) -> str:
+    """What a file was made of, as the manifest has it."""
+    name = "/".join(part for part in (foreign.checkpoint.parent.name, foreign.checkpoint.name) if part)
+    return f"{name} sha256 {foreign.sha256}"
+
+
+def _require_replaced_by_itself(
+    there: tuple[Member, ...], name: str, *, sources: list[str], targets: list[str]
+) -> None:
+    """Raise SettingsError where a member or file of that name was made of something else, which would be lost."""
+    digests = _digests(sources)
+    others = [member for member in there if member.name != name or _digests(member.trained_on.get(_SOURCES)) != digests]
+    for other in others:
+        if other.name == name or any(file.path.name in targets for file in other.files):
+            raise SettingsError(
+                f"member {other.name} there is another one",
+                setting="name",
+                found=f"{', '.join(file.path.name for file in other.files[:3])} with other contents",
+                expected="a name of its own for each member",
+                remedy="Give another name or folder.",
+            )
+
+
+def _digests(sources: object) -> list[str]:
+    """The checksums in what a manifest says of a member's files, which may lie elsewhere by now."""
+    return [str(each).rpartition(" ")[2] for each in sources] if isinstance(sources, list) else []
+
+
+def _require_same(found: Description, first: Description, path: Path) -> None:
+    """Raise WeightsError where a fold differs from the first one in more than its tensors."""
+    for each in fields(Description):
+        value, expected = getattr(found, each.name), getattr(first, each.name)
+        if value != expected:
+            raise WeightsError(
+                f"not a fold of the same network: another {each.name.replace('_', ' ')}",
+                place=path,
+                found=str(value)[:200],
+                expected=str(expected)[:200],
+                remedy="Import them one by one, each under a name.",
+            )
+
+
+def _compared(foreign: Foreign) -> Comparison:
+    """The logits of one small window by our network, by ours rounded, and by theirs."""
+    of = foreign.description
+    network = build_network(of.network, of.size, n_in=len(of.sequences), n_out=len(of.outputs)).eval()
+    network.load_state_dict(foreign.tensors)
+    i, j, k = (min(2 * m, edge) for m, edge in zip(each_axis(network.multiple), of.window, strict=True))
+    window = (i, j, k)  # with fewer voxels at the bottom, instance normalisation enlarges each rounding
+    x = torch.randn(1, len(of.sequences), *window, generator=torch.Generator().manual_seed(SEED))
+    with torch.inference_mode():
+        logits = network(x)
+        original = foreign.original(x)
+        network.load_state_dict({name: _rounded(tensor) for name, tensor in foreign.tensors.items()})
+        rounded = network(x)
+    comparison = Comparison(
+        window=window,
+        largest=logits.abs().max().item(),
+        rounding=(logits - rounded).abs().max().item(),
+        original=None if original is None else (logits - original).abs().max().item(),
+    )
+    _require_near(comparison, foreign.checkpoint)
+    return comparison
+
+
+def _require_near(comparison: Comparison, path: Path) -> None:
+    """Raise WeightsError where logits are not finite, or not those of the original."""
+    if not math.isfinite(comparison.largest + comparison.rounding):
+        raise WeightsError(
+            "gives numbers that are not finite", place=path, expected="logits", remedy="Use other weights."
+        )
+    most = LARGEST_DIFFERENCE * max(1.0, comparison.largest)
+    if comparison.original is not None and not comparison.original <= most:
+        raise WeightsError(
+            "computes something else here than in its own program",
+            place=path,
+            found=f"logits that differ by {comparison.original:.2g}",
+            expected=f"at most {most:.2g}",
+            remedy="Do not use it here, and report this.",
+        )
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    """What becomes of a tensor in our files."""
+    return tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
+
+
+def _member(name: str, of: Description, *, title: str, files: tuple[WeightsFile, ...], imported: dict) -> Member:
+    """The member of a description; `imported` is what it was made of."""
+    return Member(
+        name=name,
+        title=title,
+        network=of.network,
+        size=of.size,
+        files=files,
+        sequences=of.sequences,
+        regions=of.regions,
+        head=of.head,
+        outputs=of.outputs,
+        window=of.window,
+        rules=of.rules,
+        trained_on={**imported, **of.made_by, "differs": list(of.notes)},
+    )

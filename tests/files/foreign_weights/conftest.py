@@ -1,0 +1,48 @@
+"""Imports as people run them, and nnU-Net's own packages where they are installed."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from htcnns.files.manifest import read_manifest
+from htcnns.files.member import Member
+from htcnns.files.weights import load_networks
+from htcnns.runs.foreign_member import ImportSettings, import_member
+
+NNUNET = Path(__file__).parents[3] / ".work" / "nnunet"  # where `make bench` puts it
+
+
+@pytest.fixture(scope="session")
+def dna() -> object:
+    """nnU-Net v2's package of networks; tests that ask for it are skipped where it is not installed."""
+    if NNUNET.is_dir() and str(NNUNET) not in sys.path:
+        sys.path.append(str(NNUNET))  # last, so that our own packages stay as they are pinned
+    return pytest.importorskip("dynamic_network_architectures.architectures.unet")
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Callable[..., Member]:
+    """A function that imports paths as a kind, and gives the member as its manifest has it."""
+
+    def run(kind: str, *paths: Path) -> Member:
+        import_member(ImportSettings(files=paths, kind=kind, out=tmp_path / "out"))
+        (member,) = read_manifest(tmp_path / "out")
+        return member
+
+    return run
+
+
+@pytest.fixture
+def logits(generator: torch.Generator) -> Callable[[Member, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]:
+    """A function that gives the logits of a member's first file and of the original, of one window."""
+
+    def run(member: Member, original: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        x = torch.randn(1, len(member.sequences), *member.window, generator=generator)
+        with torch.no_grad():
+            return load_networks(member)[0](x), original(x)
+
+    return run

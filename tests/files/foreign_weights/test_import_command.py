@@ -1,0 +1,248 @@
+"""`htcnns weights import`: what it writes and prints, and that it replaces nothing."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import theirs
+import torch
+from test_checkpoint import Canary
+from theirs import V2UNet, randomised, write_v2_checkpoint, write_v2_folder
+
+from htcnns.errors import SettingsError, WeightsError
+from htcnns.files.foreign_weights import KINDS
+from htcnns.files.manifest import read_manifest
+from htcnns.runs import foreign_member
+from htcnns.runs.foreign_member import ImportSettings, import_member
+
+CASE = "BraTS-GLI-00001-000"
+Command = Callable[..., object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """nnU-Net's folder with two folds."""
+    return write_v2_folder(tmp_path / "theirs", [randomised(V2UNet(), seed) for seed in (1, 2)])
+
+
+@pytest.fixture
+def run(htcnns: Command, tmp_path: Path) -> Command:
+    """A function that imports paths of nnU-Net v2 into `out`, with these further arguments, which come last."""
+    return lambda *more: htcnns("weights", "import", "--kind", "nnunet-v2", "--out", tmp_path / "out", *more)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_it_says_what_it_wrote_and_how_near_that_is(run: Command, tmp_path: Path, folder: Path) -> None:
+    said = run(folder)
+    assert (said.code, said.err) == (0, "")
+    first, second, member, sees, *notes, last = said.out.splitlines()
+    near = r"logits up to [\d.]+; the original('s differ by \d.\de-\d\d at most| is not installed here to be compared)"
+    for number, line in enumerate((first, second)):
+        path = folder / f"fold_{number}" / "checkpoint_final.pth"
+        start = re.escape(f"nnunet-v2-{number}.safetensors from {path}: ")
+        assert re.fullmatch(rf"{start}{near}; float16 moves them by 0\.0e\+00 at most", line)
+    assert member == "nnunet-v2: unet, window 16 x 24 x 32"
+    assert sees == "  sees t1n, t1c, t2w, t2f; gives WT, TC, ET by a sigmoid"
+    assert [note.startswith("  z-scores: here within the brain of each sequence") for note in notes] == [True]
+    assert last == f"in {tmp_path / 'out'}"
+
+
+def test_what_it_wrote_is_listed_and_verified(run: Command, htcnns: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    assert sorted(contents(tmp_path / "out")) == ["manifest.json", *(f"nnunet-v2-{n}.safetensors" for n in range(2))]
+    verified = htcnns("weights", "verify", "--weights", tmp_path / "out")
+    assert (verified.code, len(verified.out.splitlines())) == (0, 2)
+    listed = htcnns("weights", "list", "--weights", tmp_path / "out").out
+    assert "  imported as: nnunet-v2\n  imported from: fold_0/checkpoint_final.pth sha256 " in listed
+
+
+def test_a_case_is_segmented_by_what_was_imported(
+    run: Command, htcnns: Command, tmp_path: Path, folder: Path, make_case: Callable[..., Path]
+) -> None:
+    run(folder)
+    make_case(tmp_path / "in", CASE)
+    flags = ("--weights", tmp_path / "out", "--device", "cpu", "--precision", "fp32", "--overlap", "0")
+    said = htcnns("segment", tmp_path / "in", tmp_path / "masks", *flags)
+    assert (said.code, said.err) == (0, "")
+    assert (tmp_path / "masks" / f"{CASE}.nii.gz").exists()
+
+
+def test_weights_that_float16_does_not_hold_move_the_logits(run: Command, tmp_path: Path) -> None:
+    network = randomised(V2UNet())
+    with torch.no_grad():
+        network.encoder.stages[0][0].convs[0].conv.weight.add_(1e-4)
+    said = run(write_v2_folder(tmp_path / "theirs", [network]))
+    assert said.code == 0
+    assert float(re.search(r"float16 moves them by (\S+) at most", said.out)[1]) > 0
+
+
+def test_several_members_may_share_a_folder(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    assert run(folder / "fold_1" / "checkpoint_final.pth", "--name", "second").code == 0
+    first, second = read_manifest(tmp_path / "out")
+    assert (first.name, second.name) == ("nnunet-v2", "second")
+    assert [file.path.name for file in second.files] == ["second.safetensors"]
+    assert first.files[1].sha256 == second.files[0].sha256
+
+
+def test_the_same_import_again_changes_nothing(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    before = contents(tmp_path / "out")
+    assert run(folder).code == 0
+    assert contents(tmp_path / "out") == before
+
+
+def test_the_same_files_in_another_folder_are_the_same_import(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    before = [file.sha256 for file in read_manifest(tmp_path / "out")[0].files]
+    assert run(folder.rename(tmp_path / "moved")).code == 0
+    assert [file.sha256 for file in read_manifest(tmp_path / "out")[0].files] == before
+
+
+def test_another_member_of_that_name_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    before = contents(tmp_path / "out")
+    said = run(folder / "fold_0")
+    assert said.code == 2
+    assert said.err.startswith("htcnns: --name: member nnunet-v2 there is another one; found nnunet-v2-0.safetensors, ")
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_file_of_another_member_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder / "fold_0", "--name", "a-1")
+    before = contents(tmp_path / "out")
+    said = run(folder, "--name", "a")
+    assert (said.code, contents(tmp_path / "out")) == (2, before)
+    assert "--name: member a-1 there is another one; found a-1.safetensors" in said.err
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "other.safetensors"])
+def test_a_folder_with_anything_else_is_left_as_it_is(run: Command, tmp_path: Path, folder: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    said = run(folder)
+    assert said.code == 2
+    assert said.err == (
+        f"htcnns: --out: {tmp_path / 'out'}: holds {name}, which was not imported; "
+        "expected a new folder, an empty one, or one of imported members alone. Give another folder.\n"
+    )
+    assert contents(tmp_path / "out") == {name: b"mine"}
+
+
+def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, folder: Path) -> None:
+    before = contents(tiny_weights)
+    said = htcnns("weights", "import", folder, "--kind", "nnunet-v2", "--out", tiny_weights)
+    assert (said.code, contents(tiny_weights)) == (2, before)
+    assert "holds unet, which was not imported" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (
+            ("{}/theirs", "--kind", "nnunet"),
+            2,
+            r"--kind: unknown kind of weights 'nnunet'; expected one of nnunet-v2, .*",
+        ),
+        (
+            ("{}/theirs", "--name", "../up"),
+            2,
+            r"--name: not a plain name; found '\.\./up', expected at most 100 letters.*",
+        ),
+        (("{}/theirs", "--name", ".hidden"), 2, r"--name: not a plain name; found '\.hidden'.*"),
+        (("{}/theirs", "{}/theirs/fold_0/checkpoint_final.pth"), 2, r"FILE: a checkpoint occurs twice; found 3.*"),
+        (
+            ("{}/nothing.pth",),
+            4,
+            r"\S*/nothing\.pth: cannot be read \(No such file or directory\)\. Restore the file\.",
+        ),
+        (("{}",), 4, r"\S*: no fold_\*/checkpoint_final\.pth there; expected the folder with plans\.json and .*"),
+        (("{}/theirs/plans.json",), 4, r"\S*/plans\.json: cannot be read as a checkpoint \(it begins otherwise\).*"),
+        ((), 2, r"Missing argument 'FILE'\. See htcnns --help\."),
+    ],
+    ids=["kind", "path as name", "hidden name", "twice", "no file", "no folds", "other file", "nothing"],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_mistake_is_one_sentence_and_writes_nothing(
+    run: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    said = run(*(argument.replace("{}", str(tmp_path)) for argument in arguments))
+    assert (said.code, said.out) == (code, "")
+    assert re.fullmatch(f"htcnns: {says}\n", said.err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_program_in_a_checkpoint_does_not_run(run: Command, tmp_path: Path, folder: Path) -> None:
+    canary = tmp_path / "sang"
+    path = folder / "fold_1" / "checkpoint_final.pth"
+    write_v2_checkpoint(path, randomised(V2UNet()).state_dict(), logging=Canary(canary))
+    said = run(folder)
+    assert said.code == 4
+    assert said.err == (
+        f"htcnns: {path}: would run {os.name}.system, and was not loaded; expected tensors and plain data alone. "
+        "Ask whoever made it for the network's state dict.\n"
+    )
+    assert not canary.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_checkpoints_of_two_networks_are_no_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
+    other = write_v2_folder(tmp_path / "other", [randomised(V2UNet((4, 8)))], of=theirs.plans((4, 8)))
+    said = run(folder, other)
+    assert said.code == 4
+    assert (
+        "not a fold of the same network: another size; found {'channels': [4, 8], 'n_convs': [2, 2]}, exp" in said.err
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_of_another_order_of_sequences_are_no_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
+    other = write_v2_folder(tmp_path / "other", [randomised(V2UNet())])
+    swapped = theirs.dataset(channels={"0": "T1ce", "1": "T1", "2": "T2", "3": "FLAIR"})
+    (other / "dataset.json").write_text(json.dumps(swapped))
+    said = run(folder, other)
+    assert said.code == 4
+    assert "not a fold of the same network: another sequences; found" in said.err
+
+
+def test_a_network_that_computes_something_else_than_the_original_is_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = KINDS["nnunet-v2"]
+    doubled = replace(kind, read=lambda path: replace(kind.read(path), original=lambda x: x.new_ones(1, 3, 8, 8, 8)))
+    monkeypatch.setattr(foreign_member, "KINDS", {"nnunet-v2": doubled})
+    with pytest.raises(WeightsError, match="computes something else here than in its own program; found logits that"):
+        import_member(ImportSettings(files=(folder,), kind="nnunet-v2", out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_checkpoint_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="files: too few or too many checkpoints; found 0, expected 1 to 64"):
+        import_member(ImportSettings(files=(), kind="nnunet-v2", out=tmp_path / "out"))
+
+
+def test_more_than_a_run_takes_is_refused(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ImportSettings(files=(folder,), kind="nnunet-v2", out=tmp_path / "out")
+    monkeypatch.setattr(foreign_member, "MOST_SET_BYTES", 1000)
+    with pytest.raises(WeightsError, match="too many or too large checkpoints; found"):
+        import_member(settings)
+
+
+def test_an_output_that_is_a_file_is_refused(run: Command, tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    said = run(folder)
+    assert (said.code, (tmp_path / "out").read_text()) == (6, "mine")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_title_and_is_named_in_contributing(kind: str) -> None:
+    page = (Path(__file__).parents[3] / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert KINDS[kind].title
+    assert f"`{kind}`" in page

@@ -1,0 +1,104 @@
+"""TransBTS's published checkpoints: logits as in its own program with its mistakes off."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from their_transbts import EDGE, EMBEDDING, TheirTransBTS
+from theirs import randomised
+
+from htcnns.errors import WeightsError
+from htcnns.files.foreign_weights.transbts import read
+from htcnns.files.member import Member
+from htcnns.files.weights import load_networks
+from htcnns.labels import GLIOMA, Label, Sequence
+from htcnns.networks.contract import Head
+
+POSITIONS = "position_encoding.position_embeddings"
+
+
+def written(path: Path, network: torch.nn.Module, **changes: torch.Tensor) -> Path:
+    """A file as its `train.py` writes it, from several GPUs."""
+    weights = {f"module.{name}": tensor for name, tensor in (network.state_dict() | changes).items()}
+    torch.save({"epoch": 1000, "state_dict": weights, "optim_dict": {"state": {}}}, path)
+    return path
+
+
+@pytest.fixture
+def original() -> torch.nn.Module:
+    return randomised(TheirTransBTS())
+
+
+def test_logits_are_those_of_the_original(
+    tmp_path: Path, original: torch.nn.Module, imported: Callable[..., Member], logits: Callable
+) -> None:
+    member = imported("transbts", written(tmp_path / "model_epoch_last.pth", original))
+    ours, expected = logits(member, original)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
+    assert expected.abs().max() > 0.1
+
+
+def test_positions_count(tmp_path: Path, original: torch.nn.Module, imported: Callable, logits: Callable) -> None:
+    member = imported("transbts", written(tmp_path / "a.pth", original))
+    with torch.no_grad():
+        original.position_encoding.position_embeddings.add_(1)
+    ours, other = logits(member, original)
+    assert (ours - other).abs().max() > 1e-2
+
+
+def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(tmp_path: Path, original: torch.nn.Module) -> None:
+    found = read(written(tmp_path / "a.pth", original)).description
+    assert found.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
+    assert (found.regions, found.head) == (GLIOMA, Head.SOFTMAX)
+    assert found.outputs == (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET)
+    assert found.window == (8 * EDGE,) * 3
+    assert {key: found.size[key] for key in ("heads", "layers", "embedding", "norm")} == {
+        "heads": 8,
+        "layers": 2,
+        "embedding": EMBEDDING,
+        "norm": "batch",
+    }
+
+
+def test_nothing_is_random_at_inference(tmp_path: Path, original: torch.nn.Module, imported: Callable) -> None:
+    (network,) = load_networks(imported("transbts", written(tmp_path / "a.pth", original)))
+    x = torch.ones(1, 4, 16, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), network(x), rtol=0, atol=0)
+
+
+def test_its_unused_layers_may_be_there_or_not(tmp_path: Path, original: torch.nn.Module) -> None:
+    expected = read(written(tmp_path / "a.pth", original)).tensors
+    del original.linear_encoding, original.pre_head_ln
+    torch.testing.assert_close(read(written(tmp_path / "b.pth", original)).tensors, expected, rtol=0, atol=0)
+
+
+def test_positions_of_no_cube_are_refused(tmp_path: Path, original: torch.nn.Module) -> None:
+    path = written(tmp_path / "a.pth", original, **{POSITIONS: torch.zeros(1, 9, EMBEDDING)})
+    with pytest.raises(WeightsError, match=f"{POSITIONS} is of no cube; found 9 tokens"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("removed", "says"),
+    [
+        ("conv_x.weight", r"missing conv_x\.weight; found 1 tensors missing and 0 unexpected"),
+        ("transformer.net.3.fn.fn.net.3.bias", r"missing transformer\.net\.3\.fn\.fn\.net\.3\.bias"),
+        ("Unet.EnDown2.conv.weight", r"missing Unet\.EnDown2\.conv\.weight"),
+        (POSITIONS, f"missing {POSITIONS}"),
+    ],
+    ids=["embedding", "feed-forward", "width", "positions"],
+)
+def test_a_missing_tensor_is_named_as_it_is_called_there(
+    tmp_path: Path, original: torch.nn.Module, removed: str, says: str
+) -> None:
+    weights = {name: tensor for name, tensor in original.state_dict().items() if name != removed}
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=f"a.pth: {says}"):
+        read(tmp_path / "a.pth")
+
+
+def test_the_published_size_has_the_published_names() -> None:
+    names = set(TheirTransBTS().state_dict())
+    assert {"Unet.EnBlock4_4.conv2.bias", "Enblock8_1.bn2.running_var", "DeUp4.conv2.weight", "endconv.bias"} <= names
