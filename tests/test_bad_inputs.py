@@ -404,7 +404,7 @@ WEIGHTS_FAULTS = {
     ),
     "other network": (
         _manifest(network="segresnet"),
-        r"unet: .*unknown network 'segresnet'; expected one of unet, transbts",
+        r"unet: .*unknown network 'segresnet'; expected one of unet, res_unet, transbts",
     ),
     "other window": (
         _manifest(window=[32, 32, 31]),

@@ -110,6 +110,7 @@ def test_the_published_weights_are_older_than_monai_1_5() -> None:
     assert [SIZES[size]["merging"] for size in ("published", "compact")] == ["monai-1.4", "monai-1.5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_gradients", [True, False], ids=["training", "inference"])
 @each_merging
 def test_compact_size_with_monais_weights_equals_monai(

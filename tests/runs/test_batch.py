@@ -585,11 +585,11 @@ def test_a_case_that_is_not_read_in_time_fails_alone(run: Run, monkeypatch: pyte
         return prepare(case, ensemble, most_missing=most_missing)
 
     monkeypatch.setattr(batch, "prepare_case", hang)
-    outcomes = run(time_limit_s=5.0)
+    outcomes = run(time_limit_s=2.0)
     for_ever.set()
     assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
     assert outcomes[1].error == (
-        f"{NAMES[1]}: took too long; found still being read, expected at most 5 s. Raise the time limit, or see what "
+        f"{NAMES[1]}: took too long; found still being read, expected at most 2 s. Raise the time limit, or see what "
         "holds its files up."
     )
 

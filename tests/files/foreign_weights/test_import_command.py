@@ -19,6 +19,8 @@ from htcnns.files.manifest import read_manifest
 from htcnns.runs import foreign_member
 from htcnns.runs.foreign_member import ImportSettings, import_member
 
+pytestmark = pytest.mark.slow
+
 CASE = "BraTS-GLI-00001-000"
 Command = Callable[..., object]
 

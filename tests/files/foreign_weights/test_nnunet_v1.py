@@ -14,6 +14,8 @@ from htcnns.files.member import Member
 from htcnns.labels import GLIOMA, SEQUENCES, Region
 from htcnns.networks.contract import Head
 
+pytestmark = pytest.mark.slow
+
 SMALL = (16, 24, 32)  # a window for the tests; theirs is too large for them
 
 

@@ -15,6 +15,8 @@ from htcnns.files.weights import load_networks
 from htcnns.labels import GLIOMA, Label, Sequence
 from htcnns.networks.contract import Head
 
+pytestmark = pytest.mark.slow
+
 POSITIONS = "position_encoding.position_embeddings"
 
 
