@@ -11,6 +11,8 @@ from htcnns.files.manifest import read_manifest
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.training import thresholds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cv(tmp_path: Path, htcnns: Callable) -> Callable:

@@ -47,7 +47,7 @@ RECIPE = Recipe(
 SOURCE = "phantoms, public domain"
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 @pytest.fixture(scope="module")

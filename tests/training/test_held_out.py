@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 NAMES = ["BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000"]
 PATIENTS = {"BraTS-GLI-00001": 0, "BraTS-GLI-00002": 1}
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 def plan_of(folder: Path, folds: Folds, **changes: object) -> HeldOutPlan:

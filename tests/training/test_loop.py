@@ -37,7 +37,7 @@ RECIPE = Recipe(name="r", title="", members=(UNET,), precision="fp32", checkpoin
 PLAN = FitPlan(recipe=RECIPE, member=UNET, n_cases=2)
 ABOUT = {"recipe": "r", "cases": {"a": "1"}}
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 class Unplugged(Exception):  # noqa: N818 - a power cut, not a mistake

@@ -27,6 +27,8 @@ from htcnns.training.team import Team
 from htcnns.training.validation import Validation, mean_dice, validate
 from htcnns.training.voices import without_clean_up
 
+pytestmark = pytest.mark.slow
+
 EACH = Round(steps=5, warmup=1, patches=((0.0, (16, 16, 32)),))
 TRANSBTS_SIZE = {"channels": [4, 8], "blocks": [0, 1], "embedding": 8, "layers": 1, "heads": 2, "hidden": 16}
 UNET = MemberRecipe(
