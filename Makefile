@@ -5,6 +5,7 @@ OUT ?= demo-out
 ROUNDS ?= 300
 BIN := .venv/bin
 FAST := not slow and not gpu and not image
+CASES := $(if $(DATA),--data="$(DATA)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train train-demo clean need-engine need-data
@@ -24,7 +25,8 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)" # a thread for each of two processes
 
 test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine)
-	$(BIN)/pytest $(if $(DATA),--data="$(DATA)") $(if $(IMAGE),,-m "not image")
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(CASES) --ignore tests/real --ignore tests/container
+	$(BIN)/pytest $(CASES) $(if $(IMAGE),,-m "not image") tests/real tests/container # with every core for each case
 
 fuzz: setup ## hostile scans, weights and folders, ROUNDS=300 of each kind, a tenth of a second each, and kills
 	$(BIN)/pytest tests/hostile tests/runs/test_kill.py -n 2 --rounds "$(ROUNDS)"
