@@ -327,6 +327,8 @@ FLAG_FAULTS = {
     "overlap in words": (2, ("--overlap", "much"), r"Invalid value for '--overlap'"),
     "mirror": (2, ("--mirror", "xy"), r"--mirror: not a choice of axes; found 'xy', expected letters of ijk"),
     "batch": (2, ("--batch", "0"), r"--batch: too few windows at a time; found 0, expected at least 1"),
+    "shard": (2, ("--shard", "4/4"), r"--shard: no such shard; found 4/4, expected i/n with i from 0 up to n - 1"),
+    "time limit": (2, ("--time-limit", "0"), r"--time-limit: out of range; found 0\.0, expected seconds above 0"),
     "on failure": (2, ("--on-failure", "stop"), r"--on-failure: unknown choice 'stop'; expected one of skip, empty"),
     "misspelt channel": (
         2,

@@ -8,6 +8,7 @@ import numpy as np
 from htcnns.image.fusion import CUT, Fused
 from htcnns.image.postprocess import PostprocessRules, without_small_components
 from htcnns.labels import region_mask
+from htcnns.volume import bounding_box
 
 
 def without_specks(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
@@ -23,16 +24,21 @@ def without_specks(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
     Source: our own measurement on 9 held-out patients, three members: STAPLE's lesion-wise Dice of WT was 0.73 without
     this and 0.86 with it, and its Dice was 0.861 and 0.863.
     """
+    box = bounding_box(fused.label_map != 0)
+    if box is None:
+        return fused
     limits = {region.name: min(each.min_voxels(region) for each in rules) for region in fused.regions.regions}
-    label_map = without_small_components(fused.label_map, fused.regions, limits)
-    changed = label_map != fused.label_map
+    before = fused.label_map[box]
+    after = without_small_components(before, fused.regions, limits)
+    changed = after != before
     if not changed.any():
         return fused
-    values = fused.probabilities.copy()  # (R, I, J, K)
+    label_map, values = fused.label_map.copy(), np.array(fused.probabilities)  # (R, I, J, K)
+    label_map[box] = after
     below = np.nextafter(CUT, np.float32(0))
     for region, value in zip(fused.regions.regions, values, strict=True):
-        inside = region_mask(label_map, region)
-        value[changed & inside] = np.maximum(value[changed & inside], CUT)
-        value[changed & ~inside] = np.minimum(value[changed & ~inside], below)
+        inside, part = region_mask(after, region), value[box]
+        part[changed & inside] = np.maximum(part[changed & inside], CUT)
+        part[changed & ~inside] = np.minimum(part[changed & ~inside], below)
     values.setflags(write=False)
     return replace(fused, label_map=label_map, values=values, poll=None)

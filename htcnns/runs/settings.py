@@ -175,7 +175,6 @@ class RunSettings:
                 expected="at least 1",
                 remedy="Use 1, the default.",
             )
-
         if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
             raise SettingsError(
                 "out of range",
@@ -194,7 +193,12 @@ class RunSettings:
     def _require_kinds(self) -> None:
         """Raise SettingsError where a value is of another kind than its setting."""
         kinds: dict[str, tuple[type, ...]] = {"batch": (int,), "members": (tuple, list)}
-        kinds |= {name: (int, float) for name in ("overlap", "time_limit_s") if getattr(self, name) is not None}
+        optional: dict[str, tuple[type, ...]] = {
+            "overlap": (int, float),
+            "time_limit_s": (int, float),
+            "shard": (Shard,),
+        }
+        kinds |= {name: wanted for name, wanted in optional.items() if getattr(self, name) is not None}
         for name, wanted in kinds.items():
             value = getattr(self, name)
             if not isinstance(value, wanted) or isinstance(value, bool):

@@ -22,6 +22,8 @@ def voices(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The name and (I, J, K) uint8 label map of every member, and of every fusion where there are two or more.
 
+    As in a run, a fusion is rid of specks that no member would have kept.
+
     Args:
         probabilities: (M, R, I, J, K) float32, regions in the order of the set.
         names, rules: of each member.

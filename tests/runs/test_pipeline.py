@@ -7,12 +7,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from htcnns.errors import InputError
 from htcnns.files.cases import Case, find_cases
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, LABEL_SETS, Label, Region, region_mask
+from htcnns.networks.contract import Network as Contract
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.pipeline import Segmentation, prepare_case, segment_prepared
 from htcnns.runs.settings import RunSettings
@@ -99,6 +101,40 @@ def test_each_member_is_cleaned_by_its_own_rules(case: Case, ensemble_of: Make, 
     assert answer.members[0].volumes_ml["ET"] > 0
     assert answer.members[1].volumes_ml["ET"] == 0
     assert answer.members[0].volumes_ml["TC"] == answer.members[1].volumes_ml["TC"]
+
+
+class _Fixed(Contract):
+    """Marks WT in this box of its window, whatever it sees, and another box that all members share."""
+
+    multiple = 1
+
+    def __init__(self, own: tuple[slice, slice, slice]) -> None:
+        super().__init__()
+        self.logits = torch.full((1, 3, 32, 32, 32), -9.0)
+        for box in (own, (slice(10, 16),) * 3):
+            self.logits[(0, 0, *box)] = 9.0
+
+    def deep(self, x: Tensor) -> list[Tensor]:
+        return [self.logits.to(x)]
+
+    def blocks(self) -> list[nn.Module]:
+        return []
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        return []
+
+
+@pytest.mark.parametrize(("smallest", "n_fused"), [(100, 216), (0, 216 + 6)], ids=["cleaned", "as it comes"])
+def test_specks_that_only_the_fusion_has_are_cleaned_as_the_members_are(
+    case: Case, ensemble_of: Make, smallest: int, n_fused: int
+) -> None:
+    """Two members' pieces of 5 x 6 x 6 voxels meet in a row of 6; the third has none there."""
+    first, second = (slice(18, 23), slice(18, 24), slice(18, 24)), (slice(22, 27), slice(23, 29), slice(18, 24))
+    rules = PostprocessRules(min_component_voxels={"WT": smallest})
+    ensemble = ensemble_of(*([_Fixed(own)] for own in (first, second, (slice(0),) * 3)), rules=rules)
+    answer = _segment(case, ensemble, "majority")
+    assert [member.volumes_ml["WT"] for member in answer.members] == pytest.approx([0.396, 0.396, 0.216])
+    assert np.count_nonzero(answer.grid_label_map) == n_fused
 
 
 def test_labels_that_no_member_can_give_are_named(case: Case, ensemble_of: Make, pointwise: Network) -> None:

@@ -28,6 +28,7 @@ from htcnns.runs.settings import RunSettings, Shard
         ({"time_limit_s": 0}, r"^time_limit_s: out of range; found 0, expected seconds above 0"),
         ({"time_limit_s": math.nan}, r"^time_limit_s: out of range"),
         ({"time_limit_s": "60"}, r"^time_limit_s: a value of another kind; found '60'"),
+        ({"shard": "0/4"}, r"^shard: a value of another kind; found '0/4', expected Shard"),
         ({"batch": 0}, r"^batch: too few windows at a time; found 0, expected at least 1"),
     ],
     ids=str,

@@ -37,6 +37,18 @@ def test_one_member_is_not_fused(truth: np.ndarray) -> None:
     assert [name for name, _ in voices(sure(truth)[None], ["a"], GLIOMA, [PostprocessRules()])] == ["a"]
 
 
+def test_a_fusion_is_rid_of_specks_as_in_a_run() -> None:
+    maps = [np.zeros(SHAPE, np.uint8) for _ in range(3)]
+    for each in maps:
+        each[0:4, 0:4, 0:4] = Label.ED
+    maps[0][6:11, 6:11, 6:9] = Label.ED
+    maps[1][6:11, 6:11, 8:11] = Label.ED  # 25 voxels in both
+    rules = [PostprocessRules(min_component_voxels={"WT": 30})] * 3
+    said = dict(voices(np.stack(list(map(sure, maps))), ["a", "b", "c"], GLIOMA, rules))
+    assert np.count_nonzero(said["a"]) == 64 + 75
+    assert [np.count_nonzero(said[name]) for name in ("staple", "majority")] == [64, 64]
+
+
 def test_each_member_has_its_own_rules(truth: np.ndarray) -> None:
     rules = [PostprocessRules(), PostprocessRules(thresholds={"WT": 0.9, "TC": 0.9, "ET": 0.9})]
     said = dict(voices(np.stack([sure(truth)] * 2), ["a", "b"], GLIOMA, rules))
