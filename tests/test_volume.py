@@ -13,6 +13,7 @@ from htcnns.volume import (
     GRID_TOLERANCE_MM,
     Grid,
     Volume,
+    axis_names,
     axis_order,
     bounding_box,
     grid_difference,
@@ -22,6 +23,7 @@ from htcnns.volume import (
     spacing_mm,
     turn,
     turn_back,
+    turned_affine,
     uncrop,
     voxel_ml,
 )
@@ -167,3 +169,18 @@ def test_uncropping_keeps_leading_axes_and_type() -> None:
     whole = uncrop(np.ones((3, 2, 2, 1), np.float32), box, (4, 4, 4))
     assert (whole.shape, whole.dtype, whole.sum()) == ((3, 4, 4, 4), np.float32, 12)
     assert whole[:, 1:3, 0:2, 2:3].all()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_axes_are_named_as_nibabel_names_them(code: str) -> None:
+    assert axis_names(_affine_of(code)) == code
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPS", "SAR", "PIL", "ASL"])
+def test_the_affine_of_a_turned_array_leads_to_the_same_places(code: str) -> None:
+    shape, affine = (4, 5, 6), _affine_of(code)
+    order, flips = axis_order(affine)
+    indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"))  # (3, I, J, K), each voxel its own index
+    own = turn(indices, order, flips)[:, 1, 2, 3]
+    turned = turned_affine(affine, shape, order, flips)
+    np.testing.assert_allclose(turned @ [1, 2, 3, 1], affine @ [*own, 1])

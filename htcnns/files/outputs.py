@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,12 @@ class CaseOutputs:
     @property
     def paths(self) -> tuple[Path, ...]:
         """All of them, the mask first."""
-        own = (self.mask, *self.maps.values(), *([self.picture] if self.picture else []))
-        return (*own, *(self.report.paths if self.report else ()))
+        return (*self.needed, *(self.report.paths if self.report else ()))
+
+    @property
+    def needed(self) -> tuple[Path, ...]:
+        """Those without which a case is not done: all but its report, the mask first."""
+        return (self.mask, *self.maps.values(), *([self.picture] if self.picture else []))
 
     @property
     def all_maps(self) -> tuple[Path, ...]:
@@ -88,11 +93,13 @@ def mask_name(case: Case, *, short: bool) -> str:
 def require_free_places(outputs: CaseOutputs) -> None:
     """Raise where a file of the case cannot have its name, or would replace one of the user's.
 
+    Its report is not looked at, as the mask is good without it.
+
     Raises:
         InputError: too long a name, or a file of the input that no run wrote.
         TakenError: a folder or a device stands there.
     """
-    for path in outputs.paths:
+    for path in outputs.needed:
         if _is_too_long(path):
             raise InputError(
                 "too long a name",
@@ -183,6 +190,14 @@ def write_picture(outputs: CaseOutputs, png: bytes) -> None:
     """Write the overlay picture where the outputs have a place for it."""
     if outputs.picture:
         write_whole(outputs.picture, png)
+
+
+def remove_report(outputs: CaseOutputs) -> None:
+    """Remove an earlier report of the case, so that none stands beside a newer mask or failure."""
+    for path in outputs.report.paths if outputs.report else ():
+        if os.path.isfile(path) or os.path.islink(path):
+            with suppress(OSError):  # whoever writes the new one says why nobody may
+                path.unlink()
 
 
 def write_disagreement(outputs: CaseOutputs, share: np.ndarray, *, affine: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from htcnns.labels import Label, Region, RegionSet
 from htcnns.volume import bounding_box
 
 LEAST_DICE = 0.7  # between a member and the fusion, below which a person should look; ours
-SMALLEST_ML = 0.5  # a smaller region of the fusion says little by its Dice
+SMALLEST_ML = 0.5  # a smaller region says little by its Dice
 _N = len(Label)
 
 
@@ -35,7 +35,7 @@ def dissent_notes(dice: Mapping[str, Mapping[Region, float]], volumes_ml: Mappin
 
     Args:
         dice: Dice with the fusion by region, by member.
-        volumes_ml: volume of each region of the fusion.
+        volumes_ml: largest volume of each region, in the fusion or in any member.
     """
     notes = []
     for region, volume_ml in volumes_ml.items():

@@ -12,6 +12,7 @@ import cc3d
 import numpy as np
 
 from htcnns.image.chords import Chord, Field, hull_voxels, longest_across, longest_chords, widest_mm
+from htcnns.image.components import components
 from htcnns.labels import Region, region_mask
 from htcnns.volume import axis_order, bounding_box, turn, turned_affine, voxel_ml
 
@@ -65,7 +66,7 @@ class AxialDiameters:
 
 def lesion_volumes_ml(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Volume of every 26-connected lesion of an (I, J, K) mask, largest first; (0,) where it is empty."""
-    return np.sort(_components(mask)[1])[::-1] * voxel_ml(affine)
+    return np.sort(components(mask)[1][1:])[::-1] * voxel_ml(affine)
 
 
 def largest_lesion(mask: np.ndarray) -> np.ndarray:
@@ -73,8 +74,8 @@ def largest_lesion(mask: np.ndarray) -> np.ndarray:
     box = bounding_box(mask)
     largest = np.zeros(mask.shape, bool)
     if box is not None:
-        component_map, n_voxels = _components(mask[box])
-        largest[box] = component_map == n_voxels.argmax() + 1
+        component_map, n_voxels = components(mask[box])
+        largest[box] = component_map == 1 + n_voxels[1:].argmax()
     return largest
 
 
@@ -149,12 +150,6 @@ def largest_diameter(
     field = Field(inside=inside, ends=ends, steps_mm=grid[:3, :3].T)
     chords = longest_chords(field, above_mm=known.length_mm if known else 0.0)
     return _diameter(chords[0], grid) if chords else known
-
-
-def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 26-connected components of a mask, numbered from 1, and (n_components,) their voxels."""
-    component_map = cc3d.connected_components(mask, connectivity=26)
-    return component_map, np.bincount(component_map.reshape(-1, order="A"))[1:]
 
 
 def _profile(mask: np.ndarray, axis: int) -> np.ndarray:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Self
 
-import cc3d
 import numpy as np
 
 from htcnns.errors import SettingsError, require_known
+from htcnns.image.components import components
 from htcnns.labels import Label, Region, RegionSet, region_mask
 from htcnns.volume import bounding_box, uncrop
 
@@ -139,7 +139,7 @@ def without_small_components(label_map: np.ndarray, regions: RegionSet, limits: 
     for stroke in regions.strokes:
         limit = limits.get(stroke.region.name, 0)
         if limit > 1:
-            component_map, n_voxels = _components(region_mask(label_map, stroke.region))
+            component_map, n_voxels = components(region_mask(label_map, stroke.region))
             label_map = np.where(_pick(component_map, n_voxels < limit), np.uint8(stroke.beneath), label_map)
     return label_map
 
@@ -183,7 +183,7 @@ def _without_doubtful_et(
 
 def _doubtful_et(mask: np.ndarray, probability: np.ndarray, rules: PostprocessRules) -> np.ndarray:
     """The part of an ET mask whose components, or which as a whole, are small and of low float32 probability."""
-    component_map, n_voxels = _components(mask)
+    component_map, n_voxels = components(mask)
     sums = np.bincount(component_map.ravel(), weights=probability.ravel())  # float64
     means = sums / np.maximum(n_voxels, 1)
     doubtful = (n_voxels < rules.et_component_voxels) & (means < _as_float32(rules.et_component_mean))
@@ -194,12 +194,6 @@ def _doubtful_et(mask: np.ndarray, probability: np.ndarray, rules: PostprocessRu
     if n_kept < rules.et_total_voxels and total_mean < _as_float32(rules.et_total_mean):
         doubtful[:] = True
     return _pick(component_map, doubtful)
-
-
-def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 26-connected components of a mask, numbered from 1, and (1 + n_components,) their voxels."""
-    component_map = cc3d.connected_components(mask, connectivity=26)
-    return component_map, np.bincount(component_map.ravel())
 
 
 def _pick(component_map: np.ndarray, chosen: np.ndarray) -> np.ndarray:

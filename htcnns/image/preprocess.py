@@ -25,6 +25,7 @@ from htcnns.volume import (
     spacing_mm,
     turn,
     turn_back,
+    turned_affine,
     uncrop,
     voxel_ml,
 )
@@ -108,10 +109,7 @@ class Undo:
         starts = [part.start - inner.start for part, inner in zip(self.box, self.inner, strict=True)]
         scale = np.divide(self.turned_shape, self.grid_shape)
         turned = (np.asarray(index, float) + starts + 0.5) * scale - 0.5  # outer faces coincide
-        own = np.empty(3)
-        for axis, flip, n, at in zip(self.order, self.flips, self.turned_shape, turned, strict=True):
-            own[axis] = n - 1 - at if flip else at
-        return own
+        return (turned_affine(np.eye(4), self.shape, self.order, self.flips) @ [*turned, 1])[:3]
 
 
 @dataclass(frozen=True, kw_only=True)

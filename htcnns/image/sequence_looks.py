@@ -56,7 +56,7 @@ def _lead(values: dict[Sequence, np.ndarray], one: Sequence, other: Sequence) ->
 
 
 def _mean_where_bright(bright: np.ndarray, values: np.ndarray) -> float:
-    return float(values[bright > np.percentile(bright, _BRIGHTEST)].mean())
+    return float(values[bright >= np.percentile(bright, _BRIGHTEST)].mean())
 
 
 def _enhancement(values: dict[Sequence, np.ndarray]) -> float:

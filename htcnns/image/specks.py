@@ -16,7 +16,7 @@ def without_specks(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
 
     A region's limit is the least `min_component_voxels` of the members, so that one member which keeps small components
     keeps them here, too. What leaves a region becomes what lies beneath, as in `postprocess`, and its fused value stops
-    short of the cut.
+    short of the cut. Sensitivities and specificities stay those of the fusion before, and so do notes, which say so.
 
     Args:
         rules: of each member.
@@ -41,4 +41,13 @@ def without_specks(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
         part[changed & inside] = np.maximum(part[changed & inside], CUT)
         part[changed & ~inside] = np.minimum(part[changed & ~inside], below)
     values.setflags(write=False)
-    return replace(fused, label_map=label_map, values=values, poll=None)
+    return replace(fused, label_map=label_map, values=values, poll=None, notes=_dated(fused, before, after))
+
+
+def _dated(fused: Fused, before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
+    """The notes; those on regions that lost voxels say that they are of the time before."""
+    poorer = {r.name for r in fused.regions.regions if (region_mask(before, r) != region_mask(after, r)).any()}
+    return tuple(
+        f"{note.rstrip('.')}; that was before specks were removed." if note.partition(":")[0] in poorer else note
+        for note in fused.notes
+    )

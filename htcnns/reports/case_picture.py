@@ -15,7 +15,7 @@ from htcnns.image.lesion_shape import largest_lesion
 from htcnns.labels import Label, Region, Sequence, region_mask
 from htcnns.reports.picture import COLOURS
 from htcnns.reports.plain_text import one_line
-from htcnns.reports.slices import PLANES, Plane, background, cut, font, fullest_slice, resized
+from htcnns.reports.slices import FINER, PLANES, Plane, background, cut, font, fullest_slice, grey_range, resized
 from htcnns.volume import Box, bounding_box
 
 # What is drawn later lies above: where two outlines run together, the wider one below still shows on both sides.
@@ -32,7 +32,6 @@ NAMES: Mapping[Region, str] = MappingProxyType(
 )
 PIXELS_PER_MM = 2.0
 SCALE_MM = 50
-_FINER = 2  # factor by which slices are drawn larger and then shrunk, which smooths their outlines
 _MARGIN, _GAP, _HEADER, _FOOTER = 18, 12, 40, 44
 _LONGEST_TITLE = 90  # characters
 _PAPER, _INK, _FAINT = (0, 0, 0), (232, 234, 237), (150, 156, 164)
@@ -124,7 +123,7 @@ def _view(labels: np.ndarray, plane: Plane, at: int) -> _View:
 
 def _row(sequence: np.ndarray, views: list[_View]) -> Image.Image:
     """The slices of one sequence side by side, centred in height, with a scale in the first."""
-    darkest, brightest = _grey_range(sequence)
+    darkest, brightest = grey_range(sequence[_SPARSE])
     panels = []
     for view in views:
         layer = cut(sequence, view.plane, view.at)
@@ -157,7 +156,7 @@ def _panel(grey: np.ndarray, view: _View) -> Image.Image:
 
 def _outline(mask: np.ndarray, size: tuple[int, int], line: int) -> Image.Image:
     """The mask's outline as an image of opacities; `line` is its width in pixels of twice the resolution."""
-    finer = (size[0] * _FINER, size[1] * _FINER)
+    finer = (size[0] * FINER, size[1] * FINER)
     box = _box(mask, finer)
     inside = Image.fromarray((resized(mask, finer) >= 0.5).astype(np.uint8) * 255).crop(box)
     widest, narrowest = inside.filter(ImageFilter.MaxFilter(line)), inside.filter(ImageFilter.MinFilter(line))
@@ -219,13 +218,3 @@ def _entries(caption: Caption) -> list[tuple[tuple[int, int, int] | None, str]]:
 def _title(name: str) -> str:
     line = one_line(name)
     return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 3]}..."
-
-
-def _grey_range(sequence: np.ndarray) -> tuple[float, float]:
-    """The intensities shown as black and white, read off a part of the voxels."""
-    values = sequence[_SPARSE]
-    inside = values[values != background(sequence)]
-    if inside.size == 0:
-        return 0.0, 1.0
-    darkest, brightest = np.percentile(inside, (0.5, 99.7))
-    return float(darkest), float(max(brightest, darkest + 1e-6))

@@ -10,6 +10,7 @@ from htcnns.files.claims import Claims
 from htcnns.files.finished import kept_notes
 from htcnns.files.outputs import (
     CaseOutputs,
+    remove_report,
     require_free_places,
     stand_in,
     write_maps,
@@ -197,6 +198,7 @@ def _segment(
 def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, began: float) -> Outcome:
     """Write mask, probability maps and picture."""
     found = time.perf_counter()
+    remove_report(outputs)
     if answer.probabilities is not None:
         write_maps(outputs, answer.probabilities, affine=prepared.affine)
     write_mask(outputs, answer.label_map, affine=prepared.affine)

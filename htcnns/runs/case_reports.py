@@ -1,11 +1,12 @@
 """The report of a case, out of what its segmentation left in memory: no scan is read again for it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import numpy as np
 
 from htcnns.files.member import Member
-from htcnns.files.outputs import CaseOutputs, write_disagreement, write_record, write_report_picture
+from htcnns.files.outputs import CaseOutputs, remove_report, write_disagreement, write_record, write_report_picture
 from htcnns.image.lesion_shape import (
     axial_diameters,
     centroid_mm,
@@ -16,7 +17,7 @@ from htcnns.image.lesion_shape import (
     touched_borders,
 )
 from htcnns.labels import SEQUENCES, Label, Region, Sequence, region_mask
-from htcnns.reports.case_picture import Caption, case_picture
+from htcnns.reports.case_picture import OUTLINES, Caption, case_picture
 from htcnns.reports.case_report import CaseFacts, Geometry, Measures, RunFacts, case_record, record_text
 from htcnns.reports.outcome import Outcome
 from htcnns.reports.picture import png_bytes
@@ -27,6 +28,7 @@ from htcnns.runs.resources import Resources
 from htcnns.runs.settings import RunSettings
 from htcnns.volume import axis_names, bounding_box, spacing_mm
 
+_ALWAYS = (Region.WT, Region.TC, Region.ET)
 _SHOWN = (Sequence.T1C, Sequence.T2F)
 _ENHANCING_CORE = (Label.ET, Label.NCR)  # what a diameter of the enhancing tumour may cross: the necrosis in its ring
 
@@ -49,7 +51,8 @@ def write_finished(
     """Write the report of a segmented case: map, picture and, last, the record."""
     if outputs.report is None:
         return
-    measures = measure(answer.label_map, ready.affine, middle_x_mm=middle_x_mm(ready))
+    regions = answer.regions.regions
+    measures = measure(answer.label_map, ready.affine, regions=regions, middle_x_mm=middle_x_mm(ready))
     if answer.dissent is not None:
         write_disagreement(outputs, answer.dissent, affine=ready.affine)
     write_report_picture(outputs, _png(ready, answer, outcome, measures))
@@ -68,22 +71,24 @@ def write_failed(outputs: CaseOutputs, outcome: Outcome, *, resources: Resources
     """Write the report of a case that failed: its sentence and state."""
     if outputs.report is None:
         return
+    remove_report(outputs)
     facts = CaseFacts(peak_memory_mib=peak_memory_mib(resources.ensemble.device))
     write_record(outputs, record_text(case_record(_facts_of(resources), outcome, facts)))
 
 
-def measure(label_map: np.ndarray, affine: np.ndarray, *, middle_x_mm: float) -> Measures:
+def measure(label_map: np.ndarray, affine: np.ndarray, *, regions: Iterable[Region], middle_x_mm: float) -> Measures:
     """What the report says of an (I, J, K) uint8 label map; only the box of the tumour is looked at.
 
     Args:
         affine: (4, 4) voxel index to world mm.
+        regions: whose lesions are measured, in addition to WT, TC and ET.
         middle_x_mm: world x of the brain's middle.
     """
     box = bounding_box(label_map != 0) or (slice(0, 1),) * 3
     labels = label_map[box]
     grid = affine.copy()
     grid[:3, 3] += affine[:3, :3] @ [part.start for part in box]
-    masks = {region: region_mask(labels, region) for region in (Region.WT, Region.TC, Region.ET)}
+    masks = {region: region_mask(labels, region) for region in dict.fromkeys((*_ALWAYS, *regions))}
     whole = largest_lesion(masks[Region.WT])
     centre = centroid_mm(whole, grid) if masks[Region.WT].any() else None
     core = np.isin(labels, _ENHANCING_CORE)
@@ -116,10 +121,19 @@ def _png(ready: ReadyCase, answer: Segmentation, outcome: Outcome, measures: Mea
     shown = {sequence: prepared.array[SEQUENCES.index(sequence)] for sequence in _SHOWN}
     caption = Caption(
         title=outcome.case,
-        volumes_ml={Region[name]: volume for name, volume in answer.volumes_ml.items()},
+        volumes_ml=_outlined_ml(answer.label_volumes_ml),
         diameters_mm=(axial.longest.length_mm, axial.perpendicular.length_mm) if axial else None,
     )
     return png_bytes(case_picture(shown, answer.grid_label_map, prepared.brain, caption=caption))
+
+
+def _outlined_ml(label_volumes_ml: dict[Label, float]) -> dict[Region, float]:
+    """The volume of each region that the picture outlines, whatever regions the members give."""
+    return {
+        region: sum(label_volumes_ml.get(label, 0.0) for label in region.value)
+        for region in OUTLINES
+        if label_volumes_ml.keys() & set(region.value)
+    }
 
 
 def _geometry(ready: ReadyCase) -> Geometry:

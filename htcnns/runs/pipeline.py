@@ -276,7 +276,11 @@ def _border_notes(label_map: np.ndarray, affine: np.ndarray) -> list[Note]:
 def _dissent_notes(members: tuple[MemberFinding, ...], regions: RegionSet, volumes_ml: dict[str, float]) -> list[Note]:
     """As image.dissent.dissent_notes."""
     dice = {member.name: {region: member.dice[region.name] for region in regions.regions} for member in members}
-    return dissent_notes(dice, {region: volumes_ml[region.name] for region in regions.regions})
+    largest_ml = {
+        region: max(volumes_ml[region.name], *(member.volumes_ml[region.name] for member in members))
+        for region in regions.regions
+    }
+    return dissent_notes(dice, largest_ml)
 
 
 def _not_given_notes(numbers: LabelSet, regions: RegionSet) -> list[str]:

@@ -33,5 +33,5 @@ def test_the_share_counts_members_that_say_another_label() -> None:
 )
 def test_a_member_far_from_the_fusion_is_said(dice: tuple[float, ...], volume_ml: float, n_notes: int) -> None:
     of_members = {f"member {n}": {Region.TC: value} for n, value in enumerate(dice)}
-    notes = dissent_notes(of_members, {Region.TC: volume_ml})
+    notes = dissent_notes(of_members, {Region.TC: volume_ml})  # the largest of members and fusion
     assert [note.kind for note in notes] == [Kind.MEMBERS_DISAGREE] * n_notes

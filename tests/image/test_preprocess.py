@@ -175,6 +175,19 @@ def test_networks_see_a_millimetre_grid(spacing: tuple[float, float, float], ori
     assert undo.grid_shape == tuple(round(n * mm) for n, mm in zip(shape, spacing, strict=True))
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 1.5, 2.0)], ids=str)
+@pytest.mark.parametrize("orientation", ORIENTATIONS[::7], ids=str)
+def test_the_brains_middle_has_its_place_on_the_cases_own_grid(
+    spacing: tuple[float, float, float], orientation: Orientation
+) -> None:
+    sequences, affine = oriented(cube_head((20, 24, 28)), spaced(*spacing), orientation)
+    prepared = preprocess(sequences, affine, WINDOW)
+    middle = np.argwhere(prepared.brain).mean(axis=0)
+    expected = np.argwhere(sequences[0] > 0).mean(axis=0)
+    tolerance = 0.51 / np.array(spacing)[list(orientation[0])]  # half a voxel of 1 mm, where it was resampled
+    assert (np.abs(prepared.undo.place(middle) - expected) <= (tolerance if prepared.undo.resampled else 1e-9)).all()
+
+
 @pytest.mark.parametrize("spacing", [(2.0, 1.0, 1.0), (1.0, 1.0, 3.0), (0.5, 1.5, 2.0)], ids=str)
 @pytest.mark.parametrize("orientation", ORIENTATIONS[::7], ids=str)
 def test_a_resampled_mask_comes_back_nearly(spacing: tuple[float, float, float], orientation: Orientation) -> None:

@@ -42,6 +42,11 @@ def test_a_t1c_like_the_t1n_is_said(scans: np.ndarray, rng: np.random.Generator)
     assert [kind for kind, _ in said(plain)] == [Kind.NO_CONTRAST_AGENT]
 
 
+def test_scans_clipped_at_their_brightest_are_looked_at_too(scans: np.ndarray) -> None:
+    clipped = np.minimum(scans, np.percentile(scans, 97, axis=(1, 2, 3), keepdims=True))
+    assert said(clipped[[T1N, T1C, T2F, T2W]])[0] == (Kind.SEQUENCES_SWAPPED, "t2w and t2f look swapped")
+
+
 @pytest.mark.parametrize("missing", range(4))
 def test_nothing_is_said_of_a_missing_sequence(scans: np.ndarray, missing: int) -> None:
     three = scans.copy()

@@ -74,7 +74,6 @@ def test_what_leaves_a_region_becomes_what_lies_beneath(label: Label, n_voxels: 
     whole[2:10, 2:22, 2:22] = Label.ED
     if label is Label.ET:
         whole[4:8, 4:20, 4:8] = Label.NCR
-    whole[6, 6, 4 : 4 + min(n_voxels, 4)] = label
     whole[6, 6, 4 : 4 + n_voxels] = label
     cleaned = without_specks(fused_of(whole, whole), [RULES, RULES]).label_map
     assert (cleaned[6, 6, 4 : 4 + min(n_voxels, 4)] == becomes).all()
@@ -96,3 +95,16 @@ def test_values_say_at_the_cut_what_the_label_map_says(overlapping: tuple[np.nda
 def test_an_empty_answer_stays_empty() -> None:
     fused = fused_of(blank(), blank())
     assert without_specks(fused, [RULES, RULES]) is fused
+
+
+def test_notes_on_a_region_that_lost_voxels_are_dated() -> None:
+    maps = blank(), blank(), blank()
+    for each in maps[:2]:
+        each[4:6, 4:6, 4:6] = Label.ED
+    fused = fused_of(*maps)
+    assert fused.notes[0] == "WT: nothing from member 3 (of 3); the fused region has 8 voxels."
+    first, *others = without_specks(fused, [RULES] * 3).notes
+    assert (
+        first == "WT: nothing from member 3 (of 3); the fused region has 8 voxels; that was before specks were removed."
+    )
+    assert others == list(fused.notes[1:])

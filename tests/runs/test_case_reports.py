@@ -14,7 +14,7 @@ from torch import nn
 from htcnns.errors import SettingsError
 from htcnns.files.cases import find_cases
 from htcnns.files.nifti import read_label_map, read_volume
-from htcnns.image.lesion_shape import Side
+from htcnns.image.lesion_shape import Side, largest_lesion
 from htcnns.image.phantom import make_phantom
 from htcnns.labels import GLIOMA, Label, Region
 from htcnns.reports.outcome import Outcome, State
@@ -173,30 +173,78 @@ def test_a_report_that_cannot_be_made_costs_no_mask(
     assert (tmp_path / "out" / f"{CASE}.nii.gz").is_file()
 
 
-def test_a_folder_in_a_reports_place_costs_only_that_case(
+def test_a_folder_in_a_reports_place_costs_only_that_report(
     tmp_path: Path, make_case: Callable[..., Path], run: Run
 ) -> None:
     for name in (CASE, OTHER):
         make_case(tmp_path / "in", name, naming="free")
     (tmp_path / "reports" / f"{OTHER}.json").mkdir()
-    assert {outcome.case: outcome.state for outcome in run()} == {CASE: State.DONE, OTHER: State.FAILED}
+    outcomes = {outcome.case: outcome for outcome in run()}
+    assert {name: outcome.state for name, outcome in outcomes.items()} == {CASE: State.DONE, OTHER: State.DONE}
+    assert outcomes[OTHER].notes[-1].startswith(f"no report: {OTHER}: ")
+    assert "Move what stands there away" in outcomes[OTHER].notes[-1]
+    assert (tmp_path / "out" / f"{OTHER}.nii.gz").is_file()
+    assert not any(note.startswith("no report") for note in outcomes[CASE].notes)
+
+
+def test_no_report_of_an_earlier_run_stands_beside_a_newer_mask(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no ink")
+
+    make_case(tmp_path / "in", CASE)
+    run(disagreement=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(case_reports, "case_picture", fail)
+        run(again=True, fusion="majority")
+    assert not (tmp_path / "reports" / f"{CASE}.json").exists()
+    assert [outcome.state for outcome in run(fusion="majority")] == [State.DONE]
+
+
+def test_a_failure_leaves_no_picture_of_an_earlier_run(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict]
+) -> None:
+    folder = make_case(tmp_path / "in", CASE)
+    run(disagreement=True)
+    path = folder / f"{CASE}-t2w.nii.gz"
+    path.write_bytes(path.read_bytes()[:1000])
+    run(disagreement=True, again=True)
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [f"{CASE}.json"]
+    assert report_of(CASE)["state"] == "failed"
 
 
 def test_the_measures_of_a_phantom_are_what_is_known_of_it() -> None:
     phantom = make_phantom((64, 76, 58), seed=7, spacing_mm=(2.5, 2.5, 2.5))
-    found = measure(phantom.truth, phantom.affine, middle_x_mm=-2.5 * 32)
+    found = measure(phantom.truth, phantom.affine, regions=(), middle_x_mm=-2.5 * 32)
     assert sum(found.lesions_ml[Region.ET]) == pytest.approx(phantom.volumes_ml[Region.ET])
-    assert found.side in (Side.LEFT, Side.RIGHT)
+    lesion = np.argwhere(largest_lesion(phantom.truth > 0)).mean(axis=0)
+    x_mm = (phantom.affine @ [*lesion, 1])[0]
+    assert found.side is (Side.LEFT if x_mm < -2.5 * 32 else Side.RIGHT)  # world x runs to the right
     assert found.label_voxels == {
-        label.name: int((phantom.truth == label).sum()) for label in (1, 2, 3) for label in [Label(label)]
+        label.name: int((phantom.truth == label).sum()) for label in (Label.NCR, Label.ED, Label.ET)
     }
     assert found.axial is not None
     assert found.largest is not None
     assert found.largest.length_mm >= found.axial.longest.length_mm >= found.axial.perpendicular.length_mm
 
 
+def test_lesions_of_every_region_that_members_give_are_measured() -> None:
+    label_map = np.zeros((9, 9, 9), np.uint8)
+    label_map[1:3, 1:3, 1:3] = Label.NCR
+    label_map[5:8, 5:8, 5:8] = Label.ED
+    found = measure(label_map, np.eye(4), regions=(Region.NET, Region.ED), middle_x_mm=0.0)
+    assert {region.name: volumes for region, volumes in found.lesions_ml.items()} == {
+        "WT": (0.027, 0.008),
+        "TC": (0.008,),
+        "ET": (),
+        "NET": (0.008,),
+        "ED": (0.027,),
+    }
+
+
 def test_an_empty_mask_is_measured() -> None:
-    found = measure(np.zeros((5, 5, 5), np.uint8), np.eye(4), middle_x_mm=0.0)
+    found = measure(np.zeros((5, 5, 5), np.uint8), np.eye(4), regions=(), middle_x_mm=0.0)
     assert (found.side, found.axial, found.largest, found.lesions_ml[Region.WT]) == (None, None, None, ())
 
 

@@ -103,6 +103,14 @@ def test_each_member_is_cleaned_by_its_own_rules(case: Case, ensemble_of: Make, 
     assert answer.members[0].volumes_ml["TC"] == answer.members[1].volumes_ml["TC"]
 
 
+def test_a_region_that_one_member_alone_marks_is_said_though_the_fusion_is_empty(
+    case: Case, ensemble_of: Make, always: Network
+) -> None:
+    answer = _segment(case, ensemble_of([always(0.9, 0.1, 0.1)], *[[always(0.1, 0.1, 0.1)]] * 2), "majority")
+    assert not answer.label_map.any()
+    assert "WT: the members disagree; Dice with their fusion a 0.00, b 1.00, c 1.00" in answer.notes
+
+
 class _Fixed(Contract):
     """Marks WT in this box of its window, whatever it sees, and another box that all members share."""
 
