@@ -1,14 +1,15 @@
 """Checkpoints from elsewhere made a member of a weights folder: read, compared with the original, written."""
 
+import hashlib
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from htcnns.errors import SettingsError, WeightsError, require_known
+from htcnns.errors import InputError, SettingsError, WeightsError, require_known
 from htcnns.files.atomic import require_writable, sweep
 from htcnns.files.folder import entries
 from htcnns.files.foreign_weights import KINDS
@@ -16,11 +17,12 @@ from htcnns.files.foreign_weights.kind import Description, Foreign
 from htcnns.files.manifest import LONGEST_NAME, MANIFEST, read_manifest, write_manifest
 from htcnns.files.member import Member, WeightsFile
 from htcnns.files.places import is_folder
+from htcnns.files.regular_file import read_regular
 from htcnns.files.tensors import tensor_bytes
 from htcnns.files.weights import verify_file, write_weights
 from htcnns.networks import build_network
 from htcnns.networks.contract import each_axis
-from htcnns.networks.limits import MOST_FOLDS, MOST_SET_BYTES
+from htcnns.networks.limits import MOST_FILE_BYTES, MOST_FOLDS, MOST_SET_BYTES
 from htcnns.volume import Shape
 
 SEED = 1  # of the window that is compared
@@ -47,12 +49,12 @@ class ImportSettings:
 
     def __post_init__(self) -> None:
         require_known(self.kind, KINDS, what="kind of weights", setting="kind")
-        if not re.fullmatch(rf"[\w+-][\w.+-]{{0,{LONGEST_NAME - 1}}}", self.name or self.kind):
+        if not re.fullmatch(rf"[\w+-][\w.+-]{{0,{LONGEST_NAME - 1}}}", self.name or self.kind, re.ASCII):
             raise SettingsError(
                 "not a plain name",
                 setting="name",
                 found=repr(self.name),
-                expected=f"at most {LONGEST_NAME} letters, digits and ._+-",
+                expected=f"at most {LONGEST_NAME} letters a-z and A-Z, digits and ._+-",
                 remedy="Give another name.",
             )
 
@@ -101,7 +103,9 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
     kind, name = KINDS[settings.kind], settings.name or settings.kind
     paths = tuple(path for given in settings.files for path in kind.find(given))
     _require_folds(paths)
-    there = _members_in(settings.out)
+    targets = [f"{name}.safetensors"] if len(paths) == 1 else [f"{name}-{n}.safetensors" for n in range(len(paths))]
+    there, left = _found_in(settings.out)
+    _require_none(sorted(left - set(targets)), settings.out)
     first, found = None, []
     for path in paths:
         foreign = kind.read(path)
@@ -110,14 +114,16 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
         found.append((_source(foreign), tensor_bytes(foreign.tensors), _compared(foreign)))
     assert first is not None
     sources, contents, comparisons = zip(*found, strict=True)
-    targets = [f"{name}.safetensors"] if len(paths) == 1 else [f"{name}-{n}.safetensors" for n in range(len(paths))]
     _require_room(contents)
-    _require_replaced_by_itself(there, name, sources=list(sources), targets=targets)
-    require_writable(settings.out)
-    files = tuple(write_weights(settings.out / t, content) for t, content in zip(targets, contents, strict=True))
+    digests = (hashlib.sha256(content).hexdigest() for content in contents)
+    files = tuple(WeightsFile(settings.out / t, sha256) for t, sha256 in zip(targets, digests, strict=True))
     imported = {_MARK: settings.kind, _SOURCES: list(sources)}
     member = _member(name, first, title=kind.title, files=files, imported=imported)
-    for file in files:
+    _require_replaced_by_itself(there, member)
+    _require_none([file.path.name for file in files if file.path.name in left and not _is_written(file)], settings.out)
+    require_writable(settings.out)
+    for file, content in zip(files, contents, strict=True):
+        write_weights(file.path, content)
         verify_file(member, file)
     write_manifest(settings.out, (*(other for other in there if other.name != name), member))
     return member, tuple(map(Imported, files, paths, comparisons))
@@ -148,17 +154,19 @@ def _require_room(contents: tuple[bytes, ...]) -> None:
         )
 
 
-def _members_in(folder: Path) -> tuple[Member, ...]:
-    """The members that were imported into a folder before; none where there is none yet."""
+def _found_in(folder: Path) -> tuple[tuple[Member, ...], set[str]]:
+    """The members that were imported into a folder before, and the names of what else is in it."""
     if not is_folder(folder):
-        return ()
+        return (), set()
     sweep(folder)
     found = {path.name for path in entries(folder, expected="a folder", remedy="Give another folder.")}
-    if not found:
-        return ()
     members = read_manifest(folder, setting="out") if MANIFEST in found else ()
-    known = {MANIFEST, *(file.path.name for member in members for file in member.files)}
-    others = sorted(found - known) or [member.name for member in members if _MARK not in member.trained_on]
+    _require_none([member.name for member in members if _MARK not in member.trained_on], folder)
+    return members, found - {MANIFEST, *(file.path.name for member in members for file in member.files)}
+
+
+def _require_none(others: list[str], folder: Path) -> None:
+    """Raise SettingsError where a folder holds anything but imports; the first is named."""
     if others:
         raise SettingsError(
             f"holds {others[0]}, which was not imported",
@@ -167,7 +175,15 @@ def _members_in(folder: Path) -> tuple[Member, ...]:
             expected="a new folder, an empty one, or one of imported members alone",
             remedy="Give another folder.",
         )
-    return members
+
+
+def _is_written(file: WeightsFile) -> bool:
+    """Whether a file has its content already, as an import that was interrupted leaves it."""
+    try:
+        content = read_regular(file.path, most_bytes=MOST_FILE_BYTES)
+    except InputError:
+        return False
+    return hashlib.sha256(content).hexdigest() == file.sha256
 
 
 def _source(foreign: Foreign) -> str:
@@ -176,26 +192,34 @@ def _source(foreign: Foreign) -> str:
     return f"{name} sha256 {foreign.sha256}"
 
 
-def _require_replaced_by_itself(
-    there: tuple[Member, ...], name: str, *, sources: list[str], targets: list[str]
-) -> None:
-    """Raise SettingsError where a member or file of that name was made of something else, which would be lost."""
-    digests = _digests(sources)
-    others = [member for member in there if member.name != name or _digests(member.trained_on.get(_SOURCES)) != digests]
-    for other in others:
-        if other.name == name or any(file.path.name in targets for file in other.files):
+def _require_replaced_by_itself(there: tuple[Member, ...], member: Member) -> None:
+    """Raise SettingsError where another member has that name or one of its files, and would be lost."""
+    names = {file.path.name for file in member.files}
+    for other in there:
+        theirs = [file.path.name for file in other.files]
+        differs = _differences(other, member)
+        if differs and (other.name == member.name or names.intersection(theirs)):
             raise SettingsError(
                 f"member {other.name} there is another one",
                 setting="name",
-                found=f"{', '.join(file.path.name for file in other.files[:3])} with other contents",
+                found=f"{', '.join(theirs[:3])} of other {', '.join(differs)}",
                 expected="a name of its own for each member",
                 remedy="Give another name or folder.",
             )
 
 
-def _digests(sources: object) -> list[str]:
-    """The checksums in what a manifest says of a member's files, which may lie elsewhere by now."""
-    return [str(each).rpartition(" ")[2] for each in sources] if isinstance(sources, list) else []
+def _differences(member: Member, other: Member) -> list[str]:
+    """What two members differ in, in words; checkpoints may lie in another folder by now."""
+    a, b = _without_folders(member), _without_folders(other)
+    names = [each.name for each in fields(Member) if getattr(a, each.name) != getattr(b, each.name)]
+    return [name.replace("_", " ") for name in names]
+
+
+def _without_folders(member: Member) -> Member:
+    """The member with the bare names of its checkpoints."""
+    sources = member.trained_on.get(_SOURCES)
+    bare = [str(each).rpartition("/")[2] for each in sources] if isinstance(sources, list) else sources
+    return replace(member, trained_on={**member.trained_on, _SOURCES: bare})
 
 
 def _require_same(found: Description, first: Description, path: Path) -> None:

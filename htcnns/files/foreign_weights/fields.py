@@ -56,6 +56,6 @@ def field(data: Mapping, key: str, kind: type[_T], *, place: object) -> _T:
             f"{key} is {shown(value)}" if key in data else f"{key} is missing",
             place=place,
             expected=_WORDS[kind],
-            remedy="Restore the file as nnU-Net wrote it.",
+            remedy="Restore the file as nnU-Net wrote it, or name the kind that it is.",
         )
     return value

@@ -49,7 +49,7 @@ def fitted(
     _require_shapes(turned, outline, names, place=place)
     zeros = {ours: torch.zeros(outline[ours].shape) for ours, theirs in names.items() if theirs is None}
     numbers = {ours: _number(tensor, outline[ours], names[ours], place=place) for ours, tensor in turned.items()}
-    return {ours: numbers[ours] if ours in numbers else zeros[ours] for ours in outline}
+    return zeros | numbers
 
 
 def reversed_axes(tensor: Tensor) -> Tensor:

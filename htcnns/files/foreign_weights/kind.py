@@ -42,14 +42,13 @@ class Description:
         """The network without memory for its tensors.
 
         Raises:
-            WeightsError: a network that cannot be built, or is above the limits.
+            WeightsError: a network that cannot be built, is above the limits, or cannot take its window.
         """
         n_in, n_out = len(self.sequences), len(self.outputs)
         try:
             return outline_network(self.network, self.size, self.window, n_in=n_in, n_out=n_out)
         except SettingsError as error:
-            remedy = "Give weights of a smaller network."
-            raise error.inside(place, kind=WeightsError, remedy=remedy) from error
+            raise error.inside(place, kind=WeightsError, remedy="Such weights cannot be used here.") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,12 +42,13 @@ def sequences_in(path: Path) -> tuple[Sequence, ...]:
     """The sequences that the network sees, in its order.
 
     Raises:
-        WeightsError: channels that are not some of the four.
+        WeightsError: a file that cannot be read, or channels that are not some of the four.
     """
     try:
         return sequences_of(path)
     except InputError as error:
-        raise error.inside(kind=WeightsError, remedy="Only networks on T1, T1ce, T2 and FLAIR can be used.") from error
+        remedy = "Restore or correct the file. Only networks on T1, T1ce, T2 and FLAIR can be used."
+        raise error.inside(kind=WeightsError, remedy=remedy) from error
 
 
 def outputs_in(dataset: Mapping, *, place: object) -> Outputs:

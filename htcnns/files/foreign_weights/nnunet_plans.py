@@ -135,7 +135,9 @@ def _resolved(plans: Mapping, configuration: str, path: Path) -> dict[str, Any]:
                 remedy="Give the plans.json that belongs to the checkpoint.",
             )
         names.append(configuration)
-        configuration = str(field(known, configuration, dict, place=path).get("inherits_from", ""))
+        chosen = field(known, configuration, dict, place=path)
+        inherits = chosen.get("inherits_from") is not None
+        configuration = field(chosen, "inherits_from", str, place=(path, configuration)) if inherits else ""
     merged: dict[str, Any] = {}
     for name in reversed(names):
         merged |= known[name]

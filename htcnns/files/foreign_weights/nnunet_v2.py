@@ -153,14 +153,14 @@ def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor
         return None
     size: dict[str, Any] = description.size
     n_stages = len(size["channels"])
-    halvings = size.get("halvings")
+    halvings = size["halvings"][::-1] if "halvings" in size else None  # theirs come in the other order
     shared = {
         "input_channels": len(description.sequences),
         "n_stages": n_stages,
         "features_per_stage": size["channels"],
         "conv_op": nn.Conv3d,
         "kernel_sizes": 3,
-        "strides": [(1, 1, 1), *strides_of(halvings and halvings[::-1], n_stages)],
+        "strides": [(1, 1, 1), *strides_of(halvings, n_stages)],
         "num_classes": len(description.outputs),
         "conv_bias": True,
         "norm_op": nn.BatchNorm3d if size.get("norm") == "batch" else nn.InstanceNorm3d,

@@ -11,7 +11,8 @@ import pytest
 import theirs
 import torch
 from test_checkpoint import Canary
-from theirs import V2UNet, randomised, write_v2_checkpoint, write_v2_folder
+from test_nnunet_v1 import written
+from theirs import V1UNet, V2UNet, randomised, write_v2_checkpoint, write_v2_folder
 
 from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.foreign_weights import KINDS
@@ -22,6 +23,7 @@ from htcnns.runs.foreign_member import ImportSettings, import_member
 pytestmark = pytest.mark.slow
 
 CASE = "BraTS-GLI-00001-000"
+SWAPPED = theirs.dataset(channels={"0": "T1ce", "1": "T1", "2": "T2", "3": "FLAIR"})
 Command = Callable[..., object]
 
 
@@ -108,6 +110,16 @@ def test_the_same_files_in_another_folder_are_the_same_import(run: Command, tmp_
     assert [file.sha256 for file in read_manifest(tmp_path / "out")[0].files] == before
 
 
+def test_the_same_file_in_a_folder_of_another_name_is_the_same_import(run: Command, tmp_path: Path) -> None:
+    flags = ("--kind", "kaist-bl", "--name", "a")
+    path = written(tmp_path / "a.model", randomised(V1UNet()))
+    (tmp_path / "moved").mkdir()
+    run(path, *flags)
+    assert run(path.rename(tmp_path / "moved" / "a.model"), *flags).code == 0
+    (member,) = read_manifest(tmp_path / "out")
+    assert member.trained_on["imported from"][0].startswith("moved/a.model sha256 ")
+
+
 def test_another_member_of_that_name_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
     run(folder)
     before = contents(tmp_path / "out")
@@ -115,6 +127,42 @@ def test_another_member_of_that_name_is_not_replaced(run: Command, tmp_path: Pat
     assert said.code == 2
     assert said.err.startswith("htcnns: --name: member nnunet-v2 there is another one; found nnunet-v2-0.safetensors, ")
     assert contents(tmp_path / "out") == before
+
+
+def test_the_same_file_as_another_kind_does_not_replace_it(run: Command, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.model", randomised(V1UNet()))
+    run(path, "--kind", "kaist-bl", "--name", "a")
+    before = contents(tmp_path / "out")
+    said = run(path, "--kind", "nnunet-v1", "--name", "a")
+    assert (said.code, contents(tmp_path / "out")) == (2, before)
+    assert "member a there is another one; found a.safetensors of other title, rules, trained on, expected" in said.err
+
+
+def test_the_same_file_with_other_sequences_does_not_replace_it(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    before = contents(tmp_path / "out")
+    (folder / "dataset.json").write_text(json.dumps(SWAPPED))
+    said = run(folder)
+    assert (said.code, contents(tmp_path / "out")) == (2, before)
+    assert "nnunet-v2-1.safetensors of other sequences, expected a name of its own for each member" in said.err
+
+
+def test_an_import_that_was_interrupted_can_be_made_again(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").unlink()
+    (tmp_path / "out" / "nnunet-v2-1.safetensors").unlink()
+    assert (run(folder).code, contents(tmp_path / "out")) == (0, before)
+
+
+def test_what_another_import_left_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
+    run(folder)
+    (tmp_path / "out" / "manifest.json").unlink()
+    before = contents(tmp_path / "out")
+    write_v2_checkpoint(folder / "fold_1" / "checkpoint_final.pth", randomised(V2UNet(), 3).state_dict())
+    said = run(folder)
+    assert (said.code, contents(tmp_path / "out")) == (2, before)
+    assert "holds nnunet-v2-1.safetensors, which was not imported" in said.err
 
 
 def test_a_file_of_another_member_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
@@ -125,7 +173,7 @@ def test_a_file_of_another_member_is_not_replaced(run: Command, tmp_path: Path, 
     assert "--name: member a-1 there is another one; found a-1.safetensors" in said.err
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "other.safetensors"])
+@pytest.mark.parametrize("name", ["notes.txt", "other.safetensors", "nnunet-v2-0.safetensors"])
 def test_a_folder_with_anything_else_is_left_as_it_is(run: Command, tmp_path: Path, folder: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine")
@@ -158,6 +206,7 @@ def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, fol
             2,
             r"--name: not a plain name; found '\.\./up', expected at most 100 letters.*",
         ),
+        (("{}/theirs", "--name", "\U0001d518" * 100), 2, "--name: not a plain name; found .*, expected at most 100 .*"),
         (("{}/theirs", "--name", ".hidden"), 2, r"--name: not a plain name; found '\.hidden'.*"),
         (("{}/theirs", "{}/theirs/fold_0/checkpoint_final.pth"), 2, r"FILE: a checkpoint occurs twice; found 3.*"),
         (
@@ -169,7 +218,7 @@ def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, fol
         (("{}/theirs/plans.json",), 4, r"\S*/plans\.json: cannot be read as a checkpoint \(it begins otherwise\).*"),
         ((), 2, r"Missing argument 'FILE'\. See htcnns --help\."),
     ],
-    ids=["kind", "path as name", "hidden name", "twice", "no file", "no folds", "other file", "nothing"],
+    ids=["kind", "path as name", "400 bytes", "hidden name", "twice", "no file", "no folds", "other file", "nothing"],
 )
 @pytest.mark.usefixtures("folder")
 def test_a_mistake_is_one_sentence_and_writes_nothing(
@@ -207,8 +256,7 @@ def test_checkpoints_of_two_networks_are_no_folds_of_one(run: Command, tmp_path:
 
 def test_folds_of_another_order_of_sequences_are_no_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
     other = write_v2_folder(tmp_path / "other", [randomised(V2UNet())])
-    swapped = theirs.dataset(channels={"0": "T1ce", "1": "T1", "2": "T2", "3": "FLAIR"})
-    (other / "dataset.json").write_text(json.dumps(swapped))
+    (other / "dataset.json").write_text(json.dumps(SWAPPED))
     said = run(folder, other)
     assert said.code == 4
     assert "not a fold of the same network: another sequences; found" in said.err

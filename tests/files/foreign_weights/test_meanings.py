@@ -98,3 +98,10 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
     with pytest.raises(WeightsError, match=r"dataset\.json: unknown channel CT; .* Only networks on T1, T1ce, T2 and"):
         sequences_in(tmp_path / "dataset.json")
+
+
+@pytest.mark.parametrize("text", ["{", "{}"], ids=["no JSON", "no channels"])
+def test_a_file_that_says_nothing_of_channels_is_to_be_restored(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"dataset\.json: cannot be read as .*\. Restore or correct the file\."):
+        sequences_in(tmp_path / "dataset.json")

@@ -75,6 +75,15 @@ def test_a_configuration_may_inherit_from_another(tmp_path: Path) -> None:
     assert read(tmp_path, plans, "big").window == (32, 32, 32)
 
 
+def test_a_configuration_may_inherit_from_none(tmp_path: Path) -> None:
+    assert read(tmp_path, theirs.plans(inherits_from=None)) == read(tmp_path, theirs.plans())
+
+
+def test_a_configuration_that_inherits_from_a_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"plans\.json: 3d_fullres: inherits_from is 3; expected a text\. Restore"):
+        read(tmp_path, theirs.plans(inherits_from=3))
+
+
 def test_a_configuration_that_inherits_from_itself_is_refused(tmp_path: Path) -> None:
     plans = theirs.plans()
     plans["configurations"]["a"] = {"inherits_from": "b"}

@@ -212,6 +212,28 @@ def test_a_checkpoint_without_its_facts_is_refused(
         read(checkpoint)
 
 
+def test_a_checkpoint_of_another_kind_is_to_be_named_as_that(checkpoint: Path) -> None:
+    torch.save({"epoch": 1000, "state_dict": {}}, checkpoint)
+    with pytest.raises(
+        WeightsError, match=r"trainer_name is missing; expected a text\. .*or name the kind that it is\.$"
+    ):
+        read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"patch_size": [32, 24, 18]}, r"cannot be halved down to the deepest features; found 18 x 24 x 32 voxels, .*"),
+        ({"arguments": {"features_per_stage": [4096, 4096, 4096]}}, "is too large in that size; found .*"),
+    ],
+    ids=["window", "parameters"],
+)
+def test_a_network_that_cannot_be_run_has_no_remedy(checkpoint: Path, change: dict, says: str) -> None:
+    (checkpoint.parents[1] / "plans.json").write_text(json.dumps(theirs.plans(**change)))
+    with pytest.raises(WeightsError, match=rf"{says}\. Such weights cannot be used here\.$"):
+        read(checkpoint)
+
+
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
 def test_a_checkpoint_without_its_folder_is_refused(checkpoint: Path, name: str) -> None:
     (checkpoint.parents[1] / name).unlink()
