@@ -114,6 +114,7 @@ def _require_one_case(settings: RunSettings) -> None:
         "probabilities",
         "previews",
         "short_names",
+        "case_list",
         "shard",
         "time_limit_s",
         "channels",

@@ -113,8 +113,9 @@ class RunPrinter:
         plan, ensemble = self.plan, self.plan.ensemble
         names = ", ".join(member.name for member in ensemble.members)
         shard = f" (shard {plan.settings.shard})" if plan.settings.shard else ""
+        listed = f" of {plan.settings.case_list}" if plan.settings.case_list else ""
         self._print(
-            f"{counted(self.n_cases, 'case')}{shard} in {plan.input}; {names} on {ensemble.device} in "
+            f"{counted(self.n_cases, 'case')}{listed}{shard} in {plan.input}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
         )
         if ensemble.note:
@@ -122,9 +123,10 @@ class RunPrinter:
         others = [leftover.path.name for leftover in plan.not_used]
         if others:
             more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
+            listed = f" {flag('case_list')} {shlex.quote(str(plan.settings.case_list))}" if listed else ""
             self._print(
                 f"not used, {counted(len(others), 'file')}: {', '.join(others[:N_NAMED])}{more}; "
-                f"htcnns cases {shlex.quote(str(plan.input))} says why and what to rename"
+                f"htcnns cases {shlex.quote(str(plan.input))}{listed} says why and what to rename"
             )
         if plan.swept:
             self._print(f"removed {counted(len(plan.swept), 'temporary file')} that a killed run had left")

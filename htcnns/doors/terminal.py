@@ -17,6 +17,7 @@ _ARGUMENTS = {
     "origin": "--from",
     "files": "FILE",
     "time_limit_s": "--time-limit",
+    "case_list": "--list",
 }  # settings whose name here is another
 
 

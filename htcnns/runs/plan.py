@@ -8,6 +8,7 @@ from pathlib import Path
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep, write_named
 from htcnns.files.case import Case, Leftover
+from htcnns.files.case_list import search_list
 from htcnns.files.cases import Search, holds_foreign_case, search
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
@@ -60,9 +61,10 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     in_input = frozenset(folder for folder in places if _is_of_the_input(folder, input, found))
     cases = tuple(_outputs_in(in_input, case, output, settings, members[0].regions) for case in found.cases)
     require_different_masks(cases)
-    of_weights = {weights / MANIFEST: "the manifest of the weights"}
-    of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
-    require_separate(cases, report=settings.report, read=of_weights)
+    read = {weights / MANIFEST: "the manifest of the weights"}
+    read |= {file.path: "a file of the weights" for member in members for file in member.files}
+    read |= {settings.case_list: "the list of cases"} if settings.case_list else {}
+    require_separate(cases, report=settings.report, read=read)
     if settings.report:
         _require_new_to_input(settings.report, input, found)
     _require_reports_apart(input, settings, found)
@@ -162,14 +164,17 @@ def _report_files(case: Case, settings: RunSettings) -> ReportFiles | None:
 
 
 def _find(input: Path, output: Path, settings: RunSettings) -> Search:
-    """What the input holds; what the run itself writes there is left out.
+    """What the input holds, or of it what the list names; what the run itself writes there is left out.
 
     Raises:
-        InputError: as `files.cases.search`; an unclear case, unless it may fail alone.
+        InputError: as `files.cases.search` or `files.case_list.search_list`; an unclear case, unless it may fail alone.
     """
     folders = (output, settings.probabilities, settings.previews)
     own = [folder for folder in folders if folder and is_folder(folder) and not _holds_a_case(folder, input, settings)]
-    found = search(input, channels=settings.channels, skip=own)
+    if settings.case_list:
+        found = search_list(settings.case_list, input, channels=settings.channels, skip=own)
+    else:
+        found = search(input, channels=settings.channels, skip=own)
     if settings.on_unclear == OnUnclear.STOP:
         found.require_clear()
     return found

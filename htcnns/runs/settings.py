@@ -1,8 +1,6 @@
 """Everything that one run can be told, checked once."""
 
-import hashlib
 import math
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from htcnns.errors import SettingsError, require_known
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
+from htcnns.runs.shard import Shard
 
 MOST_MISSING = 1  # sequences that a case may lack where this is allowed
 MIRROR_AXES = "ijk"  # left-right, front-back, up-down
@@ -27,54 +26,6 @@ class OnUnclear(StrEnum):
 
     STOP = "stop"
     FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A share of the cases: each is in exactly one of n shards, by its name alone, whatever else is in the folder.
-
-    Attributes:
-        index: from 0 up to n - 1.
-        n: number of shards.
-
-    Raises:
-        SettingsError: no such shard.
-    """
-
-    index: int
-    n: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.n:
-            raise SettingsError(
-                "no such shard",
-                setting="shard",
-                found=str(self),
-                expected="i/n with i from 0 up to n - 1",
-                remedy="Count from 0: 0/4, 1/4, 2/4 and 3/4 are all of four.",
-            )
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.n}"
-
-    def holds(self, case_name: str) -> bool:
-        """Whether the case of that name is in this shard."""
-        digest = hashlib.sha256(case_name.encode(errors="surrogateescape")).digest()
-        return int.from_bytes(digest[:8], "big") % self.n == self.index
-
-    @classmethod
-    def of_text(cls, text: str) -> "Shard":
-        """The shard that a text such as "0/4" names; raises SettingsError where it names none."""
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-        if not found:
-            raise SettingsError(
-                "no shard",
-                setting="shard",
-                found=repr(text),
-                expected="i/n with i from 0 up to n - 1",
-                remedy="Name one, such as 0/4 for the first of four.",
-            )
-        return cls(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +56,7 @@ class RunSettings:
         short_names: whether a BraTS2021_00495 that lies flat in the input gives 00495.nii.gz, as in the 2021 challenge.
         time_limit_s: seconds that reading a case, or running the networks over it, may take before it fails alone; None
             for no limit.
+        case_list: file that names the cases, as `files.case_list` reads it; None for every case of the input.
         shard: which share of the cases this run does; None for all.
         channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
 
@@ -131,11 +83,12 @@ class RunSettings:
     previews: Path | None = None
     short_names: bool = False
     time_limit_s: float | None = None
+    case_list: Path | None = None
     shard: Shard | None = None
     channels: tuple[Sequence, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weights", "report", "probabilities", "previews"):
+        for name in ("weights", "report", "probabilities", "previews", "case_list"):
             self._as_path(name)
         self._require_kinds()
         require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")

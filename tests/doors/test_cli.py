@@ -213,6 +213,23 @@ def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segm
     )
 
 
+def test_a_list_is_said_at_the_start_and_its_bad_rows_are_all_named_by_cases(
+    tmp_path: Path, htcnns: Command, segment: Command
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"{CASE}\n")
+    first = segment("--list", path).out.splitlines()[0]
+    assert first.startswith(f"1 case of {path} in {tmp_path}/in; unet on cpu")
+    path.write_text(f"P8\n{CASE}\nP9\n")
+    stopped, listed = segment("--list", path), htcnns("cases", tmp_path / "in", "--list", path)
+    assert (stopped.code, listed.code) == (3, 3)
+    assert stopped.err.startswith(f"htcnns: {path}: line 1: P8: not found")
+    assert [f"{path}: line {n}: " in line for n, line in zip((1, 3), listed.err.splitlines(), strict=True)] == [
+        True
+    ] * 2
+    assert CASE in listed.out
+
+
 def test_members_are_listed_and_verified(htcnns: Command, tiny_weights: Path) -> None:
     listed = htcnns("weights", "list", "--weights", tiny_weights)
     verified = htcnns("weights", "verify", "--weights", tiny_weights)
