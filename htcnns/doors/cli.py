@@ -103,6 +103,13 @@ def segment(
         float | None, typer.Option(help="Seconds that reading a case, or its windows, may take; it fails after that.")
     ] = None,
     case_list: CaseList = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Look for new cases so often, and take one once it does not change."),
+    ] = None,
+    until_idle: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End a watch after so long without anything new.")
+    ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only this share of the cases: 0/4, 1/4, 2/4 or 3/4 of four.")
     ] = "",
@@ -134,6 +141,8 @@ def segment(
         short_names=short_names,
         time_limit_s=time_limit,
         case_list=case_list,
+        watch_s=watch,
+        until_idle_s=until_idle,
         shard=Shard.of_text(shard) if shard else None,
         channels=_channels(channels),
     )

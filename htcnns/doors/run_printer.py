@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from htcnns.doors.terminal import counted, flag, one_line
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs.batch import Watcher
+from htcnns.runs.course import count, run
 from htcnns.runs.devices import precision_name
-from htcnns.runs.plan import RunPlan, count, plan_run, run
+from htcnns.runs.plan import RunPlan, plan_run
 from htcnns.runs.settings import RunSettings
+from htcnns.runs.watcher import Watcher
 
 N_NAMED = 20  # files that are named of those that were not used
 
@@ -104,6 +105,7 @@ class RunPrinter:
         return Watcher(
             on_start=lambda name: self.progress.reset(self.bar, description=one_line(name), total=None),
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
+            on_pending=lambda sentence: self._print(f"not yet: {sentence}"),
             on_wait=lambda n: self._print(f"waiting for {counted(n, 'case')} that another run into this folder is at"),
             should_stop=stop.wanted,
         )
@@ -114,8 +116,9 @@ class RunPrinter:
         names = ", ".join(member.name for member in ensemble.members)
         shard = f" (shard {plan.settings.shard})" if plan.settings.shard else ""
         listed = f" of {plan.settings.case_list}" if plan.settings.case_list else ""
+        watched = f", watched every {plan.settings.watch_s:g} s" if plan.settings.watch_s else ""
         self._print(
-            f"{counted(self.n_cases, 'case')}{listed}{shard} in {plan.input}; {names} on {ensemble.device} in "
+            f"{counted(self.n_cases, 'case')}{listed}{shard} in {plan.input}{watched}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
         )
         if ensemble.note:
@@ -134,7 +137,7 @@ class RunPrinter:
     def print_outcome(self, outcome: Outcome) -> None:
         """Print one line on a case, and one on each of its notes."""
         self.n_printed += 1
-        position = f"[{self.n_printed}/{self.n_cases}]"
+        position = f"[{self.n_printed}]" if self.plan.settings.watch_s else f"[{self.n_printed}/{self.n_cases}]"
         if outcome.state is State.KEPT:
             self.n_kept += 1
             self._print(f"{position} {outcome.case}: kept, finished before ({flag('again')} segments it again)")

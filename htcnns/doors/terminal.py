@@ -17,6 +17,8 @@ _ARGUMENTS = {
     "origin": "--from",
     "files": "FILE",
     "time_limit_s": "--time-limit",
+    "watch_s": "--watch",
+    "until_idle_s": "--until-idle",
     "case_list": "--list",
 }  # settings whose name here is another
 

@@ -12,6 +12,7 @@ from htcnns.runs.shard import Shard
 
 MOST_MISSING = 1  # sequences that a case may lack where this is allowed
 MIRROR_AXES = "ijk"  # left-right, front-back, up-down
+_SECONDS = ("time_limit_s", "watch_s", "until_idle_s")
 
 
 class OnFailure(StrEnum):
@@ -57,6 +58,9 @@ class RunSettings:
         time_limit_s: seconds that reading a case, or running the networks over it, may take before it fails alone; None
             for no limit.
         case_list: file that names the cases, as `files.case_list` reads it; None for every case of the input.
+        watch_s: seconds between looks at an input that is still being filled, for cases that are complete and whose
+            files are as they were at the look before; None to take what is there and end.
+        until_idle_s: seconds without anything new after which such a run ends; None to go on until it is stopped.
         shard: which share of the cases this run does; None for all.
         channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
 
@@ -84,6 +88,8 @@ class RunSettings:
     short_names: bool = False
     time_limit_s: float | None = None
     case_list: Path | None = None
+    watch_s: float | None = None
+    until_idle_s: float | None = None
     shard: Shard | None = None
     channels: tuple[Sequence, ...] | None = None
 
@@ -128,13 +134,21 @@ class RunSettings:
                 expected="at least 1",
                 remedy="Use 1, the default.",
             )
-        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
+        for name in _SECONDS:
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise SettingsError(
+                    "out of range",
+                    setting=name,
+                    found=seconds,
+                    expected="seconds above 0",
+                    remedy="Use for instance 600, or leave it out.",
+                )
+        if self.until_idle_s is not None and self.watch_s is None:
             raise SettingsError(
-                "out of range",
-                setting="time_limit_s",
-                found=self.time_limit_s,
-                expected="seconds above 0",
-                remedy="Use for instance 600, or leave it out.",
+                "has no effect on a run that ends by itself",
+                setting="until_idle_s",
+                remedy="Leave it out, or let the run watch its input.",
             )
 
     def _as_path(self, name: str) -> None:
@@ -148,7 +162,7 @@ class RunSettings:
         kinds: dict[str, tuple[type, ...]] = {"batch": (int,), "members": (tuple, list)}
         optional: dict[str, tuple[type, ...]] = {
             "overlap": (int, float),
-            "time_limit_s": (int, float),
+            **dict.fromkeys(_SECONDS, (int, float)),
             "shard": (Shard,),
         }
         kinds |= {name: wanted for name, wanted in optional.items() if getattr(self, name) is not None}
@@ -172,6 +186,11 @@ class RunSettings:
     def report_folder(self) -> Path | None:
         """Folder for the reports of the cases; None where none are wanted."""
         return self.report if self.report_file is None else None
+
+    @property
+    def stops_when_unclear(self) -> bool:
+        """Whether nothing is started while a case is unclear; an input that is still being filled may become clear."""
+        return self.on_unclear == OnUnclear.STOP and self.watch_s is None
 
     @property
     def most_missing(self) -> int:

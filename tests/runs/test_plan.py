@@ -12,11 +12,12 @@ import pytest
 from htcnns.errors import InputError, OutputError, SettingsError, WeightsError
 from htcnns.files.nifti import read_label_map
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs.batch import Watcher
+from htcnns.runs.course import count, run
 from htcnns.runs.devices import environment
-from htcnns.runs.plan import RunPlan, count, plan_run, run
+from htcnns.runs.plan import RunPlan, plan_run
 from htcnns.runs.settings import RunSettings
 from htcnns.runs.shard import Shard
+from htcnns.runs.watcher import Watcher
 
 FIRST, SECOND = "BraTS-GLI-00001-000", "BraTS2021_00002"
 
