@@ -111,6 +111,7 @@ def _require_one_case(settings: RunSettings) -> None:
         "on_failure",
         "on_unclear",
         "report",
+        "log",
         "disagreement",
         "probabilities",
         "previews",

@@ -89,6 +89,9 @@ def segment(
     report: Annotated[
         Path | None, typer.Option(help="FILE.json for the run, or a folder: report and picture per case.", parser=path)
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="FILE.jsonl that every event is added to as a line of JSON.", parser=path)
+    ] = None,
     disagreement: Annotated[
         bool, typer.Option("--disagreement", help="Also a map of where members disagree, beside each case's report.")
     ] = False,
@@ -135,6 +138,7 @@ def segment(
         on_unclear=on_unclear,
         allow_missing=allow_missing,
         report=report,
+        log=log,
         disagreement=disagreement,
         probabilities=probabilities,
         previews=previews,

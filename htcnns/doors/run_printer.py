@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from htcnns.doors.terminal import counted, flag, one_line
+from htcnns.doors.terminal import counted, flag, one_line, rough_time
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.course import count, run
@@ -88,7 +88,7 @@ class RunPrinter:
         self.n_cases = len(plan.cases)
         self.n_printed = 0
         self.n_kept = 0
-        self.began = time.perf_counter()
+        self.work_began = 0.0  # when the first case was started: those that are kept tell nothing of the others
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -103,7 +103,7 @@ class RunPrinter:
     def watcher(self, stop: StopRequest) -> Watcher:
         """The callbacks that move the progress bar."""
         return Watcher(
-            on_start=lambda name: self.progress.reset(self.bar, description=one_line(name), total=None),
+            on_start=self._start,
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
             on_pending=lambda sentence: self._print(f"not yet: {sentence}"),
             on_wait=lambda n: self._print(f"waiting for {counted(n, 'case')} that another run into this folder is at"),
@@ -160,13 +160,15 @@ class RunPrinter:
             if names[state]:
                 self._print(f"{state}: {', '.join(names[state])}")
 
+    def _start(self, name: str) -> None:
+        self.work_began = self.work_began or time.perf_counter()
+        self.progress.reset(self.bar, description=one_line(name), total=None)
+
     def _left(self) -> str:
-        remaining = self.n_cases - self.n_printed
+        """How long the cases that are left will take if they take as long as those before."""
         n_worked = self.n_printed - self.n_kept
-        if not remaining:
-            return ""
-        minutes = (time.perf_counter() - self.began) / max(1, n_worked) * remaining / 60
-        return f", about {minutes:.0f} min left" if minutes >= 1 else ""
+        seconds = (time.perf_counter() - self.work_began) / max(1, n_worked) * (self.n_cases - self.n_printed)
+        return f", about {rough_time(seconds)} left" if seconds >= 60 else ""
 
     def _print(self, text: str) -> None:
         if self.console.quiet:

@@ -1,4 +1,4 @@
-"""The course of a planned run: its batches, and its report however it ends."""
+"""The course of a planned run: its batches, its log, and its report however it ends."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +12,7 @@ from htcnns.runs.batch import segment_on
 from htcnns.runs.case_reports import run_facts
 from htcnns.runs.plan import RunPlan, look_again
 from htcnns.runs.resources import Resources
+from htcnns.runs.run_log import logged, run_log, said_of
 from htcnns.runs.watch import watch
 from htcnns.runs.watcher import Watcher
 
@@ -33,17 +34,20 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
     """
     seen: dict[str, Outcome] = {}
     began = time.perf_counter()
-    try:
-        for outcome in _course(plan, watcher):
-            seen[outcome.case] = outcome
-            if outcome.state is not State.NOT_STARTED:
-                on_outcome(outcome)
-    finally:
-        names = dict.fromkeys((*(outputs.case.name for outputs in plan.cases), *seen))
-        outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
-        if plan.settings.report_file:
-            content = _report(plan, outcomes, time.perf_counter() - began)
-            write_named(plan.settings.report_file, json_text(content).encode())
+    with run_log(plan) as say:
+        try:
+            for outcome in _course(plan, logged(watcher, say)):
+                seen[outcome.case] = outcome
+                if outcome.state is not State.NOT_STARTED:
+                    say("case end", **said_of(outcome))
+                    on_outcome(outcome)
+        finally:
+            seconds = time.perf_counter() - began
+            names = dict.fromkeys((*(outputs.case.name for outputs in plan.cases), *seen))
+            outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
+            if plan.settings.report_file:
+                write_named(plan.settings.report_file, json_text(_report(plan, outcomes, seconds)).encode())
+        say("run end", seconds=seconds, states={state: count(outcomes, state) for state in State})
     return outcomes
 
 

@@ -8,6 +8,7 @@ from htcnns.files.atomic import followed, require_file_place, require_folder_pla
 from htcnns.files.case import Case, Leftover
 from htcnns.files.case_list import search_list
 from htcnns.files.cases import Search, holds_foreign_case, search
+from htcnns.files.line_log import require_log_place
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
@@ -95,8 +96,8 @@ def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionS
 
 def _require_masks_alone(output: Path, settings: RunSettings) -> None:
     """Raise SettingsError where anything but masks would go into the output folder or below it."""
-    others = {"probabilities": settings.probabilities, "previews": settings.previews, "report": settings.report}
-    for setting, path in others.items():
+    for setting in ("probabilities", "previews", "report", "log"):
+        path = getattr(settings, setting)
         if path and is_inside(path, output):
             raise SettingsError(
                 f"{path} lies in the output folder {output}, where only masks may lie, as challenges take every file "
@@ -170,6 +171,7 @@ def _outputs_of(
     files = {file.path: "a file of the weights" for member in members for file in member.files}
     read = files | {path.parent / MANIFEST: "the manifest of the weights" for path in files}
     read |= {settings.case_list: "the list of cases"} if settings.case_list else {}
+    read |= {settings.log: "the log"} if settings.log else {}
     require_separate(cases, report=settings.report, read=read)
     return cases
 
@@ -226,6 +228,8 @@ def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
         require_file_place(settings.report_file, setting="report")
     if settings.report_folder:
         require_folder_place(settings.report_folder, setting="report")
+    if settings.log:
+        require_log_place(settings.log)
     report = followed(settings.report_file).parent if settings.report_file else settings.report_folder
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))

@@ -51,6 +51,7 @@ class RunSettings:
         allow_missing: whether a case that lacks one sequence is segmented by the other three, with a note.
         report: file for a JSON report of the run, where its name ends in .json; any other name is that of a folder for
             a report and a picture of each case. None for none.
+        log: file of JSON lines that every event of the run is added to; None for none.
         disagreement: whether a map of where members disagree is written into the folder of reports.
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
@@ -82,6 +83,7 @@ class RunSettings:
     on_unclear: str = OnUnclear.STOP
     allow_missing: bool = False
     report: Path | None = None
+    log: Path | None = None
     disagreement: bool = False
     probabilities: Path | None = None
     previews: Path | None = None
@@ -94,7 +96,7 @@ class RunSettings:
     channels: tuple[Sequence, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weights", "report", "probabilities", "previews", "case_list"):
+        for name in ("weights", "report", "log", "probabilities", "previews", "case_list"):
             self._as_path(name)
         self._require_kinds()
         require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")
