@@ -8,7 +8,7 @@ from functools import partial
 from htcnns.files.atomic import write_named
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
-from htcnns.runs.batch import segment_on
+from htcnns.runs.batch import segment_batch
 from htcnns.runs.case_reports import run_facts
 from htcnns.runs.plan import RunPlan, look_again
 from htcnns.runs.resources import Resources
@@ -53,10 +53,9 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
 
 def _course(plan: RunPlan, watcher: Watcher) -> Iterator[Outcome]:
     """The outcomes of the plan's cases, and of those that come later where the input is watched."""
-    resources = Resources(plan.ensemble, plan.settings)
     if plan.settings.watch_s is None:
-        return segment_on(resources, plan.cases, watcher=watcher)
-    return watch(partial(look_again, plan), resources, watcher=watcher)
+        return segment_batch(plan.cases, plan.ensemble, plan.settings, watcher=watcher)
+    return watch(partial(look_again, plan), Resources(plan.ensemble, plan.settings), watcher=watcher)
 
 
 def count(outcomes: Iterable[Outcome], state: State) -> int:

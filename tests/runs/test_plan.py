@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -381,6 +382,21 @@ def test_a_mask_that_is_called_as_a_scan_is_no_case_of_the_output_folder(
     runs = [_run(plan_of(output=tmp_path / "in" / "out")) for _ in range(2)]
     assert [[outcome.case for outcome in outcomes] for outcomes in runs] == [["P7_t1"]] * 2
     assert (tmp_path / "in" / "out" / "P7_t1.nii.gz").is_file()
+
+
+@pytest.mark.usefixtures("two")
+def test_an_output_folder_that_is_deleted_meanwhile_ends_the_run_with_a_sentence_and_a_report(
+    tmp_path: Path, plan_of: Callable[..., RunPlan]
+) -> None:
+    plan = plan_of(report=tmp_path / "report.json")
+    with pytest.raises(OutputError, match=r"out: cannot write .* \(No such file or directory\)"):
+        run(
+            plan,
+            watcher=Watcher(on_start=lambda _: shutil.rmtree(tmp_path / "out", ignore_errors=True)),
+            on_outcome=bool,
+        )
+    assert [case["state"] for case in _report(tmp_path / "report.json")["cases"]] == ["not started"] * 2
+    assert not (tmp_path / "out").exists()
 
 
 def _listed(tmp_path: Path, *lines: str) -> Path:
