@@ -12,11 +12,12 @@ from htcnns.files.names.words import stem
 from htcnns.files.outputs import CaseOutputs, require_no_scan, write_mask
 from htcnns.labels import Sequence, require_numbers
 from htcnns.reports.outcome import Outcome
-from htcnns.runs.batch import Watcher
+from htcnns.runs.course import run
 from htcnns.runs.ensemble import start_ensemble
 from htcnns.runs.pipeline import Segmentation, prepare_case, segment_prepared
-from htcnns.runs.plan import plan_run, run
+from htcnns.runs.plan import plan_run
 from htcnns.runs.settings import RunSettings, path_of
+from htcnns.runs.watcher import Watcher
 
 
 def segment(
@@ -110,10 +111,13 @@ def _require_one_case(settings: RunSettings) -> None:
         "on_failure",
         "on_unclear",
         "report",
+        "log",
         "disagreement",
         "probabilities",
         "previews",
         "short_names",
+        "case_list",
+        "watch_s",
         "shard",
         "time_limit_s",
         "channels",

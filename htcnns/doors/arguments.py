@@ -1,6 +1,7 @@
 """Kinds of argument on the command line."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -10,3 +11,9 @@ def path(text: str) -> Path:
     if not text:
         raise typer.BadParameter("an empty text; expected a path")
     return Path(text)
+
+
+WeightsFolder = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Folder with manifest.json, or the name of another shipped set.", parser=path),
+]

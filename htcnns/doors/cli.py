@@ -9,23 +9,25 @@ from typing import Annotated
 
 import typer
 
-from htcnns.doors.arguments import path
+from htcnns.doors.arguments import WeightsFolder, path
+from htcnns.doors.doctor_cli import doctor
 from htcnns.doors.held_out_cli import cv, tune
-from htcnns.doors.import_cli import import_weights
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
-from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
+from htcnns.doors.weights_cli import weights_app
+from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, require_known
 from htcnns.files.closed_pipe import has_no_reader, lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-weights_app = typer.Typer(help="List, verify or import weights.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(recipes_app, name="recipes")
 
 InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.", parser=path)]
-WeightsFolder = Annotated[
+CaseList = Annotated[
     Path | None,
-    typer.Option("--weights", help="Folder with manifest.json, or the name of another shipped set.", parser=path),
+    typer.Option(
+        "--list", metavar="FILE", help="Only these cases: .txt of folders or names, .csv, .json.", parser=path
+    ),
 ]
 Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
 
@@ -87,6 +89,9 @@ def segment(
     report: Annotated[
         Path | None, typer.Option(help="FILE.json for the run, or a folder: report and picture per case.", parser=path)
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="FILE.jsonl that every event is added to as a line of JSON.", parser=path)
+    ] = None,
     disagreement: Annotated[
         bool, typer.Option("--disagreement", help="Also a map of where members disagree, beside each case's report.")
     ] = False,
@@ -100,6 +105,14 @@ def segment(
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds that reading a case, or its windows, may take; it fails after that.")
     ] = None,
+    case_list: CaseList = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Look for new cases so often, and take one once it does not change."),
+    ] = None,
+    until_idle: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End a watch after so long without anything new.")
+    ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only this share of the cases: 0/4, 1/4, 2/4 or 3/4 of four.")
     ] = "",
@@ -107,7 +120,8 @@ def segment(
 ) -> int:
     """Segment every case in IN and write one mask per case to OUT."""
     from htcnns.doors.run_printer import segment_and_print  # imports torch
-    from htcnns.runs.settings import RunSettings, Shard
+    from htcnns.runs.settings import RunSettings
+    from htcnns.runs.shard import Shard
 
     settings = RunSettings(
         weights=weights,
@@ -124,11 +138,15 @@ def segment(
         on_unclear=on_unclear,
         allow_missing=allow_missing,
         report=report,
+        log=log,
         disagreement=disagreement,
         probabilities=probabilities,
         previews=previews,
         short_names=short_names,
         time_limit_s=time_limit,
+        case_list=case_list,
+        watch_s=watch,
+        until_idle_s=until_idle,
         shard=Shard.of_text(shard) if shard else None,
         channels=_channels(channels),
     )
@@ -136,16 +154,18 @@ def segment(
 
 
 @app.command()
-def cases(input: InputFolder, channels: Channels = "") -> int:
+def cases(input: InputFolder, case_list: CaseList = None, channels: Channels = "") -> int:
     """List the cases in IN and what to rename; run nothing."""
     from rich.console import Console  # only for the table
     from rich.table import Table
     from rich.text import Text
 
+    from htcnns.files.case_list import search_list
     from htcnns.files.cases import search
     from htcnns.files.renames import case_rows
 
-    found = search(input, channels=_channels(channels))
+    order = _channels(channels)
+    found = search_list(case_list, input, channels=order) if case_list else search(input, channels=order)
     table = Table("case", "naming", "found", "missing", "what to rename")
     for row in case_rows(found):
         cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
@@ -210,51 +230,7 @@ def demo(
     return segment_demo(output)
 
 
-@weights_app.command("list")
-def list_weights(weights: WeightsFolder = None) -> int:
-    """List the members with their networks, files and training."""
-    from htcnns.files.manifest import chosen_weights, read_manifest  # imports torch
-    from htcnns.volume import size_text
-
-    for member in read_manifest(chosen_weights(weights)):
-        print(one_line(f"{member.name}: {member.title}"))
-        print(one_line(f"  network {member.network}, window {size_text(member.window)}"))
-        print(f"  files {', '.join(file.path.name for file in member.files)}")
-        for key, value in member.trained_on.items():
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            print(one_line(f"  {key}: {text}"))
-    return 0
-
-
-@weights_app.command("verify")
-def verify_weights(weights: WeightsFolder = None) -> int:
-    """Check every sha256 and load every file strictly."""
-    from htcnns.files.manifest import chosen_weights, read_manifest  # imports torch
-    from htcnns.files.weights import verify_file
-
-    code = EXIT_DONE
-    for member, file in ((m, f) for m in read_manifest(chosen_weights(weights)) for f in m.files):
-        try:
-            print(one_line(verify_file(member, file)))
-        except WeightsError as error:  # the other files are checked as well
-            code = print_error(error)
-    return code
-
-
-@app.command()
-def doctor(weights: WeightsFolder = None) -> int:
-    """Show versions, devices and precision, and verify the weights."""
-    from htcnns.runs.devices import choose_device, choose_precision, environment, precision_name  # imports torch
-
-    for key, value in environment().items():
-        print(f"{key}: {value}")
-    device = choose_device("auto")
-    print(f"would run on {device} in {precision_name(choose_precision('auto', device))}")
-    return verify_weights(weights)
-
-
-weights_app.command("import")(import_weights)
-for command in (pack, synthesise, contrasts, train, cv, tune):
+for command in (doctor, pack, synthesise, contrasts, train, cv, tune):
     app.command()(command)
 
 

@@ -9,13 +9,14 @@ from types import FrameType, TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from htcnns.doors.terminal import counted, flag, one_line
+from htcnns.doors.terminal import counted, flag, one_line, rough_time
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs.batch import Watcher
+from htcnns.runs.course import count, run
 from htcnns.runs.devices import precision_name
-from htcnns.runs.plan import RunPlan, count, plan_run, run
+from htcnns.runs.plan import RunPlan, plan_run
 from htcnns.runs.settings import RunSettings
+from htcnns.runs.watcher import Watcher
 
 N_NAMED = 20  # files that are named of those that were not used
 
@@ -87,7 +88,7 @@ class RunPrinter:
         self.n_cases = len(plan.cases)
         self.n_printed = 0
         self.n_kept = 0
-        self.began = time.perf_counter()
+        self.work_began = 0.0  # when the first case was started: those that are kept tell nothing of the others
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -102,8 +103,9 @@ class RunPrinter:
     def watcher(self, stop: StopRequest) -> Watcher:
         """The callbacks that move the progress bar."""
         return Watcher(
-            on_start=lambda name: self.progress.reset(self.bar, description=one_line(name), total=None),
+            on_start=self._start,
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
+            on_pending=lambda sentence: self._print(f"not yet: {sentence}"),
             on_wait=lambda n: self._print(f"waiting for {counted(n, 'case')} that another run into this folder is at"),
             should_stop=stop.wanted,
         )
@@ -113,8 +115,10 @@ class RunPrinter:
         plan, ensemble = self.plan, self.plan.ensemble
         names = ", ".join(member.name for member in ensemble.members)
         shard = f" (shard {plan.settings.shard})" if plan.settings.shard else ""
+        listed = f" of {plan.settings.case_list}" if plan.settings.case_list else ""
+        watched = f", watched every {plan.settings.watch_s:g} s" if plan.settings.watch_s else ""
         self._print(
-            f"{counted(self.n_cases, 'case')}{shard} in {plan.input}; {names} on {ensemble.device} in "
+            f"{counted(self.n_cases, 'case')}{listed}{shard} in {plan.input}{watched}; {names} on {ensemble.device} in "
             f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
         )
         if ensemble.note:
@@ -122,9 +126,10 @@ class RunPrinter:
         others = [leftover.path.name for leftover in plan.not_used]
         if others:
             more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
+            listed = f" {flag('case_list')} {shlex.quote(str(plan.settings.case_list))}" if listed else ""
             self._print(
                 f"not used, {counted(len(others), 'file')}: {', '.join(others[:N_NAMED])}{more}; "
-                f"htcnns cases {shlex.quote(str(plan.input))} says why and what to rename"
+                f"htcnns cases {shlex.quote(str(plan.input))}{listed} says why and what to rename"
             )
         if plan.swept:
             self._print(f"removed {counted(len(plan.swept), 'temporary file')} that a killed run had left")
@@ -132,7 +137,7 @@ class RunPrinter:
     def print_outcome(self, outcome: Outcome) -> None:
         """Print one line on a case, and one on each of its notes."""
         self.n_printed += 1
-        position = f"[{self.n_printed}/{self.n_cases}]"
+        position = f"[{self.n_printed}]" if self.plan.settings.watch_s else f"[{self.n_printed}/{self.n_cases}]"
         if outcome.state is State.KEPT:
             self.n_kept += 1
             self._print(f"{position} {outcome.case}: kept, finished before ({flag('again')} segments it again)")
@@ -155,13 +160,15 @@ class RunPrinter:
             if names[state]:
                 self._print(f"{state}: {', '.join(names[state])}")
 
+    def _start(self, name: str) -> None:
+        self.work_began = self.work_began or time.perf_counter()
+        self.progress.reset(self.bar, description=one_line(name), total=None)
+
     def _left(self) -> str:
-        remaining = self.n_cases - self.n_printed
+        """How long the cases that are left will take if they take as long as those before."""
         n_worked = self.n_printed - self.n_kept
-        if not remaining:
-            return ""
-        minutes = (time.perf_counter() - self.began) / max(1, n_worked) * remaining / 60
-        return f", about {minutes:.0f} min left" if minutes >= 1 else ""
+        seconds = (time.perf_counter() - self.work_began) / max(1, n_worked) * (self.n_cases - self.n_printed)
+        return f", about {rough_time(seconds)} left" if seconds >= 60 else ""
 
     def _print(self, text: str) -> None:
         if self.console.quiet:

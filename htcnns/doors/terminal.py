@@ -17,6 +17,9 @@ _ARGUMENTS = {
     "origin": "--from",
     "files": "FILE",
     "time_limit_s": "--time-limit",
+    "watch_s": "--watch",
+    "until_idle_s": "--until-idle",
+    "case_list": "--list",
 }  # settings whose name here is another
 
 
@@ -78,3 +81,10 @@ class _Steady:
 def counted(number: int, thing: str) -> str:
     """A number of things, such as "1 case" or "3 cases"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def rough_time(seconds: float) -> str:
+    """A time that nobody knows to the minute, such as "12 min", "3.5 h" or "2.1 d"."""
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} d"

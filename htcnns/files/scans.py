@@ -4,6 +4,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.cases import Case
+from htcnns.files.file_mark import file_mark
 from htcnns.files.header_checks import require_head
 from htcnns.files.nifti import read_grid, read_volume
 from htcnns.image.notes import Kind, Note
@@ -18,10 +19,11 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
         most_missing: sequences that the case may lack; each is 0 everywhere, and noted.
 
     Raises:
-        InputError: more sequences are missing, a file is refused, a scan lies on another grid than the others, or no
-            head lies on such a grid.
+        InputError: more sequences are missing, a file is refused or changes meanwhile, a scan lies on another grid
+            than the others, or no head lies on such a grid.
     """
     case.require_complete(most_missing=most_missing)
+    marks = {sequence: file_mark(case.files[sequence]) for sequence in case.found}
     grids = {sequence: read_grid(case.files[sequence]) for sequence in case.found}
     _require_one_grid(case, grids)
     grid = next(grid for sequence, grid in grids.items() if case.files[sequence] == case.reference)
@@ -34,13 +36,20 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
             continue
         volume = read_volume(case.files[sequence], into=scan.T)
         if grid_difference(volume.grid, grids[sequence]):
-            raise InputError(
-                f"{sequence} ({case.files[sequence].name}) changed while it was read",
-                place=case.name,
-                remedy="Run again when nothing writes to it any more.",
-            )
+            raise _changed(case, sequence)
+    for sequence, mark in marks.items():  # only now, as all four must be of one moment
+        if file_mark(case.files[sequence]) != mark:
+            raise _changed(case, sequence)
     notes = (*_missing_notes(case), *_doubts(grids))
     return Volume(stack.transpose(0, 3, 2, 1), grid.affine, notes)
+
+
+def _changed(case: Case, sequence: Sequence) -> InputError:
+    return InputError(
+        f"{sequence} ({case.files[sequence].name}) changed while it was read",
+        place=case.name,
+        remedy="Run again when nothing writes to it any more.",
+    )
 
 
 def _missing_notes(case: Case) -> list[Note]:

@@ -1,4 +1,4 @@
-"""Strict JSON out of values: run reports, evaluations and manifests are all written by `json_text`."""
+"""Strict JSON out of values: run reports, evaluations and manifests by `json_text`, logs by `json_line`."""
 
 import json
 import math
@@ -19,6 +19,11 @@ def json_text(value: object) -> str:
         TypeError: a value of any other type.
     """
     return json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
+
+
+def json_line(value: object) -> str:
+    """As `json_text`, on one line."""
+    return json.dumps(_plain(value), allow_nan=False) + "\n"
 
 
 def _plain(value: object) -> object:

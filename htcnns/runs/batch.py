@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from htcnns.errors import DeviceMemoryError, InputError, OutputError, TakenError
@@ -26,35 +26,20 @@ from htcnns.runs.local import TooLong, run_local
 from htcnns.runs.pipeline import ReadyCase, Segmentation, prepare_case, segment_prepared
 from htcnns.runs.resources import Resources
 from htcnns.runs.settings import OnFailure, RunSettings
+from htcnns.runs.watcher import Watcher
 
 Read = Callable[[], ReadyCase | Outcome | None]
 _WAIT_S = 0.5  # before cases that other runs are at are tried again
 
 
-def _do_nothing(*_: object) -> None:
-    """Default callback: do nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watcher:
-    """Callbacks of a batch.
-
-    Attributes:
-        on_start: called with a case's name before its first window.
-        on_window: called with the windows done and to do of the current case.
-        on_wait: called once with the number of cases that other runs are at, when only those are left.
-        should_stop: asked between windows and between cases.
-    """
-
-    on_start: Callable[[str], None] = _do_nothing
-    on_window: Callable[[int, int], None] = _do_nothing
-    on_wait: Callable[[int], None] = _do_nothing
-    should_stop: Callable[[], bool] = bool  # bool() is False: nobody stops it
-
-
 def segment_batch(
     cases: Iterable[CaseOutputs], ensemble: Ensemble, settings: RunSettings, *, watcher: Watcher
 ) -> Iterator[Outcome]:
+    """As `segment_on`, on fresh resources."""
+    return segment_on(Resources(ensemble, settings), cases, watcher=watcher)
+
+
+def segment_on(resources: Resources, cases: Iterable[CaseOutputs], *, watcher: Watcher) -> Iterator[Outcome]:
     """Segment cases: one outcome after another, first those that an earlier run finished, then the others in order.
 
     The next case is read while the networks work on the current one. A full or unwritable disk ends the batch,
@@ -63,15 +48,15 @@ def segment_batch(
     last: it is kept if that run finished it, and segmented if that run ended before.
 
     Args:
+        resources: changed where a device's memory is not enough.
         cases: cases and their output files, no two of which are the same.
 
     Raises:
         OutputError: a file cannot be written; the cases before it are finished.
     """
-    resources = Resources(ensemble, settings)
     waiting = []
     for outputs in cases:
-        done = _done_before(outputs, settings)
+        done = _done_before(outputs, resources.settings)
         if done and done.state is State.FAILED:
             yield _reported(done, partial(write_failed, outputs, done, resources=resources))
         elif done:

@@ -1,5 +1,6 @@
 """Members on a device: from what the networks see to each member's probabilities."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -172,6 +173,15 @@ def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) 
     return sum(
         len(ensemble.networks[member.name]) * len(_windows(ensemble, member, prepared, overlap=overlap).starts)
         for member in ensemble.members
+    )
+
+
+def window_voxels(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> tuple[tuple[int, int], ...]:
+    """Number of windows that each member runs over a case, and voxels in each of them."""
+    placed = [(member, _windows(ensemble, member, prepared, overlap=overlap)) for member in ensemble.members]
+    return tuple(
+        (len(ensemble.networks[member.name]) * len(windows.starts), math.prod(windows.size))
+        for member, windows in placed
     )
 
 

@@ -1,27 +1,22 @@
 """A folder of cases in, a folder of masks and a report out: every check before the first network runs."""
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from htcnns.errors import InputError, SettingsError
-from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep, write_named
+from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep
 from htcnns.files.case import Case, Leftover
+from htcnns.files.case_list import search_list
 from htcnns.files.cases import Search, holds_foreign_case, search
+from htcnns.files.line_log import require_log_place
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
+from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
 from htcnns.files.own import is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
-from htcnns.reports.outcome import Outcome, State
-from htcnns.reports.strict_json import json_text
-from htcnns.runs.batch import Watcher, segment_batch
-from htcnns.runs.case_reports import run_facts
 from htcnns.runs.ensemble import Ensemble, start_ensemble
-from htcnns.runs.settings import OnUnclear, RunSettings
-
-REPORT_FORMAT = 3
+from htcnns.runs.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +48,9 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
     _require_masks_alone(output, settings)
-    weights = chosen_weights(settings.weights)
-    members = choose_members(read_manifest(weights), settings.members)
+    members = choose_members(read_manifest(chosen_weights(settings.weights)), settings.members)
     found = _find(input, output, settings)
-    places = filter(None, (output, settings.probabilities, settings.previews))
-    in_input = frozenset(folder for folder in places if _is_of_the_input(folder, input, found))
-    cases = tuple(_outputs_in(in_input, case, output, settings, members[0].regions) for case in found.cases)
-    require_different_masks(cases)
-    of_weights = {weights / MANIFEST: "the manifest of the weights"}
-    of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
-    require_separate(cases, report=settings.report, read=of_weights)
+    cases = _outputs_of(found, input, output, settings, members)
     if settings.report:
         _require_new_to_input(settings.report, input, found)
     _require_reports_apart(input, settings, found)
@@ -74,11 +62,22 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
         input=input,
         output=output,
         settings=settings,
-        cases=tuple(each for each in cases if not settings.shard or settings.shard.holds(each.case.name)),
+        cases=_of_the_shard(cases, settings),
         not_used=_not_used(found, cases),
         ensemble=ensemble,
         swept=tuple(path for folder in folders for path in sweep(folder)),
     )
+
+
+def look_again(plan: RunPlan) -> tuple[CaseOutputs, ...]:
+    """The cases that the plan's input holds by now.
+
+    Raises:
+        InputError, SettingsError: as `plan_run`.
+    """
+    input, output, settings = plan.input, plan.output, plan.settings
+    found = _find(input, output, settings)
+    return _of_the_shard(_outputs_of(found, input, output, settings, plan.ensemble.members), settings)
 
 
 def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionSet) -> CaseOutputs:
@@ -95,42 +94,10 @@ def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionS
     )
 
 
-def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
-    """Segment the cases of the plan and write the report, also when the batch ends early.
-
-    Args:
-        on_outcome: called with each outcome as it comes.
-
-    Returns:
-        One outcome per case, in the order of the cases; those that were not reached are among them.
-
-    Raises:
-        OutputError: the disk is full or a folder cannot be written any more.
-    """
-    seen: dict[str, Outcome] = {}
-    began = time.perf_counter()
-    try:
-        for outcome in segment_batch(plan.cases, plan.ensemble, plan.settings, watcher=watcher):
-            seen[outcome.case] = outcome
-            on_outcome(outcome)
-    finally:
-        names = [outputs.case.name for outputs in plan.cases]
-        outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
-        if plan.settings.report_file:
-            content = _report(plan, outcomes, time.perf_counter() - began)
-            write_named(plan.settings.report_file, json_text(content).encode())
-    return outcomes
-
-
-def count(outcomes: Iterable[Outcome], state: State) -> int:
-    """The number of cases in that state."""
-    return sum(outcome.state is state for outcome in outcomes)
-
-
 def _require_masks_alone(output: Path, settings: RunSettings) -> None:
     """Raise SettingsError where anything but masks would go into the output folder or below it."""
-    others = {"probabilities": settings.probabilities, "previews": settings.previews, "report": settings.report}
-    for setting, path in others.items():
+    for setting in ("probabilities", "previews", "report", "log"):
+        path = getattr(settings, setting)
         if path and is_inside(path, output):
             raise SettingsError(
                 f"{path} lies in the output folder {output}, where only masks may lie, as challenges take every file "
@@ -162,15 +129,24 @@ def _report_files(case: Case, settings: RunSettings) -> ReportFiles | None:
 
 
 def _find(input: Path, output: Path, settings: RunSettings) -> Search:
-    """What the input holds; what the run itself writes there is left out.
+    """What the input holds, or of it what the list names; what the run itself writes there is left out.
 
     Raises:
-        InputError: as `files.cases.search`; an unclear case, unless it may fail alone.
+        InputError: as `files.cases.search` or `files.case_list.search_list`, but a watched input may hold no case; an
+            unclear case, unless it may fail alone.
     """
     folders = (output, settings.probabilities, settings.previews)
     own = [folder for folder in folders if folder and is_folder(folder) and not _holds_a_case(folder, input, settings)]
-    found = search(input, channels=settings.channels, skip=own)
-    if settings.on_unclear == OnUnclear.STOP:
+    try:
+        if settings.case_list:
+            found = search_list(settings.case_list, input, channels=settings.channels, skip=own)
+        else:
+            found = search(input, channels=settings.channels, skip=own)
+    except InputError:
+        if settings.watch_s is None or not is_folder(input) or settings.case_list:
+            raise
+        return Search((), ())  # nothing has come yet
+    if settings.stops_when_unclear:
         found.require_clear()
     return found
 
@@ -178,6 +154,30 @@ def _find(input: Path, output: Path, settings: RunSettings) -> Search:
 def _is_of_the_input(folder: Path, input: Path, found: Search) -> bool:
     """Whether files there may be the user's own: below the input, searched or not, and wherever its links lead."""
     return resolved(folder) in found.folders or is_inside(folder, input)
+
+
+def _outputs_of(
+    found: Search, input: Path, output: Path, settings: RunSettings, members: tuple[Member, ...]
+) -> tuple[CaseOutputs, ...]:
+    """The outputs of every case, none of which takes the place of another or of a file that is read.
+
+    Raises:
+        SettingsError: one would, or the label set lacks what the members give.
+    """
+    places = filter(None, (output, settings.probabilities, settings.previews))
+    in_input = frozenset(folder for folder in places if _is_of_the_input(folder, input, found))
+    cases = tuple(_outputs_in(in_input, case, output, settings, members[0].regions) for case in found.cases)
+    require_different_masks(cases)
+    files = {file.path: "a file of the weights" for member in members for file in member.files}
+    read = files | {path.parent / MANIFEST: "the manifest of the weights" for path in files}
+    read |= {settings.case_list: "the list of cases"} if settings.case_list else {}
+    read |= {settings.log: "the log"} if settings.log else {}
+    require_separate(cases, report=settings.report, read=read)
+    return cases
+
+
+def _of_the_shard(cases: tuple[CaseOutputs, ...], settings: RunSettings) -> tuple[CaseOutputs, ...]:
+    return tuple(each for each in cases if not settings.shard or settings.shard.holds(each.case.name))
 
 
 def _outputs_in(
@@ -189,7 +189,7 @@ def _outputs_in(
     try:
         require_numbers(outputs.regions, outputs.numbers)
     except SettingsError as error:
-        if settings.labels or settings.on_unclear == OnUnclear.STOP:
+        if settings.labels or settings.stops_when_unclear:
             raise
         return replace(outputs, case=replace(case, fault=error.inside(case.name, kind=InputError)))
     return outputs
@@ -228,22 +228,8 @@ def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
         require_file_place(settings.report_file, setting="report")
     if settings.report_folder:
         require_folder_place(settings.report_folder, setting="report")
+    if settings.log:
+        require_log_place(settings.log)
     report = followed(settings.report_file).parent if settings.report_file else settings.report_folder
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
-
-
-def _report(plan: RunPlan, outcomes: list[Outcome], seconds: float) -> dict:
-    """The report's content; plain data and dataclasses."""
-    facts = run_facts(plan.ensemble, plan.settings)
-    return {
-        "format": REPORT_FORMAT,
-        **{field.name: getattr(facts, field.name) for field in fields(facts)},
-        "input": plan.input,
-        "output": plan.output,
-        "seconds": round(seconds, 3),
-        "n_done": count(outcomes, State.DONE),
-        "n_failed": count(outcomes, State.FAILED),
-        "cases": outcomes,
-        "not_used": plan.not_used,
-    }

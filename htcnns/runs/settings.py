@@ -1,8 +1,6 @@
 """Everything that one run can be told, checked once."""
 
-import hashlib
 import math
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +8,11 @@ from pathlib import Path
 from htcnns.errors import SettingsError, require_known
 from htcnns.image.fusion import FUSIONS
 from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
+from htcnns.runs.shard import Shard
 
 MOST_MISSING = 1  # sequences that a case may lack where this is allowed
 MIRROR_AXES = "ijk"  # left-right, front-back, up-down
+_SECONDS = ("time_limit_s", "watch_s", "until_idle_s")
 
 
 class OnFailure(StrEnum):
@@ -27,54 +27,6 @@ class OnUnclear(StrEnum):
 
     STOP = "stop"
     FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A share of the cases: each is in exactly one of n shards, by its name alone, whatever else is in the folder.
-
-    Attributes:
-        index: from 0 up to n - 1.
-        n: number of shards.
-
-    Raises:
-        SettingsError: no such shard.
-    """
-
-    index: int
-    n: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.n:
-            raise SettingsError(
-                "no such shard",
-                setting="shard",
-                found=str(self),
-                expected="i/n with i from 0 up to n - 1",
-                remedy="Count from 0: 0/4, 1/4, 2/4 and 3/4 are all of four.",
-            )
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.n}"
-
-    def holds(self, case_name: str) -> bool:
-        """Whether the case of that name is in this shard."""
-        digest = hashlib.sha256(case_name.encode(errors="surrogateescape")).digest()
-        return int.from_bytes(digest[:8], "big") % self.n == self.index
-
-    @classmethod
-    def of_text(cls, text: str) -> "Shard":
-        """The shard that a text such as "0/4" names; raises SettingsError where it names none."""
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-        if not found:
-            raise SettingsError(
-                "no shard",
-                setting="shard",
-                found=repr(text),
-                expected="i/n with i from 0 up to n - 1",
-                remedy="Name one, such as 0/4 for the first of four.",
-            )
-        return cls(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +51,17 @@ class RunSettings:
         allow_missing: whether a case that lacks one sequence is segmented by the other three, with a note.
         report: file for a JSON report of the run, where its name ends in .json; any other name is that of a folder for
             a report and a picture of each case. None for none.
+        log: file of JSON lines that every event of the run is added to; None for none.
         disagreement: whether a map of where members disagree is written into the folder of reports.
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
         short_names: whether a BraTS2021_00495 that lies flat in the input gives 00495.nii.gz, as in the 2021 challenge.
         time_limit_s: seconds that reading a case, or running the networks over it, may take before it fails alone; None
             for no limit.
+        case_list: file that names the cases, as `files.case_list` reads it; None for every case of the input.
+        watch_s: seconds between looks at an input that is still being filled, for cases that are complete and whose
+            files are as they were at the look before; None to take what is there and end.
+        until_idle_s: seconds without anything new after which such a run ends; None to go on until it is stopped.
         shard: which share of the cases this run does; None for all.
         channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
 
@@ -126,16 +83,20 @@ class RunSettings:
     on_unclear: str = OnUnclear.STOP
     allow_missing: bool = False
     report: Path | None = None
+    log: Path | None = None
     disagreement: bool = False
     probabilities: Path | None = None
     previews: Path | None = None
     short_names: bool = False
     time_limit_s: float | None = None
+    case_list: Path | None = None
+    watch_s: float | None = None
+    until_idle_s: float | None = None
     shard: Shard | None = None
     channels: tuple[Sequence, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weights", "report", "probabilities", "previews"):
+        for name in ("weights", "report", "log", "probabilities", "previews", "case_list"):
             self._as_path(name)
         self._require_kinds()
         require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")
@@ -175,13 +136,21 @@ class RunSettings:
                 expected="at least 1",
                 remedy="Use 1, the default.",
             )
-        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
+        for name in _SECONDS:
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise SettingsError(
+                    "out of range",
+                    setting=name,
+                    found=seconds,
+                    expected="seconds above 0",
+                    remedy="Use for instance 600, or leave it out.",
+                )
+        if self.until_idle_s is not None and self.watch_s is None:
             raise SettingsError(
-                "out of range",
-                setting="time_limit_s",
-                found=self.time_limit_s,
-                expected="seconds above 0",
-                remedy="Use for instance 600, or leave it out.",
+                "has no effect on a run that ends by itself",
+                setting="until_idle_s",
+                remedy="Leave it out, or let the run watch its input.",
             )
 
     def _as_path(self, name: str) -> None:
@@ -195,7 +164,7 @@ class RunSettings:
         kinds: dict[str, tuple[type, ...]] = {"batch": (int,), "members": (tuple, list)}
         optional: dict[str, tuple[type, ...]] = {
             "overlap": (int, float),
-            "time_limit_s": (int, float),
+            **dict.fromkeys(_SECONDS, (int, float)),
             "shard": (Shard,),
         }
         kinds |= {name: wanted for name, wanted in optional.items() if getattr(self, name) is not None}
@@ -219,6 +188,11 @@ class RunSettings:
     def report_folder(self) -> Path | None:
         """Folder for the reports of the cases; None where none are wanted."""
         return self.report if self.report_file is None else None
+
+    @property
+    def stops_when_unclear(self) -> bool:
+        """Whether nothing is started while a case is unclear; an input that is still being filled may become clear."""
+        return self.on_unclear == OnUnclear.STOP and self.watch_s is None
 
     @property
     def most_missing(self) -> int:

@@ -213,6 +213,23 @@ def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segm
     )
 
 
+def test_a_list_is_said_at_the_start_and_its_bad_rows_are_all_named_by_cases(
+    tmp_path: Path, htcnns: Command, segment: Command
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"{CASE}\n")
+    first = segment("--list", path).out.splitlines()[0]
+    assert first.startswith(f"1 case of {path} in {tmp_path}/in; unet on cpu")
+    path.write_text(f"P8\n{CASE}\nP9\n")
+    stopped, listed = segment("--list", path), htcnns("cases", tmp_path / "in", "--list", path)
+    assert (stopped.code, listed.code) == (3, 3)
+    assert stopped.err.startswith(f"htcnns: {path}: line 1: P8: not found")
+    assert [f"{path}: line {n}: " in line for n, line in zip((1, 3), listed.err.splitlines(), strict=True)] == [
+        True
+    ] * 2
+    assert CASE in listed.out
+
+
 def test_members_are_listed_and_verified(htcnns: Command, tiny_weights: Path) -> None:
     listed = htcnns("weights", "list", "--weights", tiny_weights)
     verified = htcnns("weights", "verify", "--weights", tiny_weights)
@@ -242,11 +259,27 @@ def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
     assert re.fullmatch("".join(sentence.format(*names) for names in bad), said.err)
 
 
-def test_the_doctor_tells_versions_and_where_it_would_run(htcnns: Command, tiny_weights: Path) -> None:
-    said = htcnns("doctor", "--weights", tiny_weights)
-    assert said.code == 0
-    assert re.search(r"^torch: \d", said.out, re.MULTILINE)
-    assert re.search(r"^would run on (cpu|cuda:0) in (fp32|bf16|fp16)$", said.out, re.MULTILINE)
+def test_the_doctor_says_that_a_run_would_work(tmp_path: Path, htcnns: Command, tiny_weights: Path) -> None:
+    said = htcnns("doctor", tmp_path / "out", "--weights", tiny_weights, "--device", "cpu")
+    lines = said.out.splitlines()
+    assert (said.code, said.err, lines[-1]) == (0, "", "a run would work")
+    assert [re.fullmatch(r"(ok|warn) +([a-z ]+): .*", line)[2] for line in lines[:-1]] == [
+        *("software", "device", "threads", "memory", "shared memory", "user", "temporary files", "output", "weights"),
+        "a tiny case",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_doctor_ends_as_the_run_would(tmp_path: Path, htcnns: Command, tiny_weights: Path) -> None:
+    shutil.copytree(tiny_weights, tmp_path / "weights")
+    (tmp_path / "weights" / "unet.safetensors").write_bytes(b"half a file")
+    (tmp_path / "out").touch()
+    said = htcnns("doctor", tmp_path / "out", "--weights", tmp_path / "weights", "--device", "cuda:7")
+    failed = [line for line in said.out.splitlines() if line.startswith("fail")]
+    assert failed[0].startswith("fail  device: --device: no cuda:7 here")
+    assert f"output: {tmp_path}/out: cannot be written" in failed[1]
+    assert "unet.safetensors: unet: the file is damaged" in failed[2]
+    assert (said.code, said.out.splitlines()[-1]) == (5, "a run would fail: device, output, weights")
 
 
 def test_all_flags_together(tmp_path: Path, segment: Command) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from htcnns.doors.terminal import one_line, steady_output
+from htcnns.doors.terminal import one_line, rough_time, steady_output
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,10 @@ def test_a_run_without_any_streams_goes_on(monkeypatch: pytest.MonkeyPatch) -> N
     with steady_output():
         print("line")
     assert (sys.stdout, sys.stderr) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(60, "1 min"), (7000, "117 min"), (7200, "2.0 h"), (100_000, "27.8 h"), (10**6, "11.6 d")]
+)
+def test_a_rough_time_has_one_unit(seconds: float, text: str) -> None:
+    assert rough_time(seconds) == text

@@ -1,5 +1,6 @@
 """Four scans become one volume when they share one grid."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,6 +171,22 @@ def test_a_scan_that_changes_between_header_and_voxels_is_said(
 
     monkeypatch.setattr(scans, "read_volume", read_late)
     with pytest.raises(InputError, match=r"t2w.* changed while it was read.* Run again when nothing writes to it"):
+        read_case(case)
+
+
+def test_a_scan_that_changes_after_its_turn_is_said_as_the_four_would_be_of_two_moments(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its grid stays, and so may its size; t1n is read first."""
+    real = scans.read_volume
+
+    def read_late(path: Path, *, into: np.ndarray) -> Volume:
+        if path == case.files[T2F]:
+            os.utime(case.files[T1N], (1, 1))
+        return real(path, into=into)
+
+    monkeypatch.setattr(scans, "read_volume", read_late)
+    with pytest.raises(InputError, match=r"t1n \(.*\) changed while it was read.* Run again when nothing writes to it"):
         read_case(case)
 
 

@@ -14,9 +14,10 @@ from htcnns.files.manifest import read_manifest, shipped_weights
 from htcnns.files.nifti import write_case_file
 from htcnns.image.resample import resample
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs.batch import Watcher
-from htcnns.runs.plan import plan_run, run
+from htcnns.runs.course import run
+from htcnns.runs.plan import plan_run
 from htcnns.runs.settings import RunSettings
+from htcnns.runs.watcher import Watcher
 from htcnns.scores.metrics import dice
 
 pytestmark = [pytest.mark.slow]

@@ -20,11 +20,12 @@ from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import GLIOMA, Label
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import batch
-from htcnns.runs.batch import Watcher, segment_batch
+from htcnns.runs.batch import segment_batch
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.pipeline import ReadyCase
 from htcnns.runs.plan import outputs_of
 from htcnns.runs.settings import RunSettings
+from htcnns.runs.watcher import Watcher
 
 NAMES = ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000", "BraTS-GLI-00003-000")
 Run = Callable[..., list[Outcome]]

@@ -19,12 +19,13 @@ from htcnns.image.phantom import make_phantom
 from htcnns.labels import GLIOMA, Label, Region
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import case_reports
-from htcnns.runs.batch import Watcher, segment_batch
+from htcnns.runs.batch import segment_batch
 from htcnns.runs.case_reports import measure, middle_x_mm
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.pipeline import prepare_case
 from htcnns.runs.plan import RunPlan, outputs_of, plan_run
 from htcnns.runs.settings import RunSettings
+from htcnns.runs.watcher import Watcher
 
 CASE, OTHER = "BraTS-GLI-00001-000", "P7"
 HOSTILE = "P<b>\n&8"

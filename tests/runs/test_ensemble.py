@@ -29,6 +29,7 @@ from htcnns.runs.ensemble import (
     member_probabilities,
     n_windows,
     start_ensemble,
+    window_voxels,
 )
 from htcnns.runs.settings import RunSettings
 
@@ -162,6 +163,7 @@ def test_a_brain_that_the_manifest_lets_in_is_seen_at_once(
     edge, number = expected
     assert seen == [(edge, edge, edge)] * number
     assert n_windows(ensemble, prepared, overlap=overlap) == number
+    assert window_voxels(ensemble, prepared, overlap=overlap) == ((number, edge**3),)
     assert said.shape[1:] == prepared.brain.shape == (34, 36, 35)
     np.testing.assert_allclose(said[:, 17, 17, 17], [0.9, 0.8, 0.2], atol=1e-6)
 

@@ -97,6 +97,21 @@ def test_a_kill_after_three_masks_leaves_these_and_the_next_run_touches_none(tmp
     assert finished.items() <= _prints(tmp_path / "out").items()
 
 
+def test_twenty_kills_of_one_batch_change_nothing_and_cost_the_cases_in_hand_alone(
+    tmp_path: Path, batch: Batch
+) -> None:
+    output, log = tmp_path / "out", tmp_path / "log.jsonl"
+    finished = [_killed_at_a_case(batch, output, log, moment) for moment in MOMENTS[:20]]
+    assert _finish(batch, output, "--log", log) == 0
+    after = _prints(output)
+    assert {name: content for name, (_, content) in after.items()} == batch.masks
+    assert all(before.items() <= after.items() for before in finished)  # by the time of change too
+    ended = [event["case"] for event in _events(log) if event["event"] == "case end" and event["state"] == "done"]
+    started = [event["case"] for event in _events(log) if event["event"] == "case start"]
+    assert len(ended) == len(set(ended))
+    assert len(started) - len(NAMES) <= 20  # each kill costs one case at most
+
+
 def test_what_lay_half_written_at_a_kill_is_swept_by_the_next_run(tmp_path: Path, batch: Batch) -> None:
     process = batch.process(tmp_path / "out", killed_at_rename=5)
     process.join()
@@ -133,6 +148,45 @@ def test_a_signal_ends_the_run_cleanly_and_what_is_left_is_said(
     assert out.splitlines()[-1] == f"not started: {', '.join(left)}"
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()}.items() <= batch.masks.items()
     assert report.is_file()
+
+
+def test_a_signal_ends_a_watch_cleanly(tmp_path: Path, batch: Batch) -> None:
+    log = tmp_path / "log.jsonl"
+    process = batch.process(tmp_path / "out", "--watch", 0.2, "--log", log)
+    _wait_for(len(NAMES), tmp_path / "out")
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 143
+    assert _events(log)[-1]["event"] == "run end"
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
+
+
+def test_an_output_that_is_read_only_is_refused_and_loses_nothing(tmp_path: Path, batch: Batch) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    with _disk(output, 1024):
+        (output / f"{NAMES[0]}.nii.gz").write_bytes(b"an earlier run's")
+        subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+        assert _finish(batch, output, "--report", tmp_path / "report.json") == 6
+        assert (output / f"{NAMES[0]}.nii.gz").read_bytes() == b"an earlier run's"
+        subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
+        assert _finish(batch, output) == 0
+        assert {name: content for name, (_, content) in _prints(output).items()} == batch.masks
+
+
+def test_64_mb_of_shared_memory_are_enough(tmp_path: Path, batch: Batch) -> None:
+    own = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"', "sh"]
+    if subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    done = subprocess.run(
+        [*own, sys.executable, "-m", "htcnns", *batch.arguments, str(tmp_path / "out")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
 
 
 @pytest.mark.parametrize(
@@ -226,9 +280,30 @@ def _hold(mask: Path, sign: Path) -> None:
         time.sleep(600)
 
 
-def _finish(batch: Batch, output: Path) -> int | None:
+def _killed_at_a_case(batch: Batch, output: Path, log: Path, moment: float) -> Prints:
+    """Kill a run that long after it has started one more case, in parts of a case's time; what is finished then."""
+    process, n_before = batch.process(output, "--log", log), len(_starts(log))
+    while process.is_alive() and len(_starts(log)) == n_before:
+        time.sleep(0.002)
+    process.join(moment * batch.seconds / len(NAMES))
+    process.kill()
+    process.join()
+    return _visible(output)
+
+
+def _starts(log: Path) -> list[dict]:
+    return [event for event in _events(log) if event["event"] == "case start"]
+
+
+def _events(log: Path) -> list[dict]:
+    """Every event of a log; a line that is being written does not count."""
+    text = log.read_text() if log.is_file() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _finish(batch: Batch, output: Path, *more: object) -> int | None:
     """Run a batch to its end."""
-    process = batch.process(output)
+    process = batch.process(output, *more)
     process.join()
     return process.exitcode
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 from htcnns.errors import InputError, OutputError, SettingsError, WeightsError
 from htcnns.files.nifti import read_label_map
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs.batch import Watcher
+from htcnns.runs.course import count, run
 from htcnns.runs.devices import environment
-from htcnns.runs.plan import RunPlan, count, plan_run, run
+from htcnns.runs.plan import RunPlan, plan_run
 from htcnns.runs.settings import RunSettings
+from htcnns.runs.shard import Shard
+from htcnns.runs.watcher import Watcher
 
 FIRST, SECOND = "BraTS-GLI-00001-000", "BraTS2021_00002"
 
@@ -379,3 +382,67 @@ def test_a_mask_that_is_called_as_a_scan_is_no_case_of_the_output_folder(
     runs = [_run(plan_of(output=tmp_path / "in" / "out")) for _ in range(2)]
     assert [[outcome.case for outcome in outcomes] for outcomes in runs] == [["P7_t1"]] * 2
     assert (tmp_path / "in" / "out" / "P7_t1.nii.gz").is_file()
+
+
+@pytest.mark.usefixtures("two")
+def test_an_output_folder_that_is_deleted_meanwhile_ends_the_run_with_a_sentence_and_a_report(
+    tmp_path: Path, plan_of: Callable[..., RunPlan]
+) -> None:
+    plan = plan_of(report=tmp_path / "report.json")
+    with pytest.raises(OutputError, match=r"out: cannot write .* \(No such file or directory\)"):
+        run(
+            plan,
+            watcher=Watcher(on_start=lambda _: shutil.rmtree(tmp_path / "out", ignore_errors=True)),
+            on_outcome=bool,
+        )
+    assert [case["state"] for case in _report(tmp_path / "report.json")["cases"]] == ["not started"] * 2
+    assert not (tmp_path / "out").exists()
+
+
+def _listed(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("shard", [Shard(0, 3), Shard(1, 3), Shard(2, 3)], ids=str)
+def test_a_list_is_run_in_its_order_and_shared_by_shards(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], shard: Shard
+) -> None:
+    path = _listed(tmp_path, SECOND, f"in/{FIRST}")
+    assert [each.case.name for each in plan_of(case_list=path).cases] == [SECOND, FIRST]
+    held = [name for name in (SECOND, FIRST) if shard.holds(name)]
+    assert [each.case.name for each in plan_of(case_list=path, shard=shard).cases] == held
+
+
+@pytest.mark.usefixtures("two")
+def test_a_row_that_leads_nowhere_stops_the_run_or_fails_alone(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    path = _listed(tmp_path, FIRST, "P9")
+    with pytest.raises(InputError, match=r"list\.txt: line 2: P9: not found"):
+        plan_of(case_list=path)
+    assert not (tmp_path / "out").exists()
+    outcomes = _run(plan_of(case_list=path, on_unclear="fail"))
+    assert [(outcome.case, outcome.state) for outcome in outcomes] == [(FIRST, State.DONE), ("P9", State.FAILED)]
+    assert outcomes[1].error.startswith(f"P9: {path}: line 2: P9: not found")
+
+
+@pytest.mark.usefixtures("two")
+def test_a_report_never_replaces_the_list(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([FIRST]))
+    with pytest.raises(SettingsError, match=r"list\.json: is the list of cases, and the report would overwrite it"):
+        plan_of(case_list=path, report=path)
+
+
+def test_a_listed_case_keeps_its_files_wherever_the_masks_go(
+    tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
+) -> None:
+    """A case outside the input, whose folder is the output folder too and has a mask of the user's."""
+    (tmp_path / "in").mkdir()
+    case = make_case(tmp_path / "elsewhere", "P7", naming="free")
+    (case / "P7.nii.gz").write_bytes(b"the user's")
+    (outcome,) = _run(plan_of(case_list=_listed(tmp_path, "elsewhere/P7"), output=case))
+    assert outcome.state is State.FAILED
+    assert "is a file of the input that no run wrote" in outcome.error
+    assert (case / "P7.nii.gz").read_bytes() == b"the user's"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from htcnns.errors import SettingsError
-from htcnns.runs.settings import RunSettings, Shard
+from htcnns.runs.settings import RunSettings
+from htcnns.runs.shard import Shard
 
 
 @pytest.mark.parametrize(

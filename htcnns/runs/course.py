@@ -1,0 +1,79 @@
+"""The course of a planned run: its batches, its log, and its report however it ends."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from functools import partial
+
+from htcnns.files.atomic import write_named
+from htcnns.reports.outcome import Outcome, State
+from htcnns.reports.strict_json import json_text
+from htcnns.runs.batch import segment_batch
+from htcnns.runs.case_reports import run_facts
+from htcnns.runs.plan import RunPlan, look_again
+from htcnns.runs.resources import Resources
+from htcnns.runs.run_log import logged, run_log, said_of
+from htcnns.runs.watch import watch
+from htcnns.runs.watcher import Watcher
+
+REPORT_FORMAT = 3
+
+
+def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
+    """Segment the cases of the plan and write the report, also when the batch ends early.
+
+    Args:
+        on_outcome: called with each outcome as it comes.
+
+    Returns:
+        One outcome per case, in the order of the cases; those that were not reached are among them. Cases that a
+        watched input got later follow.
+
+    Raises:
+        OutputError: the disk is full or a folder cannot be written any more.
+    """
+    seen: dict[str, Outcome] = {}
+    began = time.perf_counter()
+    with run_log(plan) as say:
+        try:
+            for outcome in _course(plan, logged(watcher, say)):
+                seen[outcome.case] = outcome
+                if outcome.state is not State.NOT_STARTED:
+                    say("case end", **said_of(outcome))
+                    on_outcome(outcome)
+        finally:
+            seconds = time.perf_counter() - began
+            names = dict.fromkeys((*(outputs.case.name for outputs in plan.cases), *seen))
+            outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
+            if plan.settings.report_file:
+                write_named(plan.settings.report_file, json_text(_report(plan, outcomes, seconds)).encode())
+        say("run end", seconds=seconds, states={state: count(outcomes, state) for state in State})
+    return outcomes
+
+
+def _course(plan: RunPlan, watcher: Watcher) -> Iterator[Outcome]:
+    """The outcomes of the plan's cases, and of those that come later where the input is watched."""
+    if plan.settings.watch_s is None:
+        return segment_batch(plan.cases, plan.ensemble, plan.settings, watcher=watcher)
+    return watch(partial(look_again, plan), Resources(plan.ensemble, plan.settings), watcher=watcher)
+
+
+def count(outcomes: Iterable[Outcome], state: State) -> int:
+    """The number of cases in that state."""
+    return sum(outcome.state is state for outcome in outcomes)
+
+
+def _report(plan: RunPlan, outcomes: list[Outcome], seconds: float) -> dict:
+    """The report's content; plain data and dataclasses."""
+    facts = run_facts(plan.ensemble, plan.settings)
+    return {
+        "format": REPORT_FORMAT,
+        **{field.name: getattr(facts, field.name) for field in fields(facts)},
+        "input": plan.input,
+        "output": plan.output,
+        "seconds": round(seconds, 3),
+        "n_done": count(outcomes, State.DONE),
+        "n_failed": count(outcomes, State.FAILED),
+        "cases": outcomes,
+        "not_used": plan.not_used,
+    }

@@ -1,0 +1,224 @@
+"""An input that is still being filled: when a case is taken, what is said of others, how it ends."""
+
+import itertools
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from htcnns.errors import InputError, SettingsError
+from htcnns.files.cases import search
+from htcnns.files.claims import Claims
+from htcnns.labels import GLIOMA
+from htcnns.reports.outcome import Outcome, State
+from htcnns.runs.course import run
+from htcnns.runs.plan import outputs_of, plan_run
+from htcnns.runs.settings import RunSettings
+from htcnns.runs.shard import Shard
+from htcnns.runs.watch import Arrivals
+from htcnns.runs.watcher import Watcher
+
+NAMES = ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000", "BraTS-GLI-00003-000")
+LOOK_S = 0.05
+
+
+@pytest.fixture
+def archive(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
+    """Three cases elsewhere, and an empty input."""
+    for seed, name in enumerate(NAMES):
+        make_case(tmp_path / "archive", name, seed=seed)
+    (tmp_path / "in").mkdir()
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def watch(tmp_path: Path, tiny_weights: Path) -> Callable[..., list[Outcome]]:
+    """Watches `in` until it is idle, with one tiny member; what is on the way is noted."""
+
+    def watch(*, on_outcome: Callable[[Outcome], object] = bool, watcher: Watcher | None = None, **settings: object):
+        how = {"weights": tiny_weights, "members": ("unet",), "device": "cpu", "precision": "fp32"}
+        how |= {"watch_s": LOOK_S, "until_idle_s": 4 * LOOK_S} | settings
+        plan = plan_run(tmp_path / "in", tmp_path / "out", RunSettings(**how))
+        return run(plan, watcher=watcher or Watcher(), on_outcome=on_outcome)
+
+    return watch
+
+
+def _bring(archive: Path, name: str, *, without: str = "") -> Path:
+    """Copy a case into the input, perhaps without one of its sequences."""
+    ignore = shutil.ignore_patterns(f"*-{without}.nii.gz") if without else None
+    return shutil.copytree(archive / name, archive.parent / "in" / name, ignore=ignore, dirs_exist_ok=True)
+
+
+def _states(outcomes: list[Outcome]) -> dict[str, State]:
+    return {outcome.case: outcome.state for outcome in outcomes}
+
+
+def test_cases_that_come_while_others_are_segmented_are_taken_too(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    _bring(archive, NAMES[0])
+    following = dict(itertools.pairwise(NAMES))
+    told: list[str] = []
+
+    def bring_next(outcome: Outcome) -> None:
+        told.append(outcome.case)
+        if outcome.case in following:
+            _bring(archive, following[outcome.case])
+
+    outcomes = watch(on_outcome=bring_next)
+    assert told == list(NAMES)
+    assert _states(outcomes) == dict.fromkeys(NAMES, State.DONE)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.nii.gz" for name in NAMES]
+
+
+def test_an_input_that_is_empty_is_watched_and_one_that_is_not_there_is_refused(
+    tmp_path: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    with pytest.raises(InputError, match="in: does not exist"):
+        watch()
+    (tmp_path / "in").mkdir()
+    assert watch() == []
+
+
+def test_a_case_that_lacks_a_sequence_is_said_once_and_fails_only_when_the_watch_ends(
+    archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    _bring(archive, NAMES[0], without="t2f")
+    said: list[str] = []
+    (outcome,) = watch(watcher=Watcher(on_pending=said.append))
+    assert said == [outcome.error]
+    assert outcome.error.startswith(f"{NAMES[0]}: t2f missing; found t1n, t1c, t2w")
+
+
+def test_a_case_that_is_completed_is_taken(archive: Path, watch: Callable[..., list[Outcome]]) -> None:
+    _bring(archive, NAMES[0], without="t2f")
+    complete = Watcher(on_pending=lambda _: _bring(archive, NAMES[0]) and None)
+    assert _states(watch(watcher=complete)) == {NAMES[0]: State.DONE}
+
+
+def test_a_case_that_is_not_clear_stops_nothing_and_fails_when_the_watch_ends(
+    archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    folder = _bring(archive, NAMES[0])
+    shutil.copy(folder / f"{NAMES[0]}-t1c.nii.gz", folder / f"{NAMES[0]}-t1c.nii")
+    _bring(archive, NAMES[1])
+    assert _states(watch()) == {NAMES[0]: State.FAILED, NAMES[1]: State.DONE}
+
+
+def test_a_failed_case_whose_files_change_is_tried_again(archive: Path, watch: Callable[..., list[Outcome]]) -> None:
+    path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2w.nii.gz"
+    path.write_bytes(path.read_bytes()[:1000])
+    states: list[State] = []
+
+    def mend(outcome: Outcome) -> None:
+        states.append(outcome.state)
+        _bring(archive, NAMES[0])
+
+    assert _states(watch(on_outcome=mend)) == {NAMES[0]: State.DONE}
+    assert states == [State.FAILED, State.DONE]
+
+
+def test_a_finished_case_whose_files_are_touched_is_kept_and_said_once(
+    archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2w.nii.gz"
+    told: list[State] = []
+
+    def touch(outcome: Outcome) -> None:
+        told.append(outcome.state)
+        os.utime(path, (0, 0))
+
+    assert _states(watch(on_outcome=touch)) == {NAMES[0]: State.DONE}
+    assert told == [State.DONE]
+    assert _states(watch(on_outcome=touch)) == {NAMES[0]: State.KEPT}  # by the next run
+
+
+def test_a_stop_ends_a_watch_and_what_was_seen_is_not_started(
+    archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    _bring(archive, NAMES[0])
+    _bring(archive, NAMES[1], without="t2f")
+    done: list[Outcome] = []
+    outcomes = watch(on_outcome=done.append, watcher=Watcher(should_stop=lambda: bool(done)), until_idle_s=None)
+    assert _states(outcomes) == {NAMES[0]: State.DONE, NAMES[1]: State.NOT_STARTED}
+    assert [outcome.case for outcome in done] == [NAMES[0]]
+
+
+def test_a_stop_is_answered_before_the_next_look(watch: Callable[..., list[Outcome]], archive: Path) -> None:
+    _bring(archive, NAMES[0])
+    stop = threading.Event()
+    timer = threading.Timer(0.3, stop.set)
+    timer.start()
+    assert _states(watch(watch_s=600.0, watcher=Watcher(should_stop=stop.is_set), until_idle_s=None)) == {
+        NAMES[0]: State.NOT_STARTED
+    }
+
+
+def test_an_input_that_is_gone_for_a_while_is_said_once_and_waited_for(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    _bring(archive, NAMES[0])
+    said: list[str] = []
+
+    def come_back(sentence: str) -> None:
+        said.append(sentence)
+        (tmp_path / "away").rename(tmp_path / "in")
+        _bring(archive, NAMES[1])
+
+    def leave(outcome: Outcome) -> None:
+        if outcome.case == NAMES[0]:
+            (tmp_path / "in").rename(tmp_path / "away")
+
+    outcomes = watch(on_outcome=leave, watcher=Watcher(on_pending=come_back))
+    assert _states(outcomes) == dict.fromkeys(NAMES[:2], State.DONE)
+    assert len(said) == 1
+    assert f"{tmp_path}/in: does not exist" in said[0]
+
+
+def test_a_watch_takes_its_shard_alone_and_what_a_list_names(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    for name in NAMES:
+        _bring(archive, name)
+    (tmp_path / "list.txt").write_text("\n".join(NAMES[:2]))
+    shares = [watch(shard=Shard(n, 2), case_list=tmp_path / "list.txt") for n in range(2)]
+    assert sorted(outcome.case for share in shares for outcome in share) == list(NAMES[:2])
+
+
+def test_a_case_that_another_run_is_at_is_left_to_it(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    _bring(archive, NAMES[0])
+    (tmp_path / "out").mkdir()
+    stop: list[int] = []
+    with Claims() as others:
+        assert others.take(tmp_path / "out" / f"{NAMES[0]}.nii.gz")
+        outcomes = watch(watcher=Watcher(on_wait=stop.append, should_stop=lambda: bool(stop)))
+    assert (_states(outcomes), stop) == ({NAMES[0]: State.NOT_STARTED}, [1])
+
+
+def test_a_case_is_ready_at_the_second_look_at_the_same_files(tmp_path: Path, archive: Path) -> None:
+    """No clock is asked, as the times of copied files may be old or those of another machine."""
+    path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2f.nii.gz"
+    arrivals = Arrivals(most_missing=0, on_pending=lambda _: None)
+
+    def look() -> list:
+        return [outputs_of(case, tmp_path, RunSettings(), GLIOMA) for case in search(tmp_path / "in").cases]
+
+    sizes = []
+    for n in (3, 2, 1):
+        path.write_bytes(bytes(n))
+        sizes.append(arrivals.take(look))
+    assert sizes == [([], True)] * 3
+    ready, has_news = arrivals.take(look)
+    assert ([each.case.name for each in ready], has_news) == ([NAMES[0]], False)
+    assert arrivals.take(look) == ([], False)
+
+
+def test_only_a_watch_can_end_when_it_is_idle() -> None:
+    with pytest.raises(SettingsError, match="until_idle_s: has no effect on a run that ends by itself"):
+        RunSettings(until_idle_s=5)
