@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,13 +10,19 @@ from torch import Tensor
 
 from htcnns.errors import InputError
 from htcnns.files.prepared_cases import Card, CaseKind, PreparedCase
+from htcnns.image.key_points import BITS
 from htcnns.labels import SEQUENCES, Region, RegionSet, Sequence
 from htcnns.training.augment import Augmentation
-from htcnns.training.cases import CaseStore
 from htcnns.training.echoes import DISTANCE, STEPS_AHEAD, draw_number
 from htcnns.training.recent import Recent
 from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
+
+
+class Cases(Protocol):
+    """Packed cases by name, as a CaseStore has them."""
+
+    def __getitem__(self, name: str) -> PreparedCase: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +35,7 @@ class Batch:
         known: (B, R) bool, regions that the truth of each patch tells.
         inside: (B, 1, *shape) bool where anything is known; None for everywhere.
         names: the cases that the patches are of.
+        keys: (B, R, *shape) bool, what of each region lies in the balls around its key points; None without such.
     """
 
     x: Tensor
@@ -35,6 +43,7 @@ class Batch:
     known: Tensor
     inside: Tensor | None
     names: tuple[str, ...]
+    keys: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -44,6 +53,7 @@ class Batch:
             known=self.known.to(device),
             inside=None if self.inside is None else self.inside.to(device, non_blocking=True),
             names=self.names,
+            keys=None if self.keys is None else self.keys.to(device, non_blocking=True),
         )
 
 
@@ -71,7 +81,7 @@ class BatchSource:
         recent: patches that will be shown again.
     """
 
-    store: CaseStore
+    store: Cases
     names: Mapping[CaseKind, tuple[str, ...]]
     mix: Mapping[CaseKind, float]
     regions: RegionSet
@@ -131,7 +141,7 @@ class BatchSource:
 
 
 def batch_source(
-    store: CaseStore,
+    store: Cases,
     cards: Iterable[Card],
     *,
     mix: Mapping[CaseKind, float],
@@ -175,12 +185,15 @@ def batch_source(
 
 def _batch(patches: list[Patch], names: list[str], regions: RegionSet, sequences: tuple[Sequence, ...]) -> Batch:
     insides = [patch.inside for patch in patches if patch.inside is not None]
+    balls = [_balls(patch.keys, regions.regions) for patch in patches if patch.keys is not None]
+    truth = np.stack([_masks(patch.label_map, regions.regions) for patch in patches])
     return Batch(
         x=_channels_last([patch.array for patch in patches], [SEQUENCES.index(sequence) for sequence in sequences]),
-        truth=torch.from_numpy(np.stack([_masks(patch.label_map, regions.regions) for patch in patches])),
+        truth=torch.from_numpy(truth),
         known=torch.tensor([[region in patch.known for region in regions.regions] for patch in patches]),
         inside=torch.from_numpy(np.stack(insides)[:, None]) if insides else None,
         names=tuple(names),
+        keys=torch.from_numpy(np.stack(balls) & truth) if balls else None,
     )
 
 
@@ -197,3 +210,8 @@ def _masks(label_map: np.ndarray, regions: tuple[Region, ...]) -> np.ndarray:
     """(R, …) bool; by comparison, which is ten times quicker than a table."""
     masks = {label: label_map == label for region in regions for label in region.value}
     return np.stack([np.logical_or.reduce([masks[label] for label in region.value]) for region in regions])
+
+
+def _balls(keys: np.ndarray, regions: tuple[Region, ...]) -> np.ndarray:
+    """(R, …) bool, the balls around key points of each region; none for a region that has no such points."""
+    return np.stack([keys & BITS.get(region, 0) > 0 for region in regions])
