@@ -1,8 +1,8 @@
 """Key points on the boundaries of a tumour's regions: of some random draws those whose convex hull fits best.
 
 Boundary shape correction (BSC) asks a network to mark what lies around them (Zhu 2024, doi
-10.1016/j.patcog.2024.110553). As the paper has it there are 100 draws, and balls of radius 2 around the points of WT and
-1 for TC and ET; its published code has 50 draws and radius 1 throughout. The numbers of points are the code's. The
+10.1016/j.patcog.2024.110553). As the paper has it there are 100 draws, and balls of radius 2 around the points of WT
+and 1 for TC and ET; its published code has 50 draws and radius 1 throughout. The numbers of points are the code's. The
 boundary is where a voxel touches another face to face, instead of edges that Canny's filter finds in slices.
 """
 

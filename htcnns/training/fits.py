@@ -12,8 +12,7 @@ from htcnns.files.manifest import choose_members, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card
 from htcnns.files.weights import load_networks
-from htcnns.labels import Region
-from htcnns.networks.contract import Head, Network
+from htcnns.networks.contract import Network
 from htcnns.training.batches import batch_source
 from htcnns.training.cases import CaseStore
 from htcnns.training.fit_plan import FitPlan
@@ -82,6 +81,7 @@ def run_fit(
         sequences=recipe.sequences,
         piece_patch=recipe.piece_patch,
         seed=recipe.seed,
+        head=recipe.head,
         n_echoes=recipe.echoes,
         batch=recipe.batch,
     )
@@ -110,12 +110,12 @@ def member_seed(recipe: Recipe, member: MemberRecipe) -> int:
 
 
 def member_shapes(recipe: Recipe, member: MemberRecipe) -> Shapes:
-    """The member's network with the recipe's sequences and regions."""
+    """The member's network with the recipe's channels in and out."""
     return Shapes(
         network=member.network,
         size=member.arguments,
         sequences=recipe.sequences,
-        regions=recipe.regions.regions,
+        outputs=recipe.outputs,
     )
 
 
@@ -123,7 +123,7 @@ def read_origins(weights: Path) -> dict[str, Origin]:
     """The weights of a folder that fits can start from, by the name of their member.
 
     Raises:
-        WeightsError: no such weights, a damaged file, or a member whose head is a softmax or of several files.
+        WeightsError: no such weights, a damaged file, or a member of several files.
     """
     return {member.name: _origin(member, weights) for member in read_manifest(weights, setting="origin")}
 
@@ -140,18 +140,17 @@ def origin_of(weights: Path, name: str) -> Origin:
 
 
 def _origin(member: Member, weights: Path) -> Origin:
-    regions = tuple(output for output in member.outputs if isinstance(output, Region))
-    if len(member.files) != 1 or member.head is not Head.SIGMOID:
+    if len(member.files) != 1:
         raise WeightsError(
             f"{member.name} cannot be fine-tuned",
             place=weights,
-            found=f"{len(member.files)} files, head {member.head}",
-            expected=f"one file, head {Head.SIGMOID}",
+            found=f"{len(member.files)} files",
+            expected="one file",
             remedy="Start from other weights.",
         )
     return Origin(
         name=f"{weights}: {member.name}",
-        shapes=Shapes(network=member.network, size=member.size, sequences=member.sequences, regions=regions),
+        shapes=Shapes(network=member.network, size=member.size, sequences=member.sequences, outputs=member.outputs),
         tensors={name: tensor.float() for name, tensor in load_networks(member)[0].state_dict().items()},
         digest=member.files[0].sha256,
     )

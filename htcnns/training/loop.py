@@ -208,7 +208,7 @@ def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
             recomputed_blocks(run.network, enabled=recipe.recompute_activations),
         ):
             outputs = run.network.deep(batch.x)
-        weights = LossWeights(recipe.entropy_weight, recipe.empty_share)
+        weights = LossWeights(recipe.entropy_weight, recipe.empty_share, recipe.head)
         loss = deep_supervision(
             outputs, batch.truth, batch.known, inside=batch.inside, n_known=n_known, weights=weights
         )

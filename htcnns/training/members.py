@@ -21,7 +21,8 @@ def recipe_member(recipe: Recipe, name: str) -> Member:
         files=(),
         sequences=recipe.sequences,
         regions=recipe.regions,
-        outputs=recipe.regions.regions,
+        head=recipe.head,
+        outputs=recipe.outputs,
         window=recipe.window,
         whole=recipe.whole if prod(recipe.whole) > prod(recipe.window) else None,
     )

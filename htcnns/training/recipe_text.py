@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from htcnns.errors import HtcnnsError, SettingsError, require_known
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.labels import REGION_SETS, RegionSet, Sequence
+from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
@@ -146,6 +147,11 @@ def _regions(name: str, value: Any, _: Any) -> RegionSet:
     return REGION_SETS[value]
 
 
+def _head(name: str, value: Any, _: Any) -> Head:
+    require_known(str(value), Head, what="head", setting=name)
+    return Head(value)
+
+
 def _size(name: str, value: Any, _: Any) -> str | Mapping[str, Any]:
     if not isinstance(value, str | Mapping):
         raise _wrong(name, value, "the name of a size, or a table of arguments")
@@ -182,6 +188,7 @@ _READERS: Mapping[str, Callable[[str, Any, Any], Any]] = MappingProxyType(
         "window": _shape,
         "whole": _shape,
         "regions": _regions,
+        "head": _head,
         "size": _size,
         "sequences": _sequences,
         "mix": _mix,

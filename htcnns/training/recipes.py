@@ -11,9 +11,9 @@ import torch
 
 from htcnns.errors import SettingsError, require_known
 from htcnns.files.prepared_cases import CaseKind
-from htcnns.labels import GLIOMA, SEQUENCES, RegionSet, Sequence
+from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks import NETWORKS, build_network
-from htcnns.networks.contract import require_window
+from htcnns.networks.contract import Head, outputs_of, require_window
 from htcnns.training.augment import Augmentation
 from htcnns.volume import Shape
 
@@ -105,6 +105,7 @@ class Recipe:
         title: what it is for.
         members: their fits; all see the same cases.
         regions: what the members give.
+        head: whether they give it as regions that may overlap or as labels that exclude each other.
         sequences: what they are shown, in the order of their channels.
         batch: patches a step, over all processes together.
         echoes: times that a drawn patch is shown, mirrored otherwise each time; more where drawing takes long.
@@ -131,6 +132,7 @@ class Recipe:
     title: str
     members: tuple[MemberRecipe, ...]
     regions: RegionSet = GLIOMA
+    head: Head = Head.SIGMOID
     sequences: tuple[Sequence, ...] = SEQUENCES
     batch: int = 1
     echoes: int = 1
@@ -170,6 +172,11 @@ class Recipe:
             raise _impossible("mix", dict(self.mix), "weights of at least 0, one of them above")
         for member in self.members:
             self._require_patches(member)
+
+    @property
+    def outputs(self) -> tuple[Region, ...] | tuple[Label, ...]:
+        """What the channels of the logits are."""
+        return outputs_of(self.regions, self.head)
 
     def member(self, name: str) -> MemberRecipe:
         """The member of that name.

@@ -1,4 +1,4 @@
-"""The loss: worked by hand, empty regions, deep supervision."""
+"""The loss: worked by hand, empty regions, exclusive labels, deep supervision."""
 
 import itertools
 import math
@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from htcnns.training.losses import LossWeights, deep_supervision, region_losses
+from htcnns.networks.contract import Head
+from htcnns.training.losses import LossWeights, deep_supervision, label_losses, region_losses
 
 CERTAIN = 30.0  # a logit whose sigmoid is 1 in float32
 
@@ -209,3 +210,50 @@ def test_lower_resolutions_look_inside_too(generator: torch.Generator) -> None:
     assert outputs[1].grad[:, :, :2].all()
     assert not outputs[1].grad[:, :, 2:].any()
     assert outputs[2].grad is None
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    """Three labels of a 4-voxel cube: the last two have a plane each, the first the rest."""
+    labels = torch.zeros(1, 3, 4, 4, 4)
+    labels[:, 1, 0], labels[:, 2, 1], labels[:, 0, 2:] = 1, 1, 1
+    return labels
+
+
+def test_exclusive_labels_worked_by_hand() -> None:
+    """Two voxels of either label, the second label predicted with 3/4 in all four."""
+    truth = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).reshape(1, 2, 4, 1, 1)
+    logits = torch.tensor([0.0, math.log(3)]).reshape(1, 2, 1, 1, 1).expand(1, 2, 4, 1, 1)
+    dice = [(2 * 2 * 0.25 + 1) / (4 * 0.25 + 2 + 1), (2 * 2 * 0.75 + 1) / (4 * 0.75 + 2 + 1)]
+    entropy = -(2 * math.log(0.25) + 2 * math.log(0.75)) / 4
+    losses = label_losses(logits, truth, weights=LossWeights(entropy=2.0))
+    assert losses.mean().item() == pytest.approx(1 - sum(dice) / 2 + 2 * entropy)
+    assert losses[0].tolist() == pytest.approx([1 - dice[0] - 2 * math.log(0.25), 1 - dice[1] - 2 * math.log(0.75)])
+
+
+def test_the_entropy_of_exclusive_labels_is_torchs(labels: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    both, dice = (label_losses(logits, labels, weights=LossWeights(entropy=share)).mean() for share in (1.0, 0.0))
+    torch.testing.assert_close(both - dice, F.cross_entropy(logits, labels.argmax(1)))
+
+
+def test_the_right_labels_cost_nothing_and_others_more(labels: torch.Tensor) -> None:
+    assert label_losses(logits_of(labels), labels).mean().item() == pytest.approx(0, abs=1e-6)
+    wrong = labels.clone()
+    wrong[:, 1, 0, 0], wrong[:, 2, 0, 0] = 0, 1
+    assert label_losses(logits_of(wrong), labels).mean() > 1
+
+
+def test_a_recipes_head_decides_on_the_loss(labels: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    by_head = {Head.SIGMOID: region_losses, Head.SOFTMAX: label_losses}
+    for head, losses in by_head.items():
+        found = deep_supervision([logits], labels, all_known(labels), weights=LossWeights(head=head))
+        torch.testing.assert_close(found, losses(logits, labels).mean())
+
+
+def test_voxels_outside_cost_no_label_anything(labels: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    inside = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
+    inside[..., :2] = True
+    torch.testing.assert_close(label_losses(logits, labels, inside), label_losses(logits[..., :2], labels[..., :2]))

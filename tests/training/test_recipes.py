@@ -9,7 +9,8 @@ import pytest
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.files.toml_file import read_toml
-from htcnns.labels import REGION_SETS, Sequence
+from htcnns.labels import REGION_SETS, Label, Region, Sequence
+from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
 from htcnns.training.recipe_text import recipe_data, recipe_of, recipe_toml
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
@@ -123,6 +124,7 @@ def test_every_setting_comes_back_from_toml() -> None:
             ),
         ),
         regions=REGION_SETS["wt-tc-et-rc"],
+        head=Head.SOFTMAX,
         sequences=(Sequence.T2F, Sequence.T1C),
         batch=3,
         optimizer="adam",
@@ -139,6 +141,13 @@ def test_every_setting_comes_back_from_toml() -> None:
         checkpoint_steps=9,
     )
     assert recipe_of(tomllib.loads(recipe_toml(odd)), place="x") == odd
+
+
+def test_the_head_decides_what_the_channels_are() -> None:
+    recipe = replace(COMPACT, regions=REGION_SETS["wt-tc-et-rc"])
+    assert recipe.outputs == (Region.WT, Region.TC, Region.ET, Region.RC)
+    labels = (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET, Label.RC)
+    assert replace(recipe, head=Head.SOFTMAX).outputs == labels
 
 
 def test_settings_that_are_not_given_have_their_defaults() -> None:
@@ -183,6 +192,7 @@ def changed(path: str, value: object) -> dict:
         ("window", [64, 64], r"mine.toml: window: impossible value; found \[64, 64\], expected 3 numbers"),
         ("window", [64, 64, 64.5], "mine.toml: window: impossible value"),
         ("regions", "wt", "mine.toml: regions: unknown region set 'wt'; expected one of wt-tc-et"),
+        ("head", "argmax", "mine.toml: head: unknown head 'argmax'; expected one of sigmoid, softmax"),
         ("sequences", ["t1n", "adc"], "mine.toml: sequences: unknown sequence 'adc'"),
         ("mix", {"heads": 1}, "mine.toml: mix: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
         ("mix", [1], "mine.toml: mix: impossible value"),
