@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from htcnns.doors.arguments import path
-from htcnns.doors.held_out_cli import cv, tune
+from htcnns.doors.held_out_cli import ablation, cv, tune
 from htcnns.doors.import_cli import import_weights
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
@@ -74,7 +74,9 @@ def segment(
         float | None,
         typer.Option(help="Overlap between windows, 0 <= x < 1; default: as the manifest says."),
     ] = None,
-    mirror: Annotated[str, typer.Option(help="Axes to mirror over: letters of ijk.")] = "",
+    mirror: Annotated[
+        str | None, typer.Option(help="Axes to mirror over: letters of ijk; default: as the manifest says.")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Also segment cases that have a mask already.")] = False,
     on_failure: Annotated[str, typer.Option(help="skip, or empty for an empty mask.")] = "skip",
@@ -254,7 +256,7 @@ def doctor(weights: WeightsFolder = None) -> int:
 
 
 weights_app.command("import")(import_weights)
-for command in (pack, synthesise, contrasts, train, cv, tune):
+for command in (pack, synthesise, contrasts, train, cv, ablation, tune):
     app.command()(command)
 
 

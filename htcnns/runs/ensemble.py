@@ -15,7 +15,7 @@ from htcnns.files.member import Member
 from htcnns.files.weights import load_networks, require_few_bytes
 from htcnns.image.fusion import require_fusable
 from htcnns.image.preprocess import Prepared, PreprocessSettings
-from htcnns.image.windows import Windows, place_windows, slide
+from htcnns.image.windows import Windows, mirror_axes, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
 from htcnns.networks.contract import Network, each_axis, region_probabilities
 from htcnns.networks.limits import require_edges
@@ -151,7 +151,7 @@ def member_probabilities(
                         timed,
                         x,
                         windows,
-                        mirror_axes=settings.mirror_axes,
+                        mirror_axes=mirror_axes(mirrored(member, settings)),
                         batch=settings.batch,
                         on_window=lambda *_: on_window(),
                     ).cpu()
@@ -165,6 +165,11 @@ def member_probabilities(
     if not torch.isfinite(total).all():
         raise _not_finite(member, ensemble)
     return (total / len(networks)).numpy()
+
+
+def mirrored(member: Member, settings: RunSettings) -> str:
+    """The axes that a member is mirrored over: what the run says, or else its manifest."""
+    return member.mirror if settings.mirror is None else settings.mirror
 
 
 def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> int:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from htcnns.networks.contract import Network
 from htcnns.training.batches import batch_source
 from htcnns.training.cases import CaseStore
 from htcnns.training.fit_plan import FitPlan
+from htcnns.training.key_points import with_key_points
 from htcnns.training.loop import fit
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_data
@@ -24,7 +26,10 @@ from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
 from htcnns.training.validation import Validation
 
-_OF_NO_WEIGHT = ("name", "title", "window", "whole", "recompute_activations")  # a fit may go on with others of these
+_OF_NO_WEIGHT = (  # a fit may go on with others of these
+    *("name", "title", "window", "whole", "mirror", "rules", "additions", "recompute_activations"),
+)
+_LATER = ("head", "dice_weight", "generalised_dice_weight", "key_point_weight")  # than fits that may still go on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ def run_fit(
     member = request.recipe.member(request.member)
     recipe = replace(request.recipe, members=(member,), seed=member_seed(request.recipe, member))
     source = batch_source(
-        store,
+        with_key_points(store, request.cards, team=team) if recipe.key_point_weight else store,
         request.cards,
         mix=recipe.mix,
         regions=recipe.regions,
@@ -166,10 +171,20 @@ def _untrained(shapes: Shapes, seed: int) -> Network:
 def _made_with(request: FitRequest, recipe: Recipe) -> dict:
     """What a resumed fit must share with the one that was cut off."""
     return {
-        "recipe": {name: value for name, value in recipe_data(recipe).items() if name not in _OF_NO_WEIGHT},
+        "recipe": _of_weight(recipe),
         "cases": _keys(request.cards),
         "start": request.origin.digest if request.origin else "random weights",
         "transfer": [request.transfer.frozen_stages, request.transfer.early_rate],
+    }
+
+
+def _of_weight(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide what a fit does; those that came later only where they say something new."""
+    defaults = {each.name: each.default for each in fields(Recipe)}
+    return {
+        name: value
+        for name, value in recipe_data(recipe).items()
+        if name not in _OF_NO_WEIGHT and not (name in _LATER and value == defaults[name])
     }
 
 

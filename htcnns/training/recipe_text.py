@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from htcnns.errors import HtcnnsError, SettingsError, require_known
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, RegionSet, Sequence
 from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
-from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
 
 _T = TypeVar("_T")
 
@@ -172,6 +173,24 @@ def _mix(name: str, value: Any, _: Any) -> Mapping[CaseKind, float]:
     return MappingProxyType({CaseKind(kind): float(weight) for kind, weight in value.items()})
 
 
+def _rules(name: str, value: Any, _: Any) -> PostprocessRules:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, "a table")
+    return PostprocessRules.from_json(value, where=name)
+
+
+def _arguments(name: str, value: Any, _: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, "a table of arguments")
+    return value
+
+
+def _settings(name: str, value: Any, _: Any) -> Mapping[str, float]:
+    if not isinstance(value, Mapping) or not all(type(number) in (int, float) for number in value.values()):
+        raise _wrong(name, value, "a table of numbers")
+    return {setting: float(number) for setting, number in value.items()}
+
+
 def _wrong(setting: str, found: object, expected: str) -> SettingsError:
     return SettingsError(
         "impossible value", setting=setting, found=repr(found), expected=expected, remedy="Correct the recipe."
@@ -192,5 +211,9 @@ _READERS: Mapping[str, Callable[[str, Any, Any], Any]] = MappingProxyType(
         "size": _size,
         "sequences": _sequences,
         "mix": _mix,
+        "rules": _rules,
+        "additions": lambda name, value, _: tuple(_read(Addition, each) for each in _list(name, value)),
+        "arguments": _arguments,
+        "settings": _settings,
     }
 )

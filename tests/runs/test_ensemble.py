@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from htcnns.errors import DeviceError, SettingsError, WeightsError
 from htcnns.files.manifest import read_manifest
@@ -27,6 +27,7 @@ from htcnns.runs.ensemble import (
     Stopwatch,
     load_ensemble,
     member_probabilities,
+    mirrored,
     n_windows,
     start_ensemble,
 )
@@ -114,6 +115,41 @@ def test_a_network_of_single_voxels_does_not_care_for_windows(
 ) -> None:
     ensemble = ensemble_of([pointwise()])
     np.testing.assert_allclose(_say(ensemble, prepared, **settings), _say(ensemble, prepared), atol=1e-6)
+
+
+class OneSided(NetworkContract):
+    """Logits that are the first three sequences, moved by a voxel along the first axis."""
+
+    multiple = 1
+
+    def deep(self, x: Tensor) -> list[Tensor]:
+        return [x[:, :3].roll(1, 2)]
+
+    def blocks(self) -> list[nn.Module]:
+        return []
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("of_member", "of_run", "expected"), [("ik", None, "ik"), ("ik", "", ""), ("", "j", "j"), ("", None, "")]
+)
+def test_a_member_is_mirrored_as_its_manifest_says_unless_the_run_says_otherwise(
+    ensemble_of: Make, always: Network, of_member: str, of_run: str | None, expected: str
+) -> None:
+    (member,) = ensemble_of([always(0.5, 0.5, 0.5)], mirror=of_member).members
+    assert mirrored(member, RunSettings(mirror=of_run)) == expected
+
+
+def test_a_mirrored_member_says_the_mean_of_its_passes(prepared: Prepared, ensemble_of: Make) -> None:
+    one_sided = OneSided()
+    plain, member_s, run_s = (
+        _say(ensemble_of([one_sided], mirror=of_member), prepared, overlap=0.0, **settings)
+        for of_member, settings in (("", {}), ("i", {}), ("", {"mirror": "i"}))
+    )
+    np.testing.assert_array_equal(member_s, run_s)
+    assert not np.allclose(member_s, plain)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -4,16 +4,20 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.files.toml_file import read_toml
+from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import REGION_SETS, Label, Region, Sequence
 from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
+from htcnns.training.losses import LossWeights
+from htcnns.training.members import recipe_member
 from htcnns.training.recipe_text import recipe_data, recipe_of, recipe_toml
-from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
 from htcnns.training.shipped_recipes import RECIPES
 
 TINY = {"channels": [4, 8], "n_convs": [1, 1]}
@@ -81,6 +85,16 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
         ({"precision": "fp8"}, "precision: unknown precision 'fp8'"),
         ({"sequences": ()}, "sequences: impossible value"),
         ({"mix": {CaseKind.HEAD: 0.0}}, "mix: impossible value"),
+        ({"key_point_weight": -0.1}, "key_point_weight: impossible value; found -0.1"),
+        ({"generalised_dice_weight": float("inf")}, "generalised_dice_weight: impossible value"),
+        ({"dice_weight": 0.0, "entropy_weight": 0.0, "key_point_weight": 1.0}, "dice_weight: .*for one of them"),
+        ({"head": Head.SOFTMAX, "key_point_weight": 0.1}, "head: impossible value; found softmax, expected sigmoid"),
+        ({"mirror": "x"}, "mirror is no choice of axes; found 'x'"),
+        ({"rules": PostprocessRules(thresholds={"RC": 0.5})}, "unknown region in thresholds 'RC'"),
+        (
+            {"additions": (Addition("a"), Addition("a"))},
+            "additions: impossible value; found a, a, expected .*different",
+        ),
         ({"window": (100, 96, 96)}, "window: unet: the window cannot be halved.*found 100 x 96 x 96"),
         ({"whole": (160, 190, 160)}, "window: unet: the window cannot be halved.*found 160 x 190 x 160"),
         ({"piece_patch": (40, 64, 64)}, "window: unet: the window cannot be halved.*found 40 x 64 x 64"),
@@ -137,10 +151,52 @@ def test_every_setting_comes_back_from_toml() -> None:
         piece_patch=(32, 32, 64),
         window=(64, 96, 128),
         whole=(96, 96, 160),
+        mirror="kj",
+        rules=PostprocessRules(thresholds={"RC": 0.25}, et_total_voxels=500, et_total_mean=1.0),
+        additions=(
+            Addition("one-two", arguments={"n_convs": [1, 1]}),
+            Addition("three", settings={"entropy_weight": 0.5}),
+        ),
         seed=7,
         checkpoint_steps=9,
     )
     assert recipe_of(tomllib.loads(recipe_toml(odd)), place="x") == odd
+
+
+def test_losses_have_the_weights_of_the_recipe() -> None:
+    weights = {"dice": 0.5, "generalised_dice": 2.0, "entropy": 3.0, "key_points": 4.0, "empty_share": 0.25}
+    recipe = replace(
+        COMPACT,
+        dice_weight=0.5,
+        generalised_dice_weight=2.0,
+        entropy_weight=3.0,
+        key_point_weight=4.0,
+        empty_share=0.25,
+    )
+    assert recipe.loss_weights == LossWeights(**weights)
+
+
+def test_a_member_is_mirrored_and_cleaned_as_its_recipe_says() -> None:
+    member = recipe_member(RECIPES["dmfnet-mie-sie-bsc"], "dmfnet")
+    assert member.mirror == "ijk"
+    probabilities = np.full((3, 8, 8, 8), 0.95, np.float32)
+    label_map, _ = postprocess(probabilities, member.regions, member.rules)
+    assert (label_map == Label.ET).all()
+    fewer, _ = postprocess(probabilities[:, :7], member.regions, member.rules)  # 448 voxels
+    assert (fewer == Label.NCR).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("../up", {}, "name: impossible value; found '../up'"),
+        ("part", {"key_points": 0.0}, "settings: part: unknown number of a recipe 'key_points'.*key_point_weight"),
+        ("part", {"batch": 2.0}, "unknown number of a recipe 'batch'"),
+    ],
+)
+def test_impossible_additions_are_refused(name: str, settings: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Addition(name, settings=settings)
 
 
 def test_the_head_decides_what_the_channels_are() -> None:
@@ -196,6 +252,11 @@ def changed(path: str, value: object) -> dict:
         ("sequences", ["t1n", "adc"], "mine.toml: sequences: unknown sequence 'adc'"),
         ("mix", {"heads": 1}, "mine.toml: mix: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
         ("mix", [1], "mine.toml: mix: impossible value"),
+        ("rules", 3, "mine.toml: rules: impossible value; found 3, expected a table"),
+        ("rules", {"et": 3}, "mine.toml: .*unknown rule of post-processing 'et'"),
+        ("additions", {}, "mine.toml: additions: impossible value.*a list"),
+        ("additions", [{"name": "a", "arguments": 1}], "mine.toml: arguments: impossible value"),
+        ("additions", [{"name": "a", "settings": {"average": True}}], "mine.toml: settings: .*a table of numbers"),
         ("members", 3, "mine.toml: members: impossible value; found 3, expected a list"),
         ("members", ["unet"], "mine.toml: MemberRecipe: impossible value; found 'unet', expected a table"),
         ("members.0.rounds.0.patches", [[0, 64]], "mine.toml: patches: impossible value; found 64, expected 3 numbers"),
