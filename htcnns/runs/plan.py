@@ -21,7 +21,7 @@ from htcnns.runs.case_reports import run_facts
 from htcnns.runs.ensemble import Ensemble, start_ensemble
 from htcnns.runs.settings import OnUnclear, RunSettings
 
-REPORT_FORMAT = 3
+REPORT_FORMAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)

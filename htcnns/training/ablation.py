@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 
 import torch
 
@@ -14,7 +14,7 @@ from htcnns.scores.evaluation import Evaluation
 from htcnns.training.campaign import FitWatcher
 from htcnns.training.cases import CaseStore
 from htcnns.training.held_out import HeldOutPlan, cross_validate, named
-from htcnns.training.recipes import Recipe
+from htcnns.training.recipes import Addition, Recipe
 
 BASELINE, ALL = "baseline", "all"
 
@@ -60,10 +60,8 @@ def ablation_recipes(recipe: Recipe) -> Mapping[str, Recipe]:
             remedy="Name them in the recipe, or choose another.",
         )
     whole = replace(recipe, members=recipe.members[:1])
-    taken = {ALL: (), BASELINE: recipe.additions}
-    taken |= {f"+{kept.name}": tuple(a for a in recipe.additions if a is not kept) for kept in recipe.additions}
-    names = (BASELINE, *(name for name in taken if name not in (BASELINE, ALL)), ALL)
-    return {name: reduce(lambda left, addition: addition.taken_from(left), taken[name], whole) for name in names}
+    alone = {f"+{each.name}": (each,) for each in recipe.additions}
+    return {name: _with_only(kept, whole) for name, kept in {BASELINE: (), **alone, ALL: recipe.additions}.items()}
 
 
 def run_ablation(
@@ -101,6 +99,13 @@ def run_ablation(
         not_scored = found.not_scored  # the same for every row
         rows.append(_row(plan, name, recipe, found.evaluations[0]))
     return Ablation(tuple(rows), not_scored)
+
+
+def _with_only(kept: tuple[Addition, ...], recipe: Recipe) -> Recipe:
+    for addition in recipe.additions:
+        if addition not in kept:
+            recipe = addition.taken_from(recipe)
+    return recipe
 
 
 def _require_told(plan: HeldOutPlan, store: CaseStore) -> None:

@@ -172,7 +172,7 @@ _FEW_STEPS = Round(steps=1000, learning_rate=1e-3, patches=((0.0, (64, 64, 64)),
 _SMALL_BOUNDARIES = replace(
     _BOUNDARIES,
     name="dmfnet-mie-sie-bsc-compact",
-    title="the same at half the width, for two CPU cores and a few patients",
+    title="DMFNet with the same additions at half the width, for two CPU cores and a few patients",
     members=(
         replace(
             _BOUNDARIES.members[0],
