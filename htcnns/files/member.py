@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from htcnns.errors import SettingsError
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head
@@ -38,6 +39,7 @@ class Member:
         whole: edges of the largest window that may see a whole brain at once, where no overlap is asked for; None for
             windows that slide.
         box: fixed box to pad the brain to, or None.
+        preprocessing: what it is shown of the brain that is prepared for all; windows are those of a resized one.
         rules: thresholds and clean-up of its probabilities.
         trained_on, scores: for people; copied into reports.
 
@@ -57,6 +59,7 @@ class Member:
     window: Shape = (128, 128, 128)
     whole: Shape | None = None
     box: Shape | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     rules: PostprocessRules = field(default_factory=PostprocessRules)
     trained_on: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from htcnns.training.loop import fit
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_data
 from htcnns.training.recipes import MemberRecipe, Recipe
+from htcnns.training.shown_cases import store_shown
 from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
 from htcnns.training.validation import Validation
@@ -74,7 +75,7 @@ def run_fit(
     member = request.recipe.member(request.member)
     recipe = replace(request.recipe, members=(member,), seed=member_seed(request.recipe, member))
     source = batch_source(
-        store,
+        store_shown(store, recipe.preprocessing),
         request.cards,
         mix=recipe.mix,
         regions=recipe.regions,

@@ -24,5 +24,6 @@ def recipe_member(recipe: Recipe, name: str) -> Member:
         head=recipe.head,
         outputs=recipe.outputs,
         window=recipe.window,
+        preprocessing=recipe.preprocessing,
         whole=recipe.whole if prod(recipe.whole) > prod(recipe.window) else None,
     )

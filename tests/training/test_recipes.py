@@ -9,6 +9,7 @@ import pytest
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.files.toml_file import read_toml
+from htcnns.image.member_input import Preprocessing
 from htcnns.labels import REGION_SETS, Label, Region, Sequence
 from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
@@ -80,6 +81,7 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
         ({"optimizer": "sgd"}, "optimizer: unknown optimizer 'sgd'; expected one of adam, adamw"),
         ({"precision": "fp8"}, "precision: unknown precision 'fp8'"),
         ({"sequences": ()}, "sequences: impossible value"),
+        ({"preprocessing": Preprocessing(resize=(64, 64, 64))}, "mix: impossible value.*expected no pieces"),
         ({"mix": {CaseKind.HEAD: 0.0}}, "mix: impossible value"),
         ({"window": (100, 96, 96)}, "window: unet: the window cannot be halved.*found 100 x 96 x 96"),
         ({"whole": (160, 190, 160)}, "window: unet: the window cannot be halved.*found 160 x 190 x 160"),
@@ -126,6 +128,7 @@ def test_every_setting_comes_back_from_toml() -> None:
         regions=REGION_SETS["wt-tc-et-rc"],
         head=Head.SOFTMAX,
         sequences=(Sequence.T2F, Sequence.T1C),
+        preprocessing=Preprocessing(largest_piece=True, clip=(0.25, 1.0)),
         batch=3,
         optimizer="adam",
         weight_decay=1e-30,
@@ -193,6 +196,9 @@ def changed(path: str, value: object) -> dict:
         ("window", [64, 64, 64.5], "mine.toml: window: impossible value"),
         ("regions", "wt", "mine.toml: regions: unknown region set 'wt'; expected one of wt-tc-et"),
         ("head", "argmax", "mine.toml: head: unknown head 'argmax'; expected one of sigmoid, softmax"),
+        ("preprocessing.clip", [0.9, 0.1], "mine.toml: clip: impossible value; found 0.9 to 0.1, expected two quantil"),
+        ("preprocessing.resize", [64, 64], r"mine.toml: resize: impossible value; found \[64, 64\], expected 3 numb"),
+        ("preprocessing.largest_piece", 1, "mine.toml: largest_piece: impossible value; found 1, expected true or"),
         ("sequences", ["t1n", "adc"], "mine.toml: sequences: unknown sequence 'adc'"),
         ("mix", {"heads": 1}, "mine.toml: mix: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
         ("mix", [1], "mine.toml: mix: impossible value"),
