@@ -270,6 +270,26 @@ def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
     assert {each.variety.transplant_share for member in recipe.members for each in member.rounds} == {0.0}
 
 
+def test_the_recipe_after_treatment_is_as_published() -> None:
+    recipe = RECIPES["vnet-gli2024"]
+    (member,) = recipe.members
+    (only,) = member.rounds
+    labels = (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET, Label.RC)
+    assert (member.network, member.size, recipe.outputs) == ("vnet", "published", labels)
+    assert recipe.preprocessing == Preprocessing(largest_piece=True, resize=(160, 160, 160), clip=(0.01, 0.99))
+    assert (recipe.window, only.patches) == ((160, 160, 160), ((0.0, (160, 160, 160)),))
+    assert (recipe.optimizer, recipe.batch, only.learning_rate) == ("adamw", 4, 1e-3)
+    assert only.n_steps(n_cases=8, batch=4) == 300 * 5 * 8 / 4
+
+
+def test_the_compact_recipe_after_treatment_differs_in_its_size_alone() -> None:
+    published, compact = RECIPES["vnet-gli2024"], RECIPES["vnet-gli2024-compact"]
+    changed = {name: getattr(compact, name) for name in ("name", "title", "members", "batch", "window", "whole")}
+    view = replace(published.preprocessing, resize=compact.window)
+    assert replace(published, preprocessing=view, **changed) == compact
+    assert (compact.members[0].network, compact.members[0].size) == ("vnet", "compact")
+
+
 @pytest.mark.parametrize("name", ["paper-gli", "paper-ssa", "paper-ped"])
 def test_the_papers_recipes_are_the_papers(name: str) -> None:
     recipe = RECIPES[name]
