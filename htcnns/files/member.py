@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from htcnns.errors import SettingsError
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.image.windows import MIRROR_AXES, mirror_axes
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
@@ -40,6 +41,7 @@ class Member:
             windows that slide.
         box: fixed box to pad the brain to, or None.
         mirror: axes to mirror over where a run does not say, letters of "ijk".
+        preprocessing: what it is shown of the brain that is prepared for all; windows are those of a resized one.
         rules: thresholds and clean-up of its probabilities.
         trained_on, scores: for people; copied into reports.
 
@@ -61,6 +63,7 @@ class Member:
     whole: Shape | None = None
     box: Shape | None = None
     mirror: str = ""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     rules: PostprocessRules = field(default_factory=PostprocessRules)
     trained_on: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)

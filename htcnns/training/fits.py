@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card
 from htcnns.files.weights import load_networks
 from htcnns.networks.contract import Network
-from htcnns.training.batches import batch_source
+from htcnns.training.batches import Cases, batch_source
 from htcnns.training.cases import CaseStore
 from htcnns.training.fit_plan import FitPlan
 from htcnns.training.key_points import with_key_points
@@ -22,6 +22,7 @@ from htcnns.training.loop import fit
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_data
 from htcnns.training.recipes import MemberRecipe, Recipe
+from htcnns.training.shown_cases import store_shown
 from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
 from htcnns.training.validation import Validation
@@ -29,7 +30,9 @@ from htcnns.training.validation import Validation
 _OF_NO_WEIGHT = (  # a fit may go on with others of these
     *("name", "title", "window", "whole", "mirror", "rules", "additions", "recompute_activations"),
 )
-_LATER = ("head", "dice_weight", "generalised_dice_weight", "key_point_weight")  # than fits that may still go on
+_LATER = (  # than fits that may still go on
+    *("head", "preprocessing", "dice_weight", "generalised_dice_weight", "key_point_weight"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def run_fit(
     member = request.recipe.member(request.member)
     recipe = replace(request.recipe, members=(member,), seed=member_seed(request.recipe, member))
     source = batch_source(
-        with_key_points(store, request.cards, team=team) if recipe.key_point_weight else store,
+        _cases(store, request, team),
         request.cards,
         mix=recipe.mix,
         regions=recipe.regions,
@@ -161,6 +164,15 @@ def _origin(member: Member, weights: Path) -> Origin:
     )
 
 
+def _cases(store: CaseStore, request: FitRequest, team: Team) -> Cases:
+    """The cases as the member sees them, with key points where the loss asks for them."""
+    view = request.recipe.preprocessing
+    shown = store_shown(store, view)
+    if not request.recipe.key_point_weight:
+        return shown
+    return with_key_points(shown, request.cards, view=repr(view), team=team)
+
+
 def _untrained(shapes: Shapes, seed: int) -> Network:
     """The network with the random weights of that seed; the caller's random numbers stay."""
     with torch.random.fork_rng(devices=[]):
@@ -180,12 +192,12 @@ def _made_with(request: FitRequest, recipe: Recipe) -> dict:
 
 def _of_weight(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a fit does; those that came later only where they say something new."""
-    defaults = {each.name: each.default for each in fields(Recipe)}
-    return {
-        name: value
-        for name, value in recipe_data(recipe).items()
-        if name not in _OF_NO_WEIGHT and not (name in _LATER and value == defaults[name])
+    defaults = {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(Recipe)
     }
+    left_out = {*_OF_NO_WEIGHT, *(name for name in _LATER if getattr(recipe, name) == defaults[name])}
+    return {name: value for name, value in recipe_data(recipe).items() if name not in left_out}
 
 
 def _keys(cards: Iterable[Card]) -> dict[str, str]:

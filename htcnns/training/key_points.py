@@ -36,11 +36,18 @@ class KeyedCases:
         return replace(self.store[name], key_points=self.points[name])
 
 
-def with_key_points(store: CaseStore, cards: Iterable[Card], *, team: Team = Team()) -> KeyedCases:  # noqa: B008 - frozen
+def with_key_points(
+    store: CaseStore,
+    cards: Iterable[Card],
+    *,
+    view: str = "",
+    team: Team = Team(),  # noqa: B008 - frozen
+) -> KeyedCases:
     """These cases with their key points; those that have none yet take a second or two each.
 
     Args:
         store: holds the cases.
+        view: says how the store changes what was packed; the points of another view are found again.
         team: processes that share the work.
 
     Raises:
@@ -50,9 +57,9 @@ def with_key_points(store: CaseStore, cards: Iterable[Card], *, team: Team = Tea
     folders = {card.name: path.parent for path, card in store.files.items()}
     wanted = sorted(cards, key=lambda card: card.name)
     for card in wanted[team.rank :: team.size]:
-        _points(store, card, folders[card.name])
+        _points(store, card, folders[card.name], view)
     team.wait()
-    return KeyedCases(store, {card.name: _points(store, card, folders[card.name]) for card in wanted})
+    return KeyedCases(store, {card.name: _points(store, card, folders[card.name], view) for card in wanted})
 
 
 def find_key_points(case: PreparedCase) -> dict[Region, np.ndarray]:
@@ -66,11 +73,11 @@ def find_key_points(case: PreparedCase) -> dict[Region, np.ndarray]:
     }
 
 
-def _points(store: CaseStore, card: Card, folder: Path) -> _Points:
+def _points(store: CaseStore, card: Card, folder: Path, view: str) -> _Points:
     """The key points of a case: those of its file, which is written where it is missing or of another case."""
     path = key_points_path(folder, card.name)
     rules = [(region.name, keys.n_points, keys.radius) for region, keys in KEYS.items()]
-    key = f"{FORMAT} {card.key} {N_DRAWS} {rules}"
+    key = f"{FORMAT} {card.key} {view} {N_DRAWS} {rules}"
     points = read_key_points(path, key)
     if points is None:
         require_writable(folder)

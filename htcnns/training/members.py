@@ -24,6 +24,7 @@ def recipe_member(recipe: Recipe, name: str) -> Member:
         head=recipe.head,
         outputs=recipe.outputs,
         window=recipe.window,
+        preprocessing=recipe.preprocessing,
         whole=recipe.whole if prod(recipe.whole) > prod(recipe.window) else None,
         mirror=recipe.mirror,
         rules=recipe.rules,

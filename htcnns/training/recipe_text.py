@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from htcnns.errors import HtcnnsError, SettingsError, require_known
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, RegionSet, Sequence
 from htcnns.networks.contract import Head
@@ -202,6 +203,8 @@ _READERS: Mapping[str, Callable[[str, Any, Any], Any]] = MappingProxyType(
         "members": lambda name, value, _: tuple(_read(MemberRecipe, each) for each in _list(name, value)),
         "rounds": lambda name, value, _: tuple(_read(Round, each) for each in _list(name, value)),
         "variety": lambda _, value, __: _read(Augmentation, value),
+        "preprocessing": lambda _, value, __: _read(Preprocessing, value),
+        "resize": lambda name, value, _: _shape(name, value) if value != [] else (),
         "patches": _patches,
         "piece_patch": _shape,
         "window": _shape,

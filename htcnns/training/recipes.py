@@ -13,6 +13,7 @@ import torch
 from htcnns.errors import SettingsError, require_known
 from htcnns.files.member import require_axes
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks import NETWORKS, build_network
@@ -140,6 +141,7 @@ class Recipe:
         regions: what the members give.
         head: whether they give it as regions that may overlap or as labels that exclude each other.
         sequences: what they are shown, in the order of their channels.
+        preprocessing: what they are shown of the brain; patches and windows are of that.
         batch: patches a step, over all processes together.
         echoes: times that a drawn patch is shown, mirrored otherwise each time; more where drawing takes long.
         optimizer: "adam" or "adamw".
@@ -173,6 +175,7 @@ class Recipe:
     regions: RegionSet = GLIOMA
     head: Head = Head.SIGMOID
     sequences: tuple[Sequence, ...] = SEQUENCES
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batch: int = 1
     echoes: int = 1
     optimizer: str = "adamw"
@@ -219,6 +222,8 @@ class Recipe:
             raise _impossible("mix", dict(self.mix), "weights of at least 0, one of them above")
         require_axes(self.mirror)
         self.rules.require_regions(self.regions)
+        if self.preprocessing.resize and self.mix.get(CaseKind.PIECE, 0) > 0:
+            raise _impossible("mix", dict(self.mix), "no pieces, as a piece of a brain cannot be resized as a whole")
         for member in self.members:
             self._require_patches(member)
 

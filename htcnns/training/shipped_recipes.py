@@ -5,9 +5,13 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import REGION_SETS
+from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
+from htcnns.volume import Shape
 
 _CUBE = (96, 96, 96)
 _MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps: windows of inference are larger than cubes, too
@@ -190,6 +194,36 @@ _SMALL_BOUNDARIES = replace(
     mirror="",
     checkpoint_steps=50,
 )
+# BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published.
+# Warm-up and cosine, weight decay and clipping are ours, and so is what varies, of which only the number is known.
+_PUBLISHED_VIEW = (160, 160, 160)
+_FIVE_FOLD = 5  # versions of every case in an epoch
+_PUBLISHED_ROUND = Round(
+    epochs=_FIVE_FOLD * 300,
+    learning_rate=1e-3,
+    patches=((0.0, _PUBLISHED_VIEW),),
+    variety=Augmentation(quench_share=0.0, pose_share=0.5, gamma_share=0.3, noise_share=0.2),
+)
+_SMALL_VIEW = (96, 128, 96)  # about 1.4 mm along each axis of a mean brain
+_SHORT_ROUND = Round(steps=1200, learning_rate=1e-3, patches=((0.0, _SMALL_VIEW),), variety=_ANY_SCANNER)
+
+
+def _post_treatment(name: str, title: str, *, size: str, batch: int, view: Shape, each: Round) -> Recipe:
+    """V-Net on whole brains of one size, background, NETC, SNFH, ET and RC excluding each other."""
+    member = MemberRecipe(name="vnet", title=f"V-Net, {size}", network="vnet", size=size, rounds=(each,))
+    return Recipe(
+        name=name,
+        title=title,
+        members=(member,),
+        regions=REGION_SETS["wt-tc-et-rc"],
+        head=Head.SOFTMAX,
+        preprocessing=Preprocessing(largest_piece=True, resize=view, clip=(0.01, 0.99)),
+        batch=batch,
+        mix=MappingProxyType({CaseKind.HEAD: 1.0, CaseKind.SYNTHETIC: 1.0}),
+        window=view,
+        whole=view,
+    )
+
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -203,6 +237,22 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             _paper("paper-gli", "the paper's networks on adult glioma, from scratch", learning_rate=1e-4),
             _paper("paper-ssa", "the same, to be fine-tuned to BraTS-SSA from paper-gli's weights", learning_rate=2e-5),
             _paper("paper-ped", "the same, to be fine-tuned to BraTS-PED from paper-gli's weights", learning_rate=2e-5),
+            _post_treatment(
+                "vnet-gli2024",
+                "V-Net on glioma after treatment, from scratch",
+                size="published",
+                batch=4,
+                view=_PUBLISHED_VIEW,
+                each=_PUBLISHED_ROUND,
+            ),
+            _post_treatment(
+                "vnet-gli2024-compact",
+                "a small V-Net on glioma after treatment, for two CPU cores",
+                size="compact",
+                batch=1,
+                view=_SMALL_VIEW,
+                each=_SHORT_ROUND,
+            ),
         )
     }
 )

@@ -22,13 +22,22 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
     ids=["an earlier recipe", "with key points"],
 )
 def test_settings_that_came_later_count_only_where_they_are_used(tmp_path: Path, changes: dict, expected: dict) -> None:
-    """A fit that an earlier version began, which knew neither of these settings, can be gone on with."""
+    """A fit that an earlier version began, which knew none of these settings, can be gone on with."""
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     recipe = recipe_of(read_toml(tmp_path / "tiny.toml") | changes, place="tiny")
     store = open_store([write_phantoms(tmp_path / "cache", ["a"])])
     request = FitRequest(recipe=recipe, member="unet", cards=store.cards, folder=tmp_path / "work")
     run_fit(request, store, device=torch.device("cpu"), n_workers=0)
     made_with = read_checkpoint(tmp_path / "work" / CHECKPOINT).made_with["recipe"]
-    later = ("head", "dice_weight", "generalised_dice_weight", "key_point_weight", "mirror", "rules", "additions")
+    later = (
+        "head",
+        "preprocessing",
+        "dice_weight",
+        "generalised_dice_weight",
+        "key_point_weight",
+        "mirror",
+        "rules",
+        "additions",
+    )
     assert {name: made_with[name] for name in later if name in made_with} == expected
     assert made_with["entropy_weight"] == 1.0

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -254,12 +255,13 @@ def test_the_right_labels_cost_nothing_and_others_more(labels: torch.Tensor) -> 
     assert label_losses(logits_of(wrong), labels).mean() > 1
 
 
-def test_a_recipes_head_decides_on_the_loss(labels: torch.Tensor, generator: torch.Generator) -> None:
+@pytest.mark.parametrize(("head", "losses"), [(Head.SIGMOID, region_losses), (Head.SOFTMAX, label_losses)])
+def test_a_recipes_head_decides_on_the_loss(
+    labels: torch.Tensor, generator: torch.Generator, head: Head, losses: Callable[..., torch.Tensor]
+) -> None:
     logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
-    by_head = {Head.SIGMOID: region_losses, Head.SOFTMAX: label_losses}
-    for head, losses in by_head.items():
-        found = deep_supervision([logits], labels, all_known(labels), weights=LossWeights(head=head))
-        torch.testing.assert_close(found, losses(logits, labels).mean())
+    found = deep_supervision([logits], labels, all_known(labels), weights=LossWeights(head=head))
+    torch.testing.assert_close(found, losses(logits, labels).mean())
 
 
 def test_voxels_outside_cost_no_label_anything(labels: torch.Tensor, generator: torch.Generator) -> None:

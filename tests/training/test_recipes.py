@@ -10,6 +10,7 @@ import pytest
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.files.toml_file import read_toml
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import REGION_SETS, Label, Region, Sequence
 from htcnns.networks.contract import Head
@@ -84,6 +85,7 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
         ({"optimizer": "sgd"}, "optimizer: unknown optimizer 'sgd'; expected one of adam, adamw"),
         ({"precision": "fp8"}, "precision: unknown precision 'fp8'"),
         ({"sequences": ()}, "sequences: impossible value"),
+        ({"preprocessing": Preprocessing(resize=(64, 64, 64))}, "mix: impossible value.*expected no pieces"),
         ({"mix": {CaseKind.HEAD: 0.0}}, "mix: impossible value"),
         ({"key_point_weight": -0.1}, "key_point_weight: impossible value; found -0.1"),
         ({"generalised_dice_weight": float("inf")}, "generalised_dice_weight: impossible value"),
@@ -140,6 +142,7 @@ def test_every_setting_comes_back_from_toml() -> None:
         regions=REGION_SETS["wt-tc-et-rc"],
         head=Head.SOFTMAX,
         sequences=(Sequence.T2F, Sequence.T1C),
+        preprocessing=Preprocessing(largest_piece=True, clip=(0.25, 1.0)),
         batch=3,
         optimizer="adam",
         weight_decay=1e-30,
@@ -249,6 +252,9 @@ def changed(path: str, value: object) -> dict:
         ("window", [64, 64, 64.5], "mine.toml: window: impossible value"),
         ("regions", "wt", "mine.toml: regions: unknown region set 'wt'; expected one of wt-tc-et"),
         ("head", "argmax", "mine.toml: head: unknown head 'argmax'; expected one of sigmoid, softmax"),
+        ("preprocessing.clip", [0.9, 0.1], "mine.toml: clip: impossible value; found 0.9 to 0.1, expected two quantil"),
+        ("preprocessing.resize", [64, 64], r"mine.toml: resize: impossible value; found \[64, 64\], expected 3 numb"),
+        ("preprocessing.largest_piece", 1, "mine.toml: largest_piece: impossible value; found 1, expected true or"),
         ("sequences", ["t1n", "adc"], "mine.toml: sequences: unknown sequence 'adc'"),
         ("mix", {"heads": 1}, "mine.toml: mix: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
         ("mix", [1], "mine.toml: mix: impossible value"),
@@ -323,6 +329,26 @@ def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
     recipe = RECIPES["synthetic"]
     assert dict(recipe.mix) == {CaseKind.SYNTHETIC: 1.0}
     assert {each.variety.transplant_share for member in recipe.members for each in member.rounds} == {0.0}
+
+
+def test_the_recipe_after_treatment_is_as_published() -> None:
+    recipe = RECIPES["vnet-gli2024"]
+    (member,) = recipe.members
+    (only,) = member.rounds
+    labels = (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET, Label.RC)
+    assert (member.network, member.size, recipe.outputs) == ("vnet", "published", labels)
+    assert recipe.preprocessing == Preprocessing(largest_piece=True, resize=(160, 160, 160), clip=(0.01, 0.99))
+    assert (recipe.window, only.patches) == ((160, 160, 160), ((0.0, (160, 160, 160)),))
+    assert (recipe.optimizer, recipe.batch, only.learning_rate) == ("adamw", 4, 1e-3)
+    assert only.n_steps(n_cases=8, batch=4) == 300 * 5 * 8 / 4
+
+
+def test_the_compact_recipe_after_treatment_differs_in_its_size_alone() -> None:
+    published, compact = RECIPES["vnet-gli2024"], RECIPES["vnet-gli2024-compact"]
+    changed = {name: getattr(compact, name) for name in ("name", "title", "members", "batch", "window", "whole")}
+    view = replace(published.preprocessing, resize=compact.window)
+    assert replace(published, preprocessing=view, **changed) == compact
+    assert (compact.members[0].network, compact.members[0].size) == ("vnet", "compact")
 
 
 @pytest.mark.parametrize("name", ["paper-gli", "paper-ssa", "paper-ped"])
