@@ -93,6 +93,14 @@ def test_points_of_another_case_or_a_damaged_file_are_found_again(store: CaseSto
     np.testing.assert_array_equal(again["b"].key_points[Region.WT], first["b"].key_points[Region.WT])
 
 
+def test_points_of_another_view_are_found_again(store: CaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(key_points, "find_key_points", lambda case: found.append(case.card.name) or {})
+    for view in ("as packed", "as packed", "resized"):
+        with_key_points(store, store.cards, view=view)
+    assert found == ["a", "b", "a", "b"]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_balls_are_cropped_and_flipped_with_the_truth(seed: int) -> None:
     case = addressed_case((20, 24, 28))  # whose intensities are the places of its voxels
