@@ -19,6 +19,10 @@ from htcnns.training.recent import Recent
 from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
 
+_TOLD: Mapping[Head, str] = MappingProxyType(  # what a case must tell to be learnt from
+    {Head.SIGMOID: "a region", Head.SOFTMAX: "every region"}
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
@@ -47,9 +51,6 @@ class Batch:
             inside=None if self.inside is None else self.inside.to(device, non_blocking=True),
             names=self.names,
         )
-
-
-_NEEDED: Mapping[Head, str] = MappingProxyType({Head.SIGMOID: "a region", Head.SOFTMAX: "every region"})
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def batch_source(
     if not there:
         raise InputError(
             "no case to train on",
-            found=f"{len(able)} cases that tell {_NEEDED[head]} of {regions.name}",
+            found=f"{len(able)} cases that tell {_TOLD[head]} of {regions.name}",
             expected=f"cases of a kind that the recipe mixes: {', '.join(names)}",
             remedy="Pack other cases or change the recipe's mix.",
         )
