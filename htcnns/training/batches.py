@@ -20,6 +20,10 @@ from htcnns.training.recent import Recent
 from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
 
+_TOLD: Mapping[Head, str] = MappingProxyType(  # what a case must tell to be learnt from
+    {Head.SIGMOID: "a region", Head.SOFTMAX: "every region"}
+)
+
 
 class Cases(Protocol):
     """Packed cases by name, as a CaseStore has them."""
@@ -57,9 +61,6 @@ class Batch:
             names=self.names,
             keys=None if self.keys is None else self.keys.to(device, non_blocking=True),
         )
-
-
-_NEEDED: Mapping[Head, str] = MappingProxyType({Head.SIGMOID: "a region", Head.SOFTMAX: "every region"})
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def batch_source(
     if not there:
         raise InputError(
             "no case to train on",
-            found=f"{len(able)} cases that tell {_NEEDED[head]} of {regions.name}",
+            found=f"{len(able)} cases that tell {_TOLD[head]} of {regions.name}",
             expected=f"cases of a kind that the recipe mixes: {', '.join(names)}",
             remedy="Pack other cases or change the recipe's mix.",
         )

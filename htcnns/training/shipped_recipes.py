@@ -194,8 +194,10 @@ _SMALL_BOUNDARIES = replace(
     mirror="",
     checkpoint_steps=50,
 )
-# BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published.
-# Warm-up and cosine, weight decay and clipping are ours, and so is what varies, of which only the number is known.
+
+# BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published; the
+# brain is cut out at the scans' background, as everywhere here, where a fixed threshold was published. Warm-up and
+# cosine, weight decay and clipping of gradients are ours, and so is what varies, of which only the number is known.
 _PUBLISHED_VIEW = (160, 160, 160)
 _FIVE_FOLD = 5  # versions of every case in an epoch
 _PUBLISHED_ROUND = Round(
