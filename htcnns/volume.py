@@ -176,6 +176,12 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     return slices[0], slices[1], slices[2]
 
 
+def box_shape(box: Box) -> Shape:
+    """Edges of the box in voxels."""
+    i, j, k = (edge.stop - edge.start for edge in box)
+    return i, j, k
+
+
 def uncrop(array: np.ndarray, box: Box, shape: Shape) -> np.ndarray:
     """(…, I, J, K) zeros of that shape, with `array` in `box`: the inverse of `array[..., *box]`."""
     whole = np.zeros((*array.shape[:-3], *shape), array.dtype)

@@ -11,7 +11,7 @@ import typer
 
 from htcnns.doors.arguments import WeightsFolder, path
 from htcnns.doors.doctor_cli import doctor
-from htcnns.doors.held_out_cli import cv, tune
+from htcnns.doors.held_out_cli import ablation, cv, tune
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
 from htcnns.doors.weights_cli import weights_app
@@ -76,7 +76,9 @@ def segment(
         float | None,
         typer.Option(help="Overlap between windows, 0 <= x < 1; default: as the manifest says."),
     ] = None,
-    mirror: Annotated[str, typer.Option(help="Axes to mirror over: letters of ijk.")] = "",
+    mirror: Annotated[
+        str | None, typer.Option(help="Axes to mirror over: letters of ijk; default: as the manifest says.")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Also segment cases that have a mask already.")] = False,
     on_failure: Annotated[str, typer.Option(help="skip, or empty for an empty mask.")] = "skip",
@@ -230,7 +232,7 @@ def demo(
     return segment_demo(output)
 
 
-for command in (doctor, pack, synthesise, contrasts, train, cv, tune):
+for command in (doctor, pack, synthesise, contrasts, train, cv, ablation, tune):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that measure a recipe on patients that its members never saw, and tune its thresholds: cv, tune.
+"""The commands that measure a recipe on patients that its members never saw: cv, ablation, and tune for thresholds.
 
 What needs torch or scipy is imported inside the commands, so that `--help` stays quick.
 """
@@ -26,20 +26,28 @@ from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.labels import Sequence
 
 if TYPE_CHECKING:
+    import torch
+
     from htcnns.training.cases import CaseStore
     from htcnns.training.folds import Folds
+    from htcnns.training.held_out import HeldOutPlan
 
+Out = Annotated[
+    Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.", parser=path)
+]
+NumberOfFolds = Annotated[str, typer.Option("--folds", help="How many folds, or a file that lists them, JSON or CSV.")]
+Markdown = Annotated[
+    Path | None, typer.Option("--table", help="Write the tables of means to this file, as Markdown.", parser=path)
+]
 Rules = Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")]
 
 
 def cv(
     caches: Caches,
-    out: Annotated[
-        Path, typer.Option(help="Folder for scores and folds, and each fold's weights and probabilities.", parser=path)
-    ],
+    out: Out,
     work: Work,
     source: Source,
-    folds: Annotated[str, typer.Option(help="How many folds, or a file that lists them, JSON or CSV.")] = "5",
+    folds: NumberOfFolds = "5",
     recipe: RecipeName = "compact",
     origin: Annotated[
         Path | None, typer.Option("--from", help="Weights to start from, made without these patients.", parser=path)
@@ -57,9 +65,7 @@ def cv(
         list[Sequence] | None,
         typer.Option(help="Score the held-out cases also as if this sequence were missing; repeatable."),
     ] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="Write the tables of means to this file, as Markdown.", parser=path)
-    ] = None,
+    table: Markdown = None,
     source_cases: Annotated[
         list[Path] | None,
         typer.Option(
@@ -75,21 +81,13 @@ def cv(
     workers: Workers = 1,
 ) -> int:
     """Train and score in folds by patient, or study transfer."""
-    import torch  # takes a second
-
-    from htcnns.doors.held_out_printer import FOLDS, run_fits, run_folds, run_study, say_folds
-    from htcnns.files.atomic import require_named_place, require_writable
-    from htcnns.files.fold_lists import write_fold_list
+    from htcnns.doors.held_out_printer import run_fits, run_folds, run_study
     from htcnns.files.manifest import chosen_weights
-    from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign
     from htcnns.training.cases import CaseStore, open_store
     from htcnns.training.held_out import HeldOutPlan
     from htcnns.training.transfer_study import TransferPlan
 
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
     store = open_store(caches)
     plan = HeldOutPlan(
         campaign=Campaign(
@@ -117,20 +115,45 @@ def cv(
         study = TransferPlan(held_out=plan, target=store, source=others[0], synthetic=others[1])
     else:
         study = None
-    _require_own_places(table, out, folds)
-    if table:
-        require_named_place(table, setting="table")
-    require_writable(out)
-    by_case = plan.folds.by_case(store.cards)
-    write_fold_list(out / FOLDS, by_case)
-    say_folds(by_case)
-    chosen_device = choose_device(device)
+    chosen_device = _ready(plan, store, table=table, folds=folds, device=device, threads=threads)
     if study:
         run_study(study, chosen_device, table)
     elif only:
         run_fits(plan, store, chosen_device, only)
     else:
         run_folds(plan, store, chosen_device, table)
+    return EXIT_DONE
+
+
+def ablation(
+    caches: Caches,
+    out: Out,
+    work: Work,
+    source: Source,
+    folds: NumberOfFolds = "5",
+    recipe: RecipeName = "dmfnet-mie-sie-bsc",
+    steps: Steps = None,
+    rules: Rules = "brats2023-gli",
+    table: Markdown = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    workers: Workers = 1,
+) -> int:
+    """Train and score a recipe without its additions, with each alone, and with all."""
+    from htcnns.doors.held_out_printer import run_parts  # imports torch
+    from htcnns.training.campaign import Campaign
+    from htcnns.training.cases import open_store
+    from htcnns.training.held_out import HeldOutPlan
+
+    store = open_store(caches)
+    plan = HeldOutPlan(
+        campaign=Campaign(
+            recipe=read_recipe(recipe, steps=steps), source=source, work=work, weights=out, n_workers=workers
+        ),
+        folds=_folds(folds, store),
+        rules=rules,
+    )
+    run_parts(plan, store, _ready(plan, store, table=table, folds=folds, device=device, threads=threads), table)
     return EXIT_DONE
 
 
@@ -177,6 +200,31 @@ def tune(
     say(f"scores of every case in {out / SCORES}")
     say(f"draft in {out / MANIFEST}; `htcnns train {flag('tuned')} {out}` puts its rules and scores into a manifest")
     return EXIT_DONE
+
+
+def _ready(
+    plan: "HeldOutPlan", store: "CaseStore", *, table: Path | None, folds: str, device: str, threads: int
+) -> "torch.device":
+    """The device, after the places of all files were looked at and the folds were written and printed."""
+    import torch  # takes a second
+
+    from htcnns.doors.held_out_printer import FOLDS, say_folds
+    from htcnns.files.atomic import require_named_place, require_writable
+    from htcnns.files.fold_lists import write_fold_list
+    from htcnns.runs.devices import choose_device, keep_freed_memory
+
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)
+    out = plan.campaign.weights
+    _require_own_places(table, out, folds)
+    if table:
+        require_named_place(table, setting="table")
+    require_writable(out)
+    by_case = plan.folds.by_case(store.cards)
+    write_fold_list(out / FOLDS, by_case)
+    say_folds(by_case)
+    return choose_device(device)
 
 
 def _require_own_places(table: Path | None, out: Path, folds: str) -> None:

@@ -1,4 +1,4 @@
-"""Cross-validations and transfer studies on the terminal: a line for each step, tables of means, files of scores."""
+"""Cross-validations, studies of transfer and ablations on the terminal: lines for steps, tables, files of scores."""
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +11,8 @@ from htcnns.files.atomic import write_named, write_whole
 from htcnns.labels import SEQUENCES
 from htcnns.reports.tables import Table, csv_text, markdown_text
 from htcnns.scores.evaluation import Evaluation
+from htcnns.training.ablation import run_ablation
+from htcnns.training.ablation_table import ablation_record, ablation_tables
 from htcnns.training.campaign import FitWatcher
 from htcnns.training.cases import CaseStore
 from htcnns.training.held_out import HeldOut, HeldOutPlan, cross_validate, train_folds
@@ -21,9 +23,10 @@ from htcnns.training.voices import voices_cases, voices_summary
 SCORES = "cross_validation.csv"
 EXTRA_SCORES = "extra_cases.csv"
 TRANSFER = "transfer.csv"
+ABLATION = "ablation.csv"
 FOLDS = "folds.csv"
 WITHOUT = {sequence: f"without_{sequence}.csv" for sequence in SEQUENCES}
-WRITTEN = (SCORES, EXTRA_SCORES, TRANSFER, FOLDS, *WITHOUT.values())
+WRITTEN = (SCORES, EXTRA_SCORES, TRANSFER, ABLATION, FOLDS, *WITHOUT.values())
 
 
 def say_folds(by_case: Mapping[str, int]) -> None:
@@ -85,6 +88,30 @@ def run_study(plan: TransferPlan, device: torch.device, table: Path | None) -> N
     _print_text(f"{markdown_text(study_tables(study))}\n{notes}\n", table)
     _say_of_scores(study.rows[0].target.cautions, study.not_scored)
     say(f"every mean in {out / TRANSFER}, scores of every case in {out / SCORES}")
+
+
+def run_parts(plan: HeldOutPlan, store: CaseStore, device: torch.device, table: Path | None) -> None:
+    """Run an ablation, print its tables and write all scores.
+
+    Args:
+        table: file that gets the tables of means, too.
+
+    Raises:
+        SettingsError, WeightsError, InputError, DeviceError, OutputError: as `run_ablation`.
+    """
+    found = run_ablation(
+        plan,
+        store,
+        device=device,
+        watcher=_watcher(),
+        on_case=lambda row, card: say(f"{row} fold {card.fold}: {card.case} segmented"),
+    )
+    out = plan.campaign.weights
+    write_scores([row.evaluation for row in found.rows], out / SCORES)
+    _write_table(ablation_record(found), out / ABLATION)
+    _print_text(markdown_text(ablation_tables(found, plan.campaign.recipe.window)), table)
+    _say_of_scores(found.rows[0].evaluation.cautions, found.not_scored)
+    say(f"every mean in {out / ABLATION}, scores of every case in {out / SCORES}")
 
 
 def write_scores(evaluations: Collection[Evaluation], path: Path) -> None:

@@ -105,7 +105,7 @@ def synthesise(
     numbers, numbering = range(first, first + number), label_set(labels)
     if anatomy is None:
         _require_no(packed=packed, shapes=shapes, gallery=gallery, without=without)
-        write_phantoms(output, numbers, seed=seed, labels=numbering, on_case=say)
+        write_phantoms(output, numbers, seed=seed, labels=numbering, cavity_share=cavities, on_case=say)
         return EXIT_DONE
     known = read_patients(patients) if patients else {}
     left_out = {patient for card in open_store(without).cards for patient in card.patients} if without else ()

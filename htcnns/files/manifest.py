@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from htcnns.files.atomic import write_whole
 from htcnns.files.json_file import read_json
 from htcnns.files.member import Member, WeightsFile
 from htcnns.files.places import is_file, is_folder
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, SEQUENCES, Label, Region, RegionSet
 from htcnns.networks.contract import Head
@@ -25,6 +26,7 @@ MOST_NAMES = 16  # in a list of sequences, regions or labels
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _RESTORE = "Restore the manifest."
+_PREPROCESSING = "preprocessing"
 _REGIONS = {region.name: region for region in Region}
 _LABELS = {label.name: label for label in Label}
 _SEQUENCES = {str(sequence): sequence for sequence in SEQUENCES}
@@ -127,6 +129,8 @@ def _entry(member: Member) -> dict:
         "window": list(member.window),
         "whole": list(member.whole) if member.whole else None,
         "box": list(member.box) if member.box else None,
+        "mirror": member.mirror,
+        **_entry_of(member.preprocessing),
         "postprocess": asdict(member.rules),
         "trained_on": member.trained_on,
         "scores": member.scores,
@@ -165,10 +169,39 @@ def _read_entry(entry: dict, folder: Path) -> Member:
         window=_edges(entry, "window"),
         whole=_edges(entry, "whole") if entry.get("whole") else None,
         box=_edges(entry, "box") if entry.get("box") else None,
+        mirror=_typed({"mirror": ""} | entry, "mirror", str),
+        preprocessing=_preprocessing(_typed({_PREPROCESSING: {}} | entry, _PREPROCESSING, dict)),
         rules=PostprocessRules.from_json(_typed(entry, "postprocess", dict), where="postprocess"),
         trained_on=_typed({"trained_on": {}} | entry, "trained_on", dict),
         scores=_typed({"scores": {}} | entry, "scores", dict),
     )
+
+
+def _entry_of(preprocessing: Preprocessing) -> dict:
+    """The manifest's key for what a member is shown; none where that is what is prepared for all."""
+    return {} if preprocessing == Preprocessing() else {_PREPROCESSING: asdict(preprocessing)}
+
+
+def _preprocessing(entry: dict) -> Preprocessing:
+    """What a member is shown; fields that are left out have their defaults."""
+    known = [each.name for each in fields(Preprocessing)]
+    for name in entry:
+        require_known(name, known, what="setting", place=_PREPROCESSING)
+    given: dict[str, Any] = {}
+    if "largest_piece" in entry:
+        given["largest_piece"] = _typed(entry, "largest_piece", bool)
+    if entry.get("resize"):
+        given["resize"] = _edges(entry, "resize")
+    if "clip" in entry:
+        given["clip"] = _quantiles(entry)
+    return Preprocessing(**given)
+
+
+def _quantiles(entry: dict) -> tuple[float, float]:
+    values = _typed(entry, "clip", list)
+    if len(values) != 2 or not all(type(value) in (int, float) for value in values):
+        raise SettingsError(f"clip is {shown(values)}", expected="two numbers")
+    return float(values[0]), float(values[1])
 
 
 def _name(entry: dict) -> str:

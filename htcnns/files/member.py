@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from htcnns.errors import SettingsError
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
+from htcnns.image.windows import MIRROR_AXES, mirror_axes
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head
 from htcnns.volume import Shape
@@ -38,11 +40,14 @@ class Member:
         whole: edges of the largest window that may see a whole brain at once, where no overlap is asked for; None for
             windows that slide.
         box: fixed box to pad the brain to, or None.
+        mirror: axes to mirror over where a run does not say, letters of "ijk".
+        preprocessing: what it is shown of the brain that is prepared for all; windows are those of a resized one.
         rules: thresholds and clean-up of its probabilities.
         trained_on, scores: for people; copied into reports.
 
     Raises:
-        SettingsError: sequences or outputs that do not fit the regions and the head, or rules on other regions.
+        SettingsError: sequences or outputs that do not fit the regions and the head, rules on other regions, or axes
+            that there are not.
     """
 
     name: str
@@ -57,6 +62,8 @@ class Member:
     window: Shape = (128, 128, 128)
     whole: Shape | None = None
     box: Shape | None = None
+    mirror: str = ""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     rules: PostprocessRules = field(default_factory=PostprocessRules)
     trained_on: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +72,17 @@ class Member:
         _require_sequences(self.sequences)
         _require_outputs(self.outputs, self.regions, self.head)
         self.rules.require_regions(self.regions)
+        require_axes(self.mirror)
+
+
+def require_axes(letters: str) -> None:
+    """Raise SettingsError unless these are axes to mirror over."""
+    try:
+        mirror_axes(letters)
+    except ValueError as error:
+        raise SettingsError(
+            "mirror is no choice of axes", found=repr(letters), expected=f"letters of {MIRROR_AXES}, each once"
+        ) from error
 
 
 def _require_sequences(sequences: tuple[Sequence, ...]) -> None:

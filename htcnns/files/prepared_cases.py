@@ -68,6 +68,7 @@ class PreparedCase:
         label_map: (i, j, k) uint8 truth.
         inside: (i, j, k) bool where scans and truth are known; None for everywhere.
         places: up to N_PLACES voxels of each label that occurs, (n, 3); those of the brain under BACKGROUND.
+        key_points: (n, 3) int16 voxels on the boundary of each region; None where no fit asked for them.
     """
 
     card: Card
@@ -76,6 +77,7 @@ class PreparedCase:
     label_map: np.ndarray
     inside: np.ndarray | None
     places: Mapping[int, np.ndarray]
+    key_points: Mapping[Region, np.ndarray] | None = None
 
     @property
     def n_bytes(self) -> int:

@@ -26,7 +26,7 @@ class Phantom:
         truth: (I, J, K) uint8 of Label values. I, J, K run to the left, posterior and superior.
         spacing_mm: voxel size along I, J, K.
         affine: (4, 4) float64, voxel index to world mm, RAS+; as BraTS places its cases.
-        volumes_ml: volume of each region of the truth.
+        volumes_ml: volume of WT, TC and ET.
     """
 
     sequences: np.ndarray
@@ -46,6 +46,7 @@ class _Tissue(IntEnum):
     RIM = 6
     NECROSIS = 7
     SOLID = 8
+    CAVITY = 9
 
 
 # Brightness in t1n, t1c, t2w, t2f, the brain's median being 1: between the medians of the 11 BraTS cases in our data.
@@ -59,12 +60,14 @@ _BRIGHTNESS = {
     _Tissue.RIM: (0.92, 1.80, 1.50, 1.50),
     _Tissue.NECROSIS: (0.74, 0.58, 2.05, 1.45),
     _Tissue.SOLID: (0.80, 0.82, 1.95, 1.70),
+    _Tissue.CAVITY: (0.45, 0.45, 2.6, 0.30),  # fluid
 }
 _LABELS = {
     _Tissue.OEDEMA: Label.ED,
     _Tissue.RIM: Label.ET,
     _Tissue.NECROSIS: Label.NCR,
     _Tissue.SOLID: Label.NCR,
+    _Tissue.CAVITY: Label.RC,
 }
 _SCANNER_UNITS = (700.0, 900.0, 480.0, 420.0)  # the brain's median in t1n, t1c, t2w, t2f
 
@@ -94,6 +97,7 @@ def make_phantom(
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     with_tumour: bool = True,
     enhancing: bool = True,
+    resected: bool = False,
 ) -> Phantom:
     """A head with a glioma: irregular oedema, an enhancing rim, a necrotic core.
 
@@ -105,6 +109,7 @@ def make_phantom(
         spacing_mm: voxel size along I, J, K; it changes the volumes, not the drawing.
         with_tumour: False for a healthy head, whose truth is empty.
         enhancing: False for a tumour without ET, whose whole core is solid NCR.
+        resected: True for a cavity full of fluid in place of the necrotic core.
     """
     head_rng, tumour_rng, scanner_rng = np.random.default_rng(seed).spawn(3)
     grid = _Grid.of(shape)
@@ -114,6 +119,8 @@ def make_phantom(
         tissues = _with_tumour(tissues, grid, tumour_rng, tumour)
     if not enhancing:
         tissues[(tissues == _Tissue.RIM) | (tissues == _Tissue.NECROSIS)] = _Tissue.SOLID
+    if resected:
+        tissues[tissues == _Tissue.NECROSIS] = _Tissue.CAVITY
     truth = _lookup({tissue: float(label) for tissue, label in _LABELS.items()})[tissues].astype(np.uint8)
     affine = _affine(shape, spacing_mm)
     one_ml = voxel_ml(affine)

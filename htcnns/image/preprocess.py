@@ -20,6 +20,7 @@ from htcnns.volume import (
     Spacing,
     axis_order,
     bounding_box,
+    box_shape,
     millimetre_shape,
     size_text,
     spacing_mm,
@@ -70,7 +71,7 @@ class PreprocessSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """All that is needed to bring an array of the networks' grid back to the case's own.
+    """All that is needed to bring an array of the networks' grid, or of one member's, back to where it came from.
 
     Attributes:
         shape: of the case, (I, J, K).
@@ -78,7 +79,7 @@ class Undo:
         turned_shape: after turning.
         grid_shape: after resampling to 1 mm; equal to turned_shape if nothing was resampled.
         box: of the brain in that grid.
-        inner: of the brain's box in the padded array.
+        inner: of the brain's box in the padded array; of another shape where the box was resized.
     """
 
     shape: Shape
@@ -97,18 +98,23 @@ class Undo:
     def __call__(self, array: np.ndarray) -> np.ndarray:
         """(C, i, j, k) of the networks' grid as (C, I, J, K) of the case; zero outside the brain's box.
 
-        Values are interpolated linearly if the case was resampled (then float32), else returned as they are.
+        Values are interpolated linearly if the case was resampled or resized (then float32), else returned as they are.
         """
-        whole = uncrop(array[(..., *self.inner)], self.box, self.grid_shape)
+        inside = array[(..., *self.inner)]
+        if inside.shape[-3:] != box_shape(self.box):
+            inside = resample(inside.astype(np.float32), box_shape(self.box))
+        whole = uncrop(inside, self.box, self.grid_shape)
         if self.resampled:
             whole = resample(whole.astype(np.float32), self.turned_shape)
         return np.ascontiguousarray(turn_back(whole, self.order, self.flips))
 
     def place(self, index: np.ndarray) -> np.ndarray:
         """(3,) index on the case's own grid of a place given by its (3,) index on the networks' grid."""
-        starts = [part.start - inner.start for part, inner in zip(self.box, self.inner, strict=True)]
+        starts = [[edge.start for edge in box] for box in (self.inner, self.box)]
+        resized = np.divide(box_shape(self.box), box_shape(self.inner))
         scale = np.divide(self.turned_shape, self.grid_shape)
-        turned = (np.asarray(index, float) + starts + 0.5) * scale - 0.5  # outer faces coincide
+        placed = (np.asarray(index, float) + 0.5 - starts[0]) * resized + starts[1]  # outer faces coincide
+        turned = placed * scale - 0.5
         return (turned_affine(np.eye(4), self.shape, self.order, self.flips) @ [*turned, 1])[:3]
 
 
@@ -148,7 +154,7 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     notes += [*content_notes(turned, masks), *shear_notes(affine)]
     grid_shape = millimetre_shape(turned.shape[1:], spacing)
     if grid_shape != turned.shape[1:]:
-        signal, masks = _resampled(signal, masks, grid_shape)
+        signal, masks = resampled(signal, masks, grid_shape)
         notes.append(_resampled_note(spacing))
     brain = _without_specks(np.any(masks, axis=0))
     box = bounding_box(brain)
@@ -162,7 +168,7 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
     voxels_per_grid_voxel = math.prod(turned.shape[1:]) / math.prod(grid_shape)
     notes += brain_notes(brain[box], voxel_ml=voxel_ml(affine) * voxels_per_grid_voxel)
     notes += noted(agreement_notes(signal, masks), Kind.OTHER_HEAD)
-    cropped = _z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
+    cropped = z_scored(signal[(..., *box)], masks[(..., *box)] & brain[box])
     notes += look_notes(cropped, brain[box])
     padded, inner = pad(cropped, settings.least)
     undo = Undo(
@@ -232,7 +238,7 @@ def _background(array: np.ndarray) -> tuple[float, bool]:
     return float(median + 5 * deviation), False
 
 
-def _resampled(signal: np.ndarray, masks: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def resampled(signal: np.ndarray, masks: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Signal and masks as (4, *shape), one sequence after the other so that little memory is needed at a time."""
     finer, inside = np.empty((len(signal), *shape), np.float32), np.empty((len(masks), *shape), bool)
     for number, (array, mask) in enumerate(zip(signal, masks, strict=True)):
@@ -254,7 +260,7 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     return uncrop(kept[pieces], box, mask.shape)
 
 
-def _z_scored(signal: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def z_scored(signal: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """(4, i, j, k) float32 with mean 0 and deviation 1 inside each sequence's own mask, 0 outside and if uniform."""
     scored = np.zeros(signal.shape, np.float32)
     for array, mask, out in zip(signal, masks, scored, strict=True):

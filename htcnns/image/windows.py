@@ -17,8 +17,20 @@ Start = tuple[int, int, int]
 Forward = Callable[[Tensor], Tensor]
 OnWindow = Callable[[int, int], None]
 
+MIRROR_AXES = "ijk"  # left-right, front-back, up-down
 SIGMA_PER_SIZE = 0.125  # MONAI's sigma_scale, nnU-Net's too
 SMALLEST_WEIGHT = 1e-3  # MONAI's floor: a corner that only one window covers still divides well
+
+
+def mirror_axes(letters: str) -> tuple[int, ...]:
+    """The axes of (I, J, K) that letters of MIRROR_AXES name.
+
+    Raises:
+        ValueError: another letter, or one twice.
+    """
+    if set(letters) - set(MIRROR_AXES) or len(set(letters)) < len(letters):
+        raise ValueError(f"{letters!r} names no axes")
+    return tuple(MIRROR_AXES.index(letter) for letter in letters)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ def require_window(size: Sequence[int], multiple: int | Shape, *, network: str) 
     )
 
 
+def outputs_of(regions: RegionSet, head: Head) -> tuple[Region, ...] | tuple[Label, ...]:
+    """What the channels of networks that we train are: the regions of the set, or background and labels by number."""
+    return regions.regions if head is Head.SIGMOID else (Label.BACKGROUND, *sorted(regions.labels))
+
+
 def region_probabilities(
     logits: Tensor, regions: RegionSet, head: Head, outputs: tuple[Region, ...] | tuple[Label, ...]
 ) -> Tensor:

@@ -22,7 +22,7 @@ from htcnns.reports.case_report import CaseFacts, Geometry, Measures, RunFacts, 
 from htcnns.reports.outcome import Outcome
 from htcnns.reports.picture import png_bytes
 from htcnns.runs.devices import environment, peak_memory_mib, precision_name
-from htcnns.runs.ensemble import Ensemble
+from htcnns.runs.ensemble import Ensemble, mirrored
 from htcnns.runs.pipeline import ReadyCase, Segmentation
 from htcnns.runs.resources import Resources
 from htcnns.runs.settings import RunSettings
@@ -41,7 +41,7 @@ def run_facts(ensemble: Ensemble, settings: RunSettings) -> RunFacts:
         device_note=ensemble.note,
         precision=precision_name(ensemble.precision),
         settings=asdict(settings),
-        members=tuple(_described(member) for member in ensemble.members),
+        members=tuple(_described(member) | {"mirror": mirrored(member, settings)} for member in ensemble.members),
     )
 
 

@@ -16,7 +16,7 @@ from htcnns.runs.run_log import logged, run_log, said_of
 from htcnns.runs.watch import watch
 from htcnns.runs.watcher import Watcher
 
-REPORT_FORMAT = 3
+REPORT_FORMAT = 4
 
 
 def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:

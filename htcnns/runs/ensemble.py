@@ -15,8 +15,9 @@ from htcnns.files.manifest import MANIFEST, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.weights import load_networks, require_few_bytes
 from htcnns.image.fusion import require_fusable
+from htcnns.image.member_input import shown_to_member
 from htcnns.image.preprocess import Prepared, PreprocessSettings
-from htcnns.image.windows import Windows, place_windows, slide
+from htcnns.image.windows import Windows, mirror_axes, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
 from htcnns.networks.contract import Network, each_axis, region_probabilities
 from htcnns.networks.limits import require_edges
@@ -125,6 +126,8 @@ def member_probabilities(
 ) -> np.ndarray:
     """Probabilities of the regions, averaged over windows, mirrored passes and folds.
 
+    A member with a preprocessing of its own sees what that makes of the brain; what it says is brought back.
+
     Args:
         on_window: called after every batch of windows; may raise Stopped.
         stopwatch: gets the seconds and windows of this member added.
@@ -138,7 +141,8 @@ def member_probabilities(
         WeightsError: the numbers are not finite even in fp32.
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
-    x = torch.from_numpy(prepared.array[order]).to(ensemble.device)
+    seen = shown_to_member(prepared, member.preprocessing)
+    x = torch.from_numpy(seen.array[order]).to(ensemble.device)
     windows = _windows(ensemble, member, prepared, overlap=settings.overlap)
     networks = ensemble.networks[member.name]
     total = torch.zeros(())
@@ -152,7 +156,7 @@ def member_probabilities(
                         timed,
                         x,
                         windows,
-                        mirror_axes=settings.mirror_axes,
+                        mirror_axes=mirror_axes(mirrored(member, settings)),
                         batch=settings.batch,
                         on_window=lambda *_: on_window(),
                     ).cpu()
@@ -165,7 +169,13 @@ def member_probabilities(
         ) from error
     if not torch.isfinite(total).all():
         raise _not_finite(member, ensemble)
-    return (total / len(networks)).numpy()
+    said = (total / len(networks)).numpy()
+    return said if seen is prepared else seen.undo(said)
+
+
+def mirrored(member: Member, settings: RunSettings) -> str:
+    """The axes that a member is mirrored over: what the run says, or else its manifest."""
+    return member.mirror if settings.mirror is None else settings.mirror
 
 
 def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> int:
@@ -187,15 +197,15 @@ def window_voxels(ensemble: Ensemble, prepared: Prepared, *, overlap: float | No
 
 def _windows(ensemble: Ensemble, member: Member, prepared: Prepared, *, overlap: float | None) -> Windows:
     """The windows of a member: with an overlap those of its size, else one around a brain that its manifest lets in."""
-    brain = torch.from_numpy(prepared.brain)
+    resize = member.preprocessing.resize
+    shape = resize or prepared.brain.shape
+    brain = None if resize else torch.from_numpy(prepared.brain)  # its box was resized: nearly every window has some
     if overlap is None and member.whole:
         multiples = each_axis(ensemble.networks[member.name][0].multiple)  # its files share one size
-        i, j, k = (-(-edge // m) * m for edge, m in zip(prepared.brain.shape, multiples, strict=True))
+        i, j, k = (-(-edge // m) * m for edge, m in zip(shape, multiples, strict=True))
         if all(edge <= most for edge, most in zip((i, j, k), member.whole, strict=True)):
-            return place_windows(prepared.brain.shape, (i, j, k), overlap=0, occupied=brain)
-    return place_windows(
-        prepared.brain.shape, member.window, overlap=PAPERS_OVERLAP if overlap is None else overlap, occupied=brain
-    )
+            return place_windows(shape, (i, j, k), overlap=0, occupied=brain)
+    return place_windows(shape, member.window, overlap=PAPERS_OVERLAP if overlap is None else overlap, occupied=brain)
 
 
 def _not_finite(member: Member, ensemble: Ensemble) -> HtcnnsError:
@@ -279,9 +289,10 @@ def _require_one_region_set(members: tuple[Member, ...]) -> None:
 
 
 def _preprocess_settings(members: tuple[Member, ...]) -> PreprocessSettings:
-    boxes = [member.box for member in members if member.box]
+    sized = [member for member in members if not member.preprocessing.resize]  # the others make room themselves
+    boxes = [member.box for member in sized if member.box]
     return PreprocessSettings(
-        window=_largest([member.window for member in members]), box=_largest(boxes) if boxes else None
+        window=_largest([member.window for member in sized] or [(1, 1, 1)]), box=_largest(boxes) if boxes else None
     )
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from htcnns.errors import SettingsError, require_known
 from htcnns.image.fusion import FUSIONS
+from htcnns.image.windows import MIRROR_AXES, mirror_axes
 from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
 from htcnns.runs.shard import Shard
 
 MOST_MISSING = 1  # sequences that a case may lack where this is allowed
-MIRROR_AXES = "ijk"  # left-right, front-back, up-down
 _SECONDS = ("time_limit_s", "watch_s", "until_idle_s")
 
 
@@ -42,7 +42,8 @@ class RunSettings:
         labels: name of a label set; None for each case's own, by its name.
         overlap: overlap between windows as a share of their edge, 0 <= x < 1; 0.6 in HT-CNNs. None lets a member see a
             brain at once that fits the largest window of its manifest, and overlaps by 0.6 otherwise.
-        mirror: axes to mirror over, letters of "ijk" (left-right, front-back, up-down); "" for none.
+        mirror: axes to mirror over, letters of "ijk" (left-right, front-back, up-down); "" for none, None for those
+            that the manifest gives each member.
         batch: number of windows that go through a network together.
         again: whether cases are segmented again whose mask is there already.
         on_failure: skip to write nothing for a case that fails, empty to write an empty mask.
@@ -76,7 +77,7 @@ class RunSettings:
     fusion: str = "staple"
     labels: str | None = None
     overlap: float | None = None
-    mirror: str = ""
+    mirror: str | None = None
     batch: int = 1
     again: bool = False
     on_failure: str = OnFailure.SKIP
@@ -120,14 +121,16 @@ class RunSettings:
                 expected="0 <= x < 1",
                 remedy="Use 0.6, or leave it out.",
             )
-        if set(self.mirror) - set(MIRROR_AXES) or len(set(self.mirror)) < len(self.mirror):
+        try:
+            mirror_axes(self.mirror or "")
+        except ValueError as error:
             raise SettingsError(
                 "not a choice of axes",
                 setting="mirror",
                 found=repr(self.mirror),
                 expected=f"letters of {MIRROR_AXES}, each once",
                 remedy="Use for instance i, or nothing.",
-            )
+            ) from error
         if self.batch < 1:
             raise SettingsError(
                 "too few windows at a time",
@@ -198,11 +201,6 @@ class RunSettings:
     def most_missing(self) -> int:
         """Sequences that a case may lack."""
         return MOST_MISSING if self.allow_missing else 0
-
-    @property
-    def mirror_axes(self) -> tuple[int, ...]:
-        """Axes of (I, J, K) to mirror over."""
-        return tuple(MIRROR_AXES.index(letter) for letter in self.mirror)
 
     @property
     def keeps_probabilities(self) -> bool:

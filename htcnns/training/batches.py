@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,13 +11,24 @@ from torch import Tensor
 
 from htcnns.errors import InputError
 from htcnns.files.prepared_cases import Card, CaseKind, PreparedCase
+from htcnns.image.key_points import BITS
 from htcnns.labels import SEQUENCES, Region, RegionSet, Sequence
+from htcnns.networks.contract import Head, outputs_of
 from htcnns.training.augment import Augmentation
-from htcnns.training.cases import CaseStore
 from htcnns.training.echoes import DISTANCE, STEPS_AHEAD, draw_number
 from htcnns.training.recent import Recent
 from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
+
+_TOLD: Mapping[Head, str] = MappingProxyType(  # what a case must tell to be learnt from
+    {Head.SIGMOID: "a region", Head.SOFTMAX: "every region"}
+)
+
+
+class Cases(Protocol):
+    """Packed cases by name, as a CaseStore has them."""
+
+    def __getitem__(self, name: str) -> PreparedCase: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,10 +37,11 @@ class Batch:
 
     Attributes:
         x: (B, n_sequences, *shape) float32, channels last in memory.
-        truth: (B, R, *shape) bool.
-        known: (B, R) bool, regions that the truth of each patch tells.
+        truth: (B, C, *shape) bool of the regions, or of the background and the labels, in the order of the logits.
+        known: (B, C) bool, those that the truth of each patch tells.
         inside: (B, 1, *shape) bool where anything is known; None for everywhere.
         names: the cases that the patches are of.
+        keys: (B, R, *shape) bool, what of each region lies in the balls around its key points; None without such.
     """
 
     x: Tensor
@@ -35,6 +49,7 @@ class Batch:
     known: Tensor
     inside: Tensor | None
     names: tuple[str, ...]
+    keys: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -44,6 +59,7 @@ class Batch:
             known=self.known.to(device),
             inside=None if self.inside is None else self.inside.to(device, non_blocking=True),
             names=self.names,
+            keys=None if self.keys is None else self.keys.to(device, non_blocking=True),
         )
 
 
@@ -64,20 +80,22 @@ class BatchSource:
         store: the cases.
         names: those that the fit may see, by kind, sorted.
         mix: weight of each of these kinds.
-        regions, sequences: channels of the truth and of the input.
+        regions, head: what the channels of the truth are.
+        sequences: channels of the input.
         piece_patch: edges of patches of pieces.
         seed: of all draws.
         n_echoes: how often a drawn patch is shown, mirrored otherwise each time.
         recent: patches that will be shown again.
     """
 
-    store: CaseStore
+    store: Cases
     names: Mapping[CaseKind, tuple[str, ...]]
     mix: Mapping[CaseKind, float]
     regions: RegionSet
     sequences: tuple[Sequence, ...]
     piece_patch: Shape
     seed: int
+    head: Head = Head.SIGMOID
     n_echoes: int = 1
     recent: Recent[tuple[str, Patch]] = field(default_factory=lambda: Recent(0))
 
@@ -97,7 +115,7 @@ class BatchSource:
         kind = self._kind(number)
         edges = self.piece_patch if kind is CaseKind.PIECE else shape
         drawn = [self._shown(step, number, slot, _Wanted(kind, edges, variety)) for slot in slots]
-        return _batch([patch for _, patch in drawn], [name for name, _ in drawn], self.regions, self.sequences)
+        return self._batch([patch for _, patch in drawn], tuple(name for name, _ in drawn))
 
     def _kind(self, number: int) -> CaseKind:
         kinds = list(self.names)
@@ -129,9 +147,22 @@ class BatchSource:
     def _one_of(self, names: tuple[str, ...], rng: np.random.Generator) -> str:
         return names[int(rng.integers(len(names)))]
 
+    def _batch(self, patches: list[Patch], names: tuple[str, ...]) -> Batch:
+        insides = [patch.inside for patch in patches if patch.inside is not None]
+        keys = [_near_keys(patch.label_map, patch.keys, self.regions) for patch in patches if patch.keys is not None]
+        channels = [SEQUENCES.index(sequence) for sequence in self.sequences]
+        return Batch(
+            x=_channels_last([patch.array for patch in patches], channels),
+            truth=torch.from_numpy(np.stack([_truth(patch.label_map, self.regions, self.head) for patch in patches])),
+            known=torch.tensor([_known(patch.known, self.regions, self.head) for patch in patches]),
+            inside=torch.from_numpy(np.stack(insides)[:, None]) if insides else None,
+            names=names,
+            keys=torch.from_numpy(np.stack(keys)) if keys else None,
+        )
+
 
 def batch_source(
-    store: CaseStore,
+    store: Cases,
     cards: Iterable[Card],
     *,
     mix: Mapping[CaseKind, float],
@@ -139,6 +170,7 @@ def batch_source(
     sequences: tuple[Sequence, ...],
     piece_patch: Shape,
     seed: int,
+    head: Head = Head.SIGMOID,
     n_echoes: int = 1,
     batch: int = 1,
 ) -> BatchSource:
@@ -148,15 +180,16 @@ def batch_source(
         batch: patches a step, which echoes are kept by; the other arguments are attributes of BatchSource.
 
     Raises:
-        InputError: no case of any kind that has a weight, or none that tells one of the regions.
+        InputError: no case of any kind that has a weight, or none that tells one of the regions (exclusive labels need
+            all of them, as what is not told would count as background).
     """
-    able = [card for card in cards if set(card.known) & set(regions.regions) and set(card.sequences) & set(sequences)]
+    able = [card for card in cards if any(_known(card.known, regions, head)) and set(card.sequences) & set(sequences)]
     names = {kind: tuple(sorted(card.name for card in able if card.kind is kind)) for kind, w in mix.items() if w > 0}
     there = {kind: found for kind, found in names.items() if found}
     if not there:
         raise InputError(
             "no case to train on",
-            found=f"{len(able)} cases that tell a region of {regions.name}",
+            found=f"{len(able)} cases that tell {_TOLD[head]} of {regions.name}",
             expected=f"cases of a kind that the recipe mixes: {', '.join(names)}",
             remedy="Pack other cases or change the recipe's mix.",
         )
@@ -168,19 +201,9 @@ def batch_source(
         sequences=sequences,
         piece_patch=piece_patch,
         seed=seed,
+        head=head,
         n_echoes=n_echoes,
         recent=Recent(batch * (DISTANCE + STEPS_AHEAD)),
-    )
-
-
-def _batch(patches: list[Patch], names: list[str], regions: RegionSet, sequences: tuple[Sequence, ...]) -> Batch:
-    insides = [patch.inside for patch in patches if patch.inside is not None]
-    return Batch(
-        x=_channels_last([patch.array for patch in patches], [SEQUENCES.index(sequence) for sequence in sequences]),
-        truth=torch.from_numpy(np.stack([_masks(patch.label_map, regions.regions) for patch in patches])),
-        known=torch.tensor([[region in patch.known for region in regions.regions] for patch in patches]),
-        inside=torch.from_numpy(np.stack(insides)[:, None]) if insides else None,
-        names=tuple(names),
     )
 
 
@@ -193,7 +216,28 @@ def _channels_last(arrays: list[np.ndarray], channels: list[int]) -> Tensor:
     return torch.from_numpy(x).movedim(-1, 1)
 
 
+def _known(known: tuple[Region, ...], regions: RegionSet, head: Head) -> list[bool]:
+    """Which channels a truth tells that tells these regions; labels that exclude each other only all together."""
+    told = [region in known for region in regions.regions]
+    return told if head is Head.SIGMOID else [all(told)] * len(outputs_of(regions, head))
+
+
+def _truth(label_map: np.ndarray, regions: RegionSet, head: Head) -> np.ndarray:
+    """(C, …) bool of the regions, or of the labels that the set writes for them."""
+    masks = _masks(label_map, regions.regions)
+    if head is Head.SIGMOID:
+        return masks
+    written = regions.compose(masks)
+    return np.stack([written == label for label in outputs_of(regions, head)])
+
+
 def _masks(label_map: np.ndarray, regions: tuple[Region, ...]) -> np.ndarray:
     """(R, …) bool; by comparison, which is ten times quicker than a table."""
     masks = {label: label_map == label for region in regions for label in region.value}
     return np.stack([np.logical_or.reduce([masks[label] for label in region.value]) for region in regions])
+
+
+def _near_keys(label_map: np.ndarray, keys: np.ndarray, regions: RegionSet) -> np.ndarray:
+    """(R, …) bool, what of each region lies in the balls around its key points; nothing where it has no such points."""
+    balls = np.stack([keys & BITS.get(region, 0) > 0 for region in regions.regions])
+    return balls & _masks(label_map, regions.regions)

@@ -46,7 +46,7 @@ class Campaign:
         weights: folder that gets weights, manifest and recipe.
         origin: folder of weights that each member of the same name starts from; None starts from random ones.
         transfer: how much of these may change.
-        rules: thresholds and clean-up of every member.
+        rules: thresholds and clean-up of every member; None for those of the recipe.
         tuned: members whose rules and scores those of the same names get instead.
         n_workers: threads that draw patches ahead.
         validation: cases of other patients that every fit is measured on while it runs.
@@ -58,7 +58,7 @@ class Campaign:
     weights: Path
     origin: Path | None = None
     transfer: TransferSettings = field(default_factory=TransferSettings)
-    rules: PostprocessRules = field(default_factory=PostprocessRules)
+    rules: PostprocessRules | None = None
     tuned: tuple[Member, ...] = ()
     n_workers: int = 1
     validation: Validation | None = None
@@ -71,11 +71,16 @@ class Campaign:
                 expected="what the data are and under which terms",
                 remedy="Say it; it stands in the manifest.",
             )
-        self.rules.require_regions(self.recipe.regions)
+        self.clean_up.require_regions(self.recipe.regions)
         names = [member.name for member in self.recipe.members]
         for each in self.tuned:
             require_known(each.name, names, what="member", setting="tuned")
             each.rules.require_regions(self.recipe.regions)
+
+    @property
+    def clean_up(self) -> PostprocessRules:
+        """Thresholds and clean-up of every member."""
+        return self.rules or self.recipe.rules
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -
     return replace(
         recipe_member(request.recipe, request.member),
         files=(file,),
-        rules=tuned.rules if tuned else campaign.rules,
+        rules=tuned.rules if tuned else campaign.clean_up,
         trained_on=provenance(request, campaign.source),
         scores=tuned.scores if tuned else {},
     )

@@ -116,13 +116,21 @@ class CaseStore:
     Args:
         cards: the cases by file, as `read_cards` gives them.
         most_bytes: memory for the cases that are kept; the one asked for last always is.
+        change: what becomes of each case when it has been read.
     """
 
-    def __init__(self, cards: dict[Path, Card], *, most_bytes: int = MEMORY) -> None:
+    def __init__(
+        self,
+        cards: dict[Path, Card],
+        *,
+        most_bytes: int = MEMORY,
+        change: Callable[[PreparedCase], PreparedCase] = lambda case: case,
+    ) -> None:
         self.files = dict(cards)
         self.cards = tuple(cards.values())
         self._paths = {card.name: path for path, card in cards.items()}
         self._most_bytes = most_bytes
+        self._change = change
         self._recent: Recent[PreparedCase] = Recent(most_bytes, lambda case: case.n_bytes)
 
     def __getitem__(self, name: str) -> PreparedCase:
@@ -131,12 +139,16 @@ class CaseStore:
         Raises:
             InputError: its file is gone, damaged, or has been made from other files since the store was opened.
         """
-        return self._recent.get(name, lambda: read_prepared(self._paths[name]))
+        return self._recent.get(name, lambda: self._change(read_prepared(self._paths[name])))
 
     def only(self, names: Collection[str]) -> "CaseStore":
         """A store of the cases of these names alone."""
         cards = {path: card for path, card in self.files.items() if card.name in names}
-        return CaseStore(cards, most_bytes=self._most_bytes)
+        return CaseStore(cards, most_bytes=self._most_bytes, change=self._change)
+
+    def changed(self, change: Callable[[PreparedCase], PreparedCase]) -> "CaseStore":
+        """A store of the same files, each case changed when it has been read."""
+        return CaseStore(self.files, most_bytes=self._most_bytes, change=change)
 
     @property
     def n_bytes(self) -> int:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,20 +13,26 @@ from htcnns.files.manifest import choose_members, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card
 from htcnns.files.weights import load_networks
-from htcnns.labels import Region
-from htcnns.networks.contract import Head, Network
-from htcnns.training.batches import batch_source
+from htcnns.networks.contract import Network
+from htcnns.training.batches import Cases, batch_source
 from htcnns.training.cases import CaseStore
 from htcnns.training.fit_plan import FitPlan
+from htcnns.training.key_points import with_key_points
 from htcnns.training.loop import fit
 from htcnns.training.progress import Progress
 from htcnns.training.recipe_text import recipe_data
 from htcnns.training.recipes import MemberRecipe, Recipe
+from htcnns.training.shown_cases import store_shown
 from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
 from htcnns.training.validation import Validation
 
-_OF_NO_WEIGHT = ("name", "title", "window", "whole", "recompute_activations")  # a fit may go on with others of these
+_OF_NO_WEIGHT = (  # a fit may go on with others of these
+    *("name", "title", "window", "whole", "mirror", "rules", "additions", "recompute_activations"),
+)
+_LATER = (  # than fits that may still go on
+    *("head", "preprocessing", "dice_weight", "generalised_dice_weight", "key_point_weight"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +82,14 @@ def run_fit(
     member = request.recipe.member(request.member)
     recipe = replace(request.recipe, members=(member,), seed=member_seed(request.recipe, member))
     source = batch_source(
-        store,
+        _cases(store, request, team),
         request.cards,
         mix=recipe.mix,
         regions=recipe.regions,
         sequences=recipe.sequences,
         piece_patch=recipe.piece_patch,
         seed=recipe.seed,
+        head=recipe.head,
         n_echoes=recipe.echoes,
         batch=recipe.batch,
     )
@@ -110,12 +118,12 @@ def member_seed(recipe: Recipe, member: MemberRecipe) -> int:
 
 
 def member_shapes(recipe: Recipe, member: MemberRecipe) -> Shapes:
-    """The member's network with the recipe's sequences and regions."""
+    """The member's network with the recipe's channels in and out."""
     return Shapes(
         network=member.network,
         size=member.arguments,
         sequences=recipe.sequences,
-        regions=recipe.regions.regions,
+        outputs=recipe.outputs,
     )
 
 
@@ -123,7 +131,7 @@ def read_origins(weights: Path) -> dict[str, Origin]:
     """The weights of a folder that fits can start from, by the name of their member.
 
     Raises:
-        WeightsError: no such weights, a damaged file, or a member whose head is a softmax or of several files.
+        WeightsError: no such weights, a damaged file, or a member of several files.
     """
     return {member.name: _origin(member, weights) for member in read_manifest(weights, setting="origin")}
 
@@ -140,21 +148,29 @@ def origin_of(weights: Path, name: str) -> Origin:
 
 
 def _origin(member: Member, weights: Path) -> Origin:
-    regions = tuple(output for output in member.outputs if isinstance(output, Region))
-    if len(member.files) != 1 or member.head is not Head.SIGMOID:
+    if len(member.files) != 1:
         raise WeightsError(
             f"{member.name} cannot be fine-tuned",
             place=weights,
-            found=f"{len(member.files)} files, head {member.head}",
-            expected=f"one file, head {Head.SIGMOID}",
+            found=f"{len(member.files)} files",
+            expected="one file",
             remedy="Start from other weights.",
         )
     return Origin(
         name=f"{weights}: {member.name}",
-        shapes=Shapes(network=member.network, size=member.size, sequences=member.sequences, regions=regions),
+        shapes=Shapes(network=member.network, size=member.size, sequences=member.sequences, outputs=member.outputs),
         tensors={name: tensor.float() for name, tensor in load_networks(member)[0].state_dict().items()},
         digest=member.files[0].sha256,
     )
+
+
+def _cases(store: CaseStore, request: FitRequest, team: Team) -> Cases:
+    """The cases as the member sees them, with key points where the loss asks for them."""
+    view = request.recipe.preprocessing
+    shown = store_shown(store, view)
+    if not request.recipe.key_point_weight:
+        return shown
+    return with_key_points(shown, request.cards, view=repr(view), team=team)
 
 
 def _untrained(shapes: Shapes, seed: int) -> Network:
@@ -167,11 +183,21 @@ def _untrained(shapes: Shapes, seed: int) -> Network:
 def _made_with(request: FitRequest, recipe: Recipe) -> dict:
     """What a resumed fit must share with the one that was cut off."""
     return {
-        "recipe": {name: value for name, value in recipe_data(recipe).items() if name not in _OF_NO_WEIGHT},
+        "recipe": _of_weight(recipe),
         "cases": _keys(request.cards),
         "start": request.origin.digest if request.origin else "random weights",
         "transfer": [request.transfer.frozen_stages, request.transfer.early_rate],
     }
+
+
+def _of_weight(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide what a fit does; those that came later only where they say something new."""
+    defaults = {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(Recipe)
+    }
+    left_out = {*_OF_NO_WEIGHT, *(name for name in _LATER if getattr(recipe, name) == defaults[name])}
+    return {name: value for name, value in recipe_data(recipe).items() if name not in left_out}
 
 
 def _keys(cards: Iterable[Card]) -> dict[str, str]:

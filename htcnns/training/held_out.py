@@ -25,7 +25,7 @@ from htcnns.files.member import Member
 from htcnns.files.prepared_cases import Card, PreparedCase
 from htcnns.labels import SEQUENCES, Sequence
 from htcnns.runs.devices import choose_precision, precision_name
-from htcnns.runs.ensemble import Ensemble, load_ensemble
+from htcnns.runs.ensemble import Ensemble, load_ensemble, mirrored
 from htcnns.runs.settings import RunSettings
 from htcnns.scores.evaluation import Evaluation
 from htcnns.training.campaign import Campaign, FitWatcher, train_set
@@ -79,7 +79,7 @@ class HeldOutPlan:
         """How the probabilities are scored."""
         return Scoring(
             regions=self.campaign.recipe.regions,
-            clean_up=lambda card: [self.campaign.rules] * len(card.members),
+            clean_up=lambda card: [self.campaign.clean_up] * len(card.members),
             rules=self.rules,
             with_raw=self.with_raw,
         )
@@ -246,7 +246,8 @@ class _FoldWork:
 
     def _map_card(self, card: Card, is_held_out: bool, without: Sequence | None) -> MapCard:
         settings = self.plan.settings
-        how = f"{card.key} {settings.overlap} {settings.mirror} {precision_name(self._precision)} {is_held_out}"
+        mirrors = "|".join(mirrored(member, settings) for member in self.members).rstrip("|")
+        how = f"{card.key} {settings.overlap} {mirrors} {precision_name(self._precision)} {is_held_out}"
         how += f" without {without}" if without else ""
         return MapCard(
             case=card.name,

@@ -32,7 +32,7 @@ from htcnns.training.fit_errors import (
     too_little_memory,
 )
 from htcnns.training.fit_plan import FitPlan
-from htcnns.training.losses import LossWeights, deep_supervision
+from htcnns.training.losses import deep_supervision
 from htcnns.training.members import recipe_member
 from htcnns.training.progress import Clock, Progress
 from htcnns.training.recompute import recomputed_blocks
@@ -208,9 +208,14 @@ def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
             recomputed_blocks(run.network, enabled=recipe.recompute_activations),
         ):
             outputs = run.network.deep(batch.x)
-        weights = LossWeights(recipe.entropy_weight, recipe.empty_share)
         loss = deep_supervision(
-            outputs, batch.truth, batch.known, inside=batch.inside, n_known=n_known, weights=weights
+            outputs,
+            batch.truth,
+            batch.known,
+            inside=batch.inside,
+            keys=batch.keys,
+            n_known=n_known,
+            weights=recipe.loss_weights,
         )
         run.scaler.scale(loss).backward()
     total = team.total(loss.item(), run.device)

@@ -7,7 +7,7 @@ from htcnns.training.recipes import Recipe
 
 
 def recipe_member(recipe: Recipe, name: str) -> Member:
-    """The recipe's member of that name, with the paper's rules and without files.
+    """The recipe's member of that name, without files.
 
     Raises:
         SettingsError: no member of that name.
@@ -21,7 +21,11 @@ def recipe_member(recipe: Recipe, name: str) -> Member:
         files=(),
         sequences=recipe.sequences,
         regions=recipe.regions,
-        outputs=recipe.regions.regions,
+        head=recipe.head,
+        outputs=recipe.outputs,
         window=recipe.window,
+        preprocessing=recipe.preprocessing,
         whole=recipe.whole if prod(recipe.whole) > prod(recipe.window) else None,
+        mirror=recipe.mirror,
+        rules=recipe.rules,
     )

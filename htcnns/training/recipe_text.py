@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 from htcnns.errors import HtcnnsError, SettingsError, require_known
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.image.member_input import Preprocessing
+from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, RegionSet, Sequence
+from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
-from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
 
 _T = TypeVar("_T")
 
@@ -146,6 +149,11 @@ def _regions(name: str, value: Any, _: Any) -> RegionSet:
     return REGION_SETS[value]
 
 
+def _head(name: str, value: Any, _: Any) -> Head:
+    require_known(str(value), Head, what="head", setting=name)
+    return Head(value)
+
+
 def _size(name: str, value: Any, _: Any) -> str | Mapping[str, Any]:
     if not isinstance(value, str | Mapping):
         raise _wrong(name, value, "the name of a size, or a table of arguments")
@@ -166,6 +174,24 @@ def _mix(name: str, value: Any, _: Any) -> Mapping[CaseKind, float]:
     return MappingProxyType({CaseKind(kind): float(weight) for kind, weight in value.items()})
 
 
+def _rules(name: str, value: Any, _: Any) -> PostprocessRules:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, "a table")
+    return PostprocessRules.from_json(value, where=name)
+
+
+def _arguments(name: str, value: Any, _: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, "a table of arguments")
+    return value
+
+
+def _settings(name: str, value: Any, _: Any) -> Mapping[str, float]:
+    if not isinstance(value, Mapping) or not all(type(number) in (int, float) for number in value.values()):
+        raise _wrong(name, value, "a table of numbers")
+    return {setting: float(number) for setting, number in value.items()}
+
+
 def _wrong(setting: str, found: object, expected: str) -> SettingsError:
     return SettingsError(
         "impossible value", setting=setting, found=repr(found), expected=expected, remedy="Correct the recipe."
@@ -177,13 +203,20 @@ _READERS: Mapping[str, Callable[[str, Any, Any], Any]] = MappingProxyType(
         "members": lambda name, value, _: tuple(_read(MemberRecipe, each) for each in _list(name, value)),
         "rounds": lambda name, value, _: tuple(_read(Round, each) for each in _list(name, value)),
         "variety": lambda _, value, __: _read(Augmentation, value),
+        "preprocessing": lambda _, value, __: _read(Preprocessing, value),
+        "resize": lambda name, value, _: _shape(name, value) if value != [] else (),
         "patches": _patches,
         "piece_patch": _shape,
         "window": _shape,
         "whole": _shape,
         "regions": _regions,
+        "head": _head,
         "size": _size,
         "sequences": _sequences,
         "mix": _mix,
+        "rules": _rules,
+        "additions": lambda name, value, _: tuple(_read(Addition, each) for each in _list(name, value)),
+        "arguments": _arguments,
+        "settings": _settings,
     }
 )

@@ -1,8 +1,9 @@
 """Recipes: everything that decides how members are trained, and the ones that come with htcnns."""
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any
@@ -10,13 +11,18 @@ from typing import Any
 import torch
 
 from htcnns.errors import SettingsError, require_known
+from htcnns.files.member import require_axes
 from htcnns.files.prepared_cases import CaseKind
-from htcnns.labels import GLIOMA, SEQUENCES, RegionSet, Sequence
+from htcnns.image.member_input import Preprocessing
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks import NETWORKS, build_network
-from htcnns.networks.contract import require_window
+from htcnns.networks.contract import Head, outputs_of, require_window
 from htcnns.training.augment import Augmentation
+from htcnns.training.losses import LossWeights
 from htcnns.volume import Shape
 
+LOSSES = ("dice", "generalised_dice", "entropy", "key_point")  # whose weights are settings of a recipe
 OPTIMIZERS = ("adam", "adamw")
 PRECISIONS = ("bf16", "fp16", "fp32")
 
@@ -96,6 +102,34 @@ class MemberRecipe:
         return NETWORKS[self.network].sizes[self.size] if isinstance(self.size, str) else self.size
 
 
+@dataclass(frozen=True)
+class Addition:
+    """A part of a recipe that an ablation takes away, by what makes it go.
+
+    Attributes:
+        name: what tables call it.
+        arguments: of the networks' class.
+        settings: numbers of the recipe.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = [each.name for each in fields(Recipe) if each.type in (float, "float")]
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise _impossible("name", repr(self.name), "letters, digits and hyphens, as folders have such names")
+        for name in self.settings:
+            require_known(name, numbers, what="number of a recipe", setting="settings", place=self.name)
+
+    def taken_from(self, recipe: "Recipe") -> "Recipe":
+        """The recipe without it; raises SettingsError where a network does not take the arguments."""
+        members = [replace(each, size={**each.arguments, **self.arguments}) for each in recipe.members]
+        changes: dict[str, Any] = {"members": tuple(members), **self.settings}
+        return replace(recipe, **changes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a set of members is trained; folds and shipped weights share it.
@@ -105,12 +139,17 @@ class Recipe:
         title: what it is for.
         members: their fits; all see the same cases.
         regions: what the members give.
+        head: whether they give it as regions that may overlap or as labels that exclude each other.
         sequences: what they are shown, in the order of their channels.
+        preprocessing: what they are shown of the brain; patches and windows are of that.
         batch: patches a step, over all processes together.
         echoes: times that a drawn patch is shown, mirrored otherwise each time; more where drawing takes long.
         optimizer: "adam" or "adamw".
         weight_decay: of the optimizer.
-        entropy_weight: of the cross-entropy, beside 1 for the Dice loss.
+        dice_weight: of the Dice loss of each region, or label.
+        generalised_dice_weight: of the Dice loss of all regions together, in which small ones count more.
+        entropy_weight: of the cross-entropy.
+        key_point_weight: of what is missed near key points on the boundaries of WT, TC and ET.
         empty_share: of a patch's voxels; where a region is empty, that many predicted ones cost half of the Dice loss;
             0 for a single one.
         clip_norm: gradients are scaled down to this norm; 0 leaves them.
@@ -123,6 +162,9 @@ class Recipe:
         window: edges of the windows that the members segment with.
         whole: edges of the largest window in which they may see a whole brain at once; none larger than `window`: they
             always slide.
+        mirror: axes that the members are mirrored over when they segment, letters of "ijk".
+        rules: thresholds and clean-up of the members.
+        additions: what an ablation takes away.
         seed: of weights and patches; a step's patches depend on it and the step alone.
         checkpoint_steps: steps between checkpoints.
     """
@@ -131,12 +173,17 @@ class Recipe:
     title: str
     members: tuple[MemberRecipe, ...]
     regions: RegionSet = GLIOMA
+    head: Head = Head.SIGMOID
     sequences: tuple[Sequence, ...] = SEQUENCES
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batch: int = 1
     echoes: int = 1
     optimizer: str = "adamw"
     weight_decay: float = 1e-2
+    dice_weight: float = 1.0
+    generalised_dice_weight: float = 0.0
     entropy_weight: float = 1.0
+    key_point_weight: float = 0.0
     empty_share: float = 0.0
     clip_norm: float = 5.0
     average: float = 0.99
@@ -146,6 +193,9 @@ class Recipe:
     piece_patch: Shape = (64, 64, 64)
     window: Shape = (128, 128, 128)
     whole: Shape = (128, 128, 128)
+    mirror: str = ""
+    rules: PostprocessRules = field(default_factory=PostprocessRules)
+    additions: tuple[Addition, ...] = ()
     seed: int = 2412
     checkpoint_steps: int = 50
 
@@ -158,18 +208,41 @@ class Recipe:
         for setting in ("batch", "echoes", "checkpoint_steps"):
             if getattr(self, setting) < 1:
                 raise _impossible(setting, getattr(self, setting), "at least 1")
+        parts = [addition.name for addition in self.additions]
+        if len(set(parts)) < len(parts):
+            raise _impossible("additions", ", ".join(parts), "additions of different names")
         if not 0 <= self.average < 1:
             raise _impossible("average", self.average, "0 <= average < 1")
-        if not 0 <= self.entropy_weight < math.inf:
-            raise _impossible("entropy_weight", self.entropy_weight, "a number of at least 0")
+        self._require_losses()
         if not 0 <= self.empty_share < 1:
             raise _impossible("empty_share", self.empty_share, "0 <= empty_share < 1")
         if not self.sequences or len(set(self.sequences)) < len(self.sequences):
             raise _impossible("sequences", ", ".join(self.sequences), "each sequence once at most")
         if min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
             raise _impossible("mix", dict(self.mix), "weights of at least 0, one of them above")
+        require_axes(self.mirror)
+        self.rules.require_regions(self.regions)
+        if self.preprocessing.resize and self.mix.get(CaseKind.PIECE, 0) > 0:
+            raise _impossible("mix", dict(self.mix), "no pieces, as a piece of a brain cannot be resized as a whole")
         for member in self.members:
             self._require_patches(member)
+
+    @property
+    def outputs(self) -> tuple[Region, ...] | tuple[Label, ...]:
+        """What the channels of the logits are."""
+        return outputs_of(self.regions, self.head)
+
+    @property
+    def loss_weights(self) -> LossWeights:
+        """What counts how much in the loss."""
+        return LossWeights(
+            dice=self.dice_weight,
+            generalised_dice=self.generalised_dice_weight,
+            entropy=self.entropy_weight,
+            key_points=self.key_point_weight,
+            empty_share=self.empty_share,
+            head=self.head,
+        )
 
     def member(self, name: str) -> MemberRecipe:
         """The member of that name.
@@ -180,6 +253,16 @@ class Recipe:
         by_name = {member.name: member for member in self.members}
         require_known(name, by_name, what="member", setting="members")
         return by_name[name]
+
+    def _require_losses(self) -> None:
+        """Raise SettingsError unless the parts of the loss have weights that the head allows."""
+        for setting in (f"{part}_weight" for part in LOSSES):
+            if not 0 <= getattr(self, setting) < math.inf:
+                raise _impossible(setting, getattr(self, setting), "a number of at least 0")
+        if not self.dice_weight + self.generalised_dice_weight + self.entropy_weight > 0:
+            raise _impossible("dice_weight", "0, as all others", "a number above 0 for one of them")
+        if self.head is not Head.SIGMOID and self.generalised_dice_weight + self.key_point_weight > 0:
+            raise _impossible("head", self.head, f"{Head.SIGMOID}, for losses that are of regions")
 
     def _require_patches(self, member: MemberRecipe) -> None:
         """Raise SettingsError unless the member's network takes every patch and window."""

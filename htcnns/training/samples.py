@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from htcnns.files.prepared_cases import CaseKind, PreparedCase
+from htcnns.image.key_points import key_map
 from htcnns.labels import SEQUENCES, Label, Region, Sequence
 from htcnns.training.artefacts import add_noise, coarsen, drop_sequences, misregister, shade, thicken_slices
 from htcnns.training.augment import Augmentation
@@ -37,12 +38,14 @@ class Patch:
         label_map: (*shape) uint8 truth.
         known: regions that the truth tells.
         inside: (*shape) bool where anything is known at all; None for everywhere.
+        keys: (*shape) uint8, balls around key points as `key_map` marks them; None for a case without such points.
     """
 
     array: np.ndarray
     label_map: np.ndarray
     known: tuple[Region, ...]
     inside: np.ndarray | None
+    keys: np.ndarray | None = None
 
 
 def mirrored(patch: Patch, axes: tuple[int, ...]) -> Patch:
@@ -52,6 +55,7 @@ def mirrored(patch: Patch, axes: tuple[int, ...]) -> Patch:
         label_map=np.flip(patch.label_map, axes),
         known=patch.known,
         inside=None if patch.inside is None else np.flip(patch.inside, axes),
+        keys=None if patch.keys is None else np.flip(patch.keys, axes),
     )
 
 
@@ -86,10 +90,11 @@ def draw(
     cut = _cut(case, there - margin, shape + 2 * margin, view)
     if donor:
         cut = _transplanted(cut, case, donor, _cut(donor, corner - margin, shape + 2 * margin, view), view, rng)
-    array, label_map, inside = cut.array, cut.label_map, cut.inside
+    array, label_map, inside, keys = cut.array, cut.label_map, cut.inside, cut.keys
     if grid is not None:
-        array, (label_map, known) = change_pose(array, np.stack([label_map, inside]), grid)
-        inside = known > 0
+        marks = inside if keys is None else inside + 2 * keys
+        array, (label_map, marks) = change_pose(array, np.stack([label_map, marks]), grid)
+        inside, keys = marks % 2 > 0, None if keys is None else marks // 2
     if view.quenched:
         array, label_map = quench_enhancement(array[:-1], label_map, array[-1])
     for share, change in _ARTEFACTS:
@@ -100,6 +105,7 @@ def draw(
         label_map=label_map,
         known=case.card.known,
         inside=inside if case.card.kind is CaseKind.PIECE else None,
+        keys=keys,
     )
     return mirrored(drawn, draw_axes(variety, rng))
 
@@ -125,12 +131,13 @@ class _View:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Cut:
-    """A box of a case before it is varied: numbers, intensities (C, …), truth, and where anything is known."""
+    """A box of a case before it is varied: numbers, intensities (C, …), truth, where anything is known, balls."""
 
     numbers: np.ndarray
     array: np.ndarray
     label_map: np.ndarray
     inside: np.ndarray
+    keys: np.ndarray | None
 
 
 def _happens(what: str, variety: Augmentation, rng: np.random.Generator) -> bool:
@@ -189,6 +196,7 @@ def _cut(case: PreparedCase, corner: np.ndarray, edges: np.ndarray, view: _View)
         array=_shown(numbers, case.table, view),
         label_map=_box(case.label_map[None], corner, edges)[0],
         inside=_box(known, corner, edges)[0],
+        keys=None if case.key_points is None else key_map(case.key_points, corner, edges),
     )
 
 
@@ -240,4 +248,5 @@ def _transplanted(
         array=array,
         label_map=np.where(cut, gift.label_map, host.label_map),
         inside=host.inside,
+        keys=None if host.keys is None or gift.keys is None else np.where(cut, gift.keys, host.keys),
     )

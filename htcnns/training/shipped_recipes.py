@@ -1,12 +1,17 @@
-"""The recipes that come with htcnns: that for synthetic heads, that for a few patients, and the paper's."""
+"""The recipes that come with htcnns: for synthetic heads, for a few patients, and those of papers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.image.member_input import Preprocessing
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.labels import REGION_SETS
+from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
-from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
+from htcnns.volume import Shape
 
 _CUBE = (96, 96, 96)
 _MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps: windows of inference are larger than cubes, too
@@ -118,6 +123,110 @@ def _paper(name: str, title: str, *, learning_rate: float) -> Recipe:
     )
 
 
+# Zhu 2024, doi 10.1016/j.patcog.2024.110553, as the paper has it: its code cannot run its loss on boundaries. The
+# weight of that loss, the turning, the mirroring and the 500 voxels of ET are the code's; that regions overlap, where
+# patches lie, the cosine and half precision are ours.
+_BOUNDARIES = Recipe(
+    name="dmfnet-mie-sie-bsc",
+    title="DMFNet with multi-modality spatial information and boundary correction, as published",
+    members=(
+        MemberRecipe(
+            name="dmfnet",
+            title="DMFNet with MIE, SIE and BSC",
+            network="dmfnet",
+            size={"channels": [32, 128, 256, 384], "groups": 16, "norm": "batch", "mie": True, "sie": True},
+            rounds=(
+                Round(
+                    epochs=500,
+                    learning_rate=1e-3,
+                    warmup=0,
+                    patches=((0.0, (128, 128, 128)),),
+                    variety=Augmentation(
+                        tumour_share=0.0,
+                        quench_share=0.0,
+                        gamma_share=0.0,
+                        noise_share=0.0,
+                        pose_share=1.0,
+                        largest_turn=10.0,
+                        largest_zoom=1.0,
+                    ),
+                ),
+            ),
+        ),
+    ),
+    batch=8,
+    optimizer="adam",
+    weight_decay=1e-5,
+    dice_weight=0.0,
+    generalised_dice_weight=1.0,
+    entropy_weight=0.0,
+    key_point_weight=0.1,
+    clip_norm=0.0,
+    average=0.0,
+    mirror="ijk",
+    rules=PostprocessRules(et_component_voxels=0, et_total_voxels=500, et_total_mean=1.0),
+    additions=(
+        Addition("MIE", arguments={"mie": False}),
+        Addition("SIE", arguments={"sie": False}),
+        Addition("BSC", settings={"key_point_weight": 0.0}),
+    ),
+    checkpoint_steps=250,
+)
+_FEW_STEPS = Round(steps=1000, learning_rate=1e-3, patches=((0.0, (64, 64, 64)), (0.6, _CUBE)), variety=_FEW_PATIENTS)
+_SMALL_BOUNDARIES = replace(
+    _BOUNDARIES,
+    name="dmfnet-mie-sie-bsc-compact",
+    title="DMFNet with the same additions at half the width, for two CPU cores and a few patients",
+    members=(
+        replace(
+            _BOUNDARIES.members[0],
+            title="DMFNet with MIE, SIE and BSC, compact",
+            size={"channels": [16, 64, 128, 192], "groups": 8, "norm": "instance", "mie": True, "sie": True},
+            rounds=(_FEW_STEPS,),
+        ),
+    ),
+    batch=1,
+    echoes=4,
+    entropy_weight=1.0,
+    empty_share=1e-3,
+    clip_norm=5.0,
+    average=0.99,
+    mirror="",
+    checkpoint_steps=50,
+)
+
+# BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published; the
+# brain is cut out at the scans' background, as everywhere here, where a fixed threshold was published. Warm-up and
+# cosine, weight decay and clipping of gradients are ours, and so is what varies, of which only the number is known.
+_PUBLISHED_VIEW = (160, 160, 160)
+_FIVE_FOLD = 5  # versions of every case in an epoch
+_PUBLISHED_ROUND = Round(
+    epochs=_FIVE_FOLD * 300,
+    learning_rate=1e-3,
+    patches=((0.0, _PUBLISHED_VIEW),),
+    variety=Augmentation(quench_share=0.0, pose_share=0.5, gamma_share=0.3, noise_share=0.2),
+)
+_SMALL_VIEW = (96, 128, 96)  # about 1.4 mm along each axis of a mean brain
+_SHORT_ROUND = Round(steps=1200, learning_rate=1e-3, patches=((0.0, _SMALL_VIEW),), variety=_ANY_SCANNER)
+
+
+def _post_treatment(name: str, title: str, *, size: str, batch: int, view: Shape, each: Round) -> Recipe:
+    """V-Net on whole brains of one size, background, NETC, SNFH, ET and RC excluding each other."""
+    member = MemberRecipe(name="vnet", title=f"V-Net, {size}", network="vnet", size=size, rounds=(each,))
+    return Recipe(
+        name=name,
+        title=title,
+        members=(member,),
+        regions=REGION_SETS["wt-tc-et-rc"],
+        head=Head.SOFTMAX,
+        preprocessing=Preprocessing(largest_piece=True, resize=view, clip=(0.01, 0.99)),
+        batch=batch,
+        mix=MappingProxyType({CaseKind.HEAD: 1.0, CaseKind.SYNTHETIC: 1.0}),
+        window=view,
+        whole=view,
+    )
+
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
@@ -125,9 +234,27 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             SYNTHETIC,
             COMPACT,
             DEMO,
+            _BOUNDARIES,
+            _SMALL_BOUNDARIES,
             _paper("paper-gli", "the paper's networks on adult glioma, from scratch", learning_rate=1e-4),
             _paper("paper-ssa", "the same, to be fine-tuned to BraTS-SSA from paper-gli's weights", learning_rate=2e-5),
             _paper("paper-ped", "the same, to be fine-tuned to BraTS-PED from paper-gli's weights", learning_rate=2e-5),
+            _post_treatment(
+                "vnet-gli2024",
+                "V-Net on glioma after treatment, from scratch",
+                size="published",
+                batch=4,
+                view=_PUBLISHED_VIEW,
+                each=_PUBLISHED_ROUND,
+            ),
+            _post_treatment(
+                "vnet-gli2024-compact",
+                "a small V-Net on glioma after treatment, for two CPU cores",
+                size="compact",
+                batch=1,
+                view=_SMALL_VIEW,
+                each=_SHORT_ROUND,
+            ),
         )
     }
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from htcnns.errors import SettingsError, WeightsError
-from htcnns.labels import Region, Sequence
+from htcnns.labels import Label, Region, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import Network
 
@@ -23,17 +23,17 @@ class Shapes:
 
     Attributes:
         network, size: a key of NETWORKS and the arguments of its class.
-        sequences, regions: its channels in and out, in their order.
+        sequences, outputs: its channels in and out, in their order.
     """
 
     network: str
     size: Mapping[str, Any]
     sequences: tuple[Sequence, ...]
-    regions: tuple[Region, ...]
+    outputs: tuple[Region, ...] | tuple[Label, ...]
 
     def build(self) -> Network:
         """Such a network with random weights."""
-        return build_network(self.network, self.size, n_in=len(self.sequences), n_out=len(self.regions))
+        return build_network(self.network, self.size, n_in=len(self.sequences), n_out=len(self.outputs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,10 @@ class TransferReport:
 
 
 def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport:
-    """Put weights into a network: heads by the names of their regions, first convolutions by those of sequences.
+    """Put weights into a network: heads by what their channels mean, first convolutions by their sequences.
 
-    What the old weights do not know keeps the network's own values.
+    A label takes the channel of the region that is this label alone, as ET is, and the other way round; what the old
+    weights do not know keeps the network's own values.
 
     Args:
         network: of these shapes, changed in place.
@@ -105,12 +106,12 @@ def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport
         origin: weights of the same network in the same size.
 
     Raises:
-        WeightsError: weights of another network or size, or without a region or sequence in common.
+        WeightsError: weights of another network or size, or without an output or sequence in common.
     """
     _require_same_network(shapes, origin)
     places = {
         "in": _places(shapes.sequences, origin.shapes.sequences, "sequence", origin),
-        "out": _places(shapes.regions, origin.shapes.regions, "region", origin),
+        "out": _places(shapes.outputs, origin.shapes.outputs, "output", origin),
     }
     fates: dict[str, list[str]] = {"kept": [], "remapped": [], "reset": []}
     axes = _channel_axes(shapes)
@@ -163,7 +164,8 @@ def _plain(size: Mapping[str, Any]) -> dict[str, Any]:
 
 def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
     """Where each new channel was among the old."""
-    places = tuple(old.index(channel) if channel in old else None for channel in new)
+    place_of = {_meaning(channel): place for place, channel in enumerate(old)}
+    places = tuple(place_of.get(_meaning(channel)) for channel in new)
     if all(place is None for place in places):
         before, now = (", ".join(map(_channel_name, channels)) for channels in (old, new))
         raise WeightsError(
@@ -174,19 +176,26 @@ def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
             expected=f"at least one of {now}",
             remedy="Start from other weights.",
         )
-    return _AS_THEY_ARE if new == old else places
+    return _AS_THEY_ARE if places == tuple(range(len(old))) else places
 
 
-def _channel_name(channel: Sequence | Region) -> str:
+def _meaning(channel: Sequence | Region | Label) -> Sequence | tuple[Label, ...]:
+    """What two channels share that stand for the same: their sequence, or the labels that they mark."""
+    if isinstance(channel, Sequence):
+        return channel
+    return channel.value if isinstance(channel, Region) else (channel,)
+
+
+def _channel_name(channel: Sequence | Region | Label) -> str:
     return str(channel) if isinstance(channel, Sequence) else channel.name
 
 
 def _channel_axes(shapes: Shapes) -> dict[str, list[tuple[int, int, str]]]:
-    """The axes of each tensor that count sequences ("in") or regions ("out"), each with how much of it one takes.
+    """The axes of each tensor that count sequences ("in") or outputs ("out"), each with how much of it one takes.
 
     Found by building larger networks.
     """
-    n_in, n_out = len(shapes.sequences), len(shapes.regions)
+    n_in, n_out = len(shapes.sequences), len(shapes.outputs)
     plain = _tensor_shapes(shapes, n_in, n_out)
     larger = {"in": _tensor_shapes(shapes, n_in + 1, n_out), "out": _tensor_shapes(shapes, n_in, n_out + 1)}
     return {

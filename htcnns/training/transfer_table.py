@@ -1,14 +1,10 @@
 """A transfer study as tables: for people, means with intervals as the paper shows them; for programs, every number."""
 
-from collections.abc import Iterator
-
-from htcnns.reports.score_tables import cohort_summary, mean_text, shown_scores
 from htcnns.reports.tables import Cell, Heading, Table
 from htcnns.scores.evaluation import Evaluation
+from htcnns.training.mean_columns import KINDS, RECORD, every_mean, mean_columns, over_cases, steps_text
 from htcnns.training.transfer_study import StudyRow, TransferPlan, TransferStudy
 
-_SCORES = {"whole masks": ("dice", "hd95_mm"), "lesion-wise": ("lesion_dice", "lesion_hd95_mm")}
-_UNITS = {"dice": "Dice", "hd95_mm": "HD95 mm", "lesion_dice": "Dice", "lesion_hd95_mm": "HD95 mm"}
 _POPULATIONS = {"target": "Target population", "extra": "Extra cases, which no member saw"}
 
 
@@ -20,8 +16,8 @@ def study_tables(study: TransferStudy) -> tuple[Table, ...]:
     return tuple(
         _readable(study, population, what)
         for population in _POPULATIONS
-        for what in _SCORES
-        if (evaluation := _evaluation(study.rows[0], population)) and _names(evaluation, what)
+        for what in KINDS
+        if (evaluation := _evaluation(study.rows[0], population)) and mean_columns(evaluation, what)
     )
 
 
@@ -32,11 +28,10 @@ def study_record(study: TransferStudy) -> Table:
         for population in _POPULATIONS
         for row in study.rows
         if (evaluation := _evaluation(row, population))
-        for cells in _cells(evaluation)
+        for cells in every_mean(evaluation)
     ]
     columns = ("population", "row", "n_fits", "fewest_steps", "most_steps")
-    more = ("region", "score", "n_cases", "n_undefined", "mean", "low", "high")
-    return Table("Transfer", tuple(map(Heading, columns + more)), tuple(rows))
+    return Table("Transfer", tuple(map(Heading, columns + RECORD)), tuple(rows))
 
 
 def study_notes(plan: TransferPlan, study: TransferStudy) -> tuple[str, ...]:
@@ -69,47 +64,15 @@ def study_notes(plan: TransferPlan, study: TransferStudy) -> tuple[str, ...]:
 def _readable(study: TransferStudy, population: str, what: str) -> Table:
     first = _evaluation(study.rows[0], population)
     assert first
-    pairs = [(region, name) for name in _names(first, what) for region in _regions(first)]
+    means = mean_columns(first, what)
     rows: list[tuple[Cell, ...]] = [
-        (row.name, _steps(row), row.n_fits, *(_text(evaluation, region, name) for region, name in pairs))
+        (row.name, steps_text(row.steps), row.n_fits, *(column.text(evaluation) for column in means))
         for row in study.rows
         if (evaluation := _evaluation(row, population))
     ]
-    columns = ("row", "steps", "fits", *(f"{_UNITS[name]} {region}" for region, name in pairs))
-    n_cases = len(first.cases)
-    over = f"mean and 95 % interval over {n_cases} cases" if n_cases > 1 else f"case {first.cases[0].case}"
-    return Table(f"{_POPULATIONS[population]}, {what}: {over}", tuple(map(Heading, columns)), tuple(rows))
-
-
-def _cells(evaluation: Evaluation) -> Iterator[tuple[Cell, ...]]:
-    """Region, score, numbers of cases, mean and interval of each cell."""
-    for what in _SCORES:
-        for name in _names(evaluation, what):
-            for region in _regions(evaluation):
-                summary = cohort_summary(evaluation, region, name)
-                mean = summary.mean
-                yield region, name, summary.n, summary.n_undefined, mean.value, mean.low, mean.high
-
-
-def _text(evaluation: Evaluation, region: str, name: str) -> str:
-    summary = cohort_summary(evaluation, region, name)
-    return mean_text(summary, name, with_interval=summary.n > 1)
+    columns = ("row", "steps", "fits", *(column.heading for column in means))
+    return Table(f"{_POPULATIONS[population]}, {what}: {over_cases(first)}", tuple(map(Heading, columns)), tuple(rows))
 
 
 def _evaluation(row: StudyRow, population: str) -> Evaluation | None:
     return row.target if population == "target" else row.extra
-
-
-def _names(evaluation: Evaluation, what: str) -> tuple[str, ...]:
-    """Names of the scores of that kind that the rule has."""
-    return tuple(name for name in _SCORES[what] if name in shown_scores(evaluation))
-
-
-def _regions(evaluation: Evaluation) -> tuple[str, ...]:
-    """The inner regions first, as the paper has them: ET, TC, WT."""
-    return evaluation.rule.region_names[::-1]
-
-
-def _steps(row: StudyRow) -> str:
-    fewest, most = row.steps
-    return str(fewest) if fewest == most else f"{fewest} to {most}"

@@ -19,6 +19,7 @@ from htcnns.files.manifest import (
     write_manifest,
 )
 from htcnns.files.member import Member, WeightsFile
+from htcnns.image.member_input import Preprocessing
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks.contract import Head
@@ -40,6 +41,8 @@ def member(tmp_path: Path) -> Member:
         outputs=WITH_CAVITY.regions[::-1],
         window=(32, 48, 64),
         box=(64, 64, 64),
+        mirror="ki",
+        preprocessing=Preprocessing(largest_piece=True, resize=(32, 48, 64), clip=(0.01, 0.99)),
         rules=PostprocessRules(thresholds={"WT": 0.4, "TC": 0.5, "ET": 0.6}, et_total_voxels=5),
         trained_on={"cases": ["a", "b"]},
         scores={"Dice WT": 0.5},
@@ -239,6 +242,15 @@ def test_a_missing_key_is_named(rewritten: Callable[[dict], Path], key: str) -> 
         ({"window": [32, 32, 32.5]}, "expected three positive whole numbers"),
         ({"window": 32}, "first: window is 32; expected a list"),
         (
+            {"preprocessing": {"resized": []}},
+            "first: preprocessing: unknown setting 'resized'; expected one of .*resize",
+        ),
+        ({"preprocessing": {"resize": [8, 8]}}, "first: resize is .*; expected three positive whole numbers"),
+        ({"preprocessing": {"resize": [10**5, 8, 8]}}, "first: resize is too large for the memory"),
+        ({"preprocessing": {"clip": [0.9, 0.1]}}, "first: clip: impossible value; found 0.9 to 0.1"),
+        ({"preprocessing": {"clip": [False, 1]}}, "first: clip is .*; expected two numbers"),
+        ({"preprocessing": {"largest_piece": 1}}, "first: largest_piece is 1; expected a bool"),
+        (
             {"window": [1024, 1024, 1024]},
             "window is too large for the memory; found .1024, 1024, 1024., expected",
         ),
@@ -250,6 +262,8 @@ def test_a_missing_key_is_named(rewritten: Callable[[dict], Path], key: str) -> 
         ({"size": [4, 8]}, "size is .4, 8.; expected a dict"),
         ({"network": ["unet"]}, "network is .'unet'.; expected a str"),
         ({"name": 3}, "3: name is 3; expected a str"),
+        ({"mirror": "left"}, "first: mirror is no choice of axes; found 'left', expected letters of ijk, each once"),
+        ({"mirror": None}, "mirror is None; expected a str"),
         ({"postprocess": None}, "postprocess is None; expected a dict"),
         ({"postprocess": {"limit": 3}}, "postprocess: unknown .*'limit'"),
         ({"postprocess": {"thresholds": {"XY": 0.5}}}, "first: postprocess: .*XY"),

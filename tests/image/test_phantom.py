@@ -108,6 +108,16 @@ def test_without_tumour_the_truth_is_empty(phantom: Phantom) -> None:
     np.testing.assert_array_equal(healthy.sequences[0] > 0, phantom.sequences[0] > 0)
 
 
+def test_after_resection_fluid_takes_the_place_of_the_necrosis(phantom: Phantom) -> None:
+    resected = make_phantom(SMALL, seed=1, resected=True)
+    cavity = phantom.truth == Label.NCR
+    np.testing.assert_array_equal(resected.truth == Label.RC, cavity)
+    np.testing.assert_array_equal(np.where(cavity, phantom.truth, resected.truth), phantom.truth)
+    assert resected.volumes_ml[Region.TC] == resected.volumes_ml[Region.ET] == phantom.volumes_ml[Region.ET]
+    assert median(resected, Sequence.T2F, cavity) < 0.5 * median(phantom, Sequence.T2F, cavity)
+    assert median(resected, Sequence.T2W, cavity) > 0.9 * median(phantom, Sequence.T2W, cavity)
+
+
 def test_without_enhancement_the_core_is_all_ncr(phantom: Phantom) -> None:
     dull = make_phantom(SMALL, seed=1, enhancing=False)
     assert dull.volumes_ml[Region.ET] == 0

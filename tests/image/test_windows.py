@@ -8,7 +8,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import nn
 
-from htcnns.image.windows import gaussian_weights, place_windows, slide
+from htcnns.image.windows import gaussian_weights, mirror_axes, place_windows, slide
 from htcnns.volume import Shape
 
 SIXTEEN = (16, 16, 16)
@@ -229,3 +229,14 @@ def test_the_input_is_left_as_it_was() -> None:
     before = x.clone()
     slide_over(lambda w: w, x)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(("mirror", "axes"), [("", ()), ("i", (0,)), ("ki", (2, 0)), ("ijk", (0, 1, 2))])
+def test_mirrored_axes_are_numbers(mirror: str, axes: tuple[int, ...]) -> None:
+    assert mirror_axes(mirror) == axes
+
+
+@pytest.mark.parametrize("letters", ["x", "ii", "ij "])
+def test_letters_that_name_no_axes_are_refused(letters: str) -> None:
+    with pytest.raises(ValueError, match="names no axes"):
+        mirror_axes(letters)

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from htcnns.errors import SettingsError
+from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import GLIOMA, REGION_SETS, Label, Region, RegionSet
-from htcnns.networks.contract import Head, Network, region_probabilities, require_window
+from htcnns.networks.contract import Head, Network, outputs_of, region_probabilities, require_window
 
 WITH_CAVITY, PAEDIATRIC = REGION_SETS["wt-tc-et-rc"], REGION_SETS["et-net-cc-ed"]
 
@@ -110,3 +112,21 @@ def test_probabilities_are_float32_from_0_to_1(regions: RegionSet, kind: torch.d
     assert found.shape == (2, len(regions.regions), 9, 8, 7)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+@pytest.mark.parametrize("regions", REGION_SETS.values(), ids=REGION_SETS)
+def test_labels_of_a_softmax_come_back_from_their_regions(regions: RegionSet) -> None:
+    outputs = outputs_of(regions, Head.SOFTMAX)
+    assert outputs == (Label.BACKGROUND, *sorted(regions.labels))
+    label_map = np.array(outputs, np.uint8)[np.random.default_rng(1).integers(len(outputs), size=(4, 5, 6))]
+    logits = torch.from_numpy(np.stack([label_map == label for label in outputs]))[None] * 30.0
+    probabilities = region_probabilities(logits, regions, Head.SOFTMAX, outputs)[0].numpy()
+    keep_all = PostprocessRules(et_component_voxels=0, et_total_voxels=0)
+    found, changes = postprocess(probabilities, regions, keep_all)
+    np.testing.assert_array_equal(found, label_map)
+    assert changes.n_voxels == 0
+
+
+@pytest.mark.parametrize("regions", REGION_SETS.values(), ids=REGION_SETS)
+def test_a_sigmoid_gives_the_regions_in_the_order_of_the_set(regions: RegionSet) -> None:
+    assert outputs_of(regions, Head.SIGMOID) == regions.regions

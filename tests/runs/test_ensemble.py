@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from scipy.ndimage import binary_erosion
+from torch import Tensor, nn
 
 from htcnns.errors import DeviceError, SettingsError, WeightsError
 from htcnns.files.manifest import read_manifest
 from htcnns.files.member import WeightsFile
+from htcnns.image.member_input import Preprocessing, shown_to_member
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import Prepared, PreprocessSettings, preprocess
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label
@@ -27,6 +29,7 @@ from htcnns.runs.ensemble import (
     Stopwatch,
     load_ensemble,
     member_probabilities,
+    mirrored,
     n_windows,
     start_ensemble,
     window_voxels,
@@ -117,6 +120,41 @@ def test_a_network_of_single_voxels_does_not_care_for_windows(
     np.testing.assert_allclose(_say(ensemble, prepared, **settings), _say(ensemble, prepared), atol=1e-6)
 
 
+class OneSided(NetworkContract):
+    """Logits that are the first three sequences, moved by a voxel along the first axis."""
+
+    multiple = 1
+
+    def deep(self, x: Tensor) -> list[Tensor]:
+        return [x[:, :3].roll(1, 2)]
+
+    def blocks(self) -> list[nn.Module]:
+        return []
+
+    def encoder_stages(self) -> list[list[nn.Module]]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("of_member", "of_run", "expected"), [("ik", None, "ik"), ("ik", "", ""), ("", "j", "j"), ("", None, "")]
+)
+def test_a_member_is_mirrored_as_its_manifest_says_unless_the_run_says_otherwise(
+    ensemble_of: Make, always: Network, of_member: str, of_run: str | None, expected: str
+) -> None:
+    (member,) = ensemble_of([always(0.5, 0.5, 0.5)], mirror=of_member).members
+    assert mirrored(member, RunSettings(mirror=of_run)) == expected
+
+
+def test_a_mirrored_member_says_the_mean_of_its_passes(prepared: Prepared, ensemble_of: Make) -> None:
+    one_sided = OneSided()
+    plain, member_s, run_s = (
+        _say(ensemble_of([one_sided], mirror=of_member), prepared, overlap=0.0, **settings)
+        for of_member, settings in (("", {}), ("i", {}), ("", {"mirror": "i"}))
+    )
+    np.testing.assert_array_equal(member_s, run_s)
+    assert not np.allclose(member_s, plain)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_windows_are_counted_before_as_after(
     prepared: Prepared, ensemble_of: Make, always: Network, batch: int
@@ -205,6 +243,39 @@ def test_a_softmax_head_gives_the_share_of_each_regions_labels(prepared: Prepare
     np.testing.assert_allclose(said[:, 16, 16, 16], [5 / 6, 3 / 6, 3 / 6], atol=1e-6)
 
 
+def test_a_member_sees_a_resized_brain_and_speaks_of_the_prepared_one(
+    prepared: Prepared, ensemble_of: Make, pointwise: Network
+) -> None:
+    network, seen = pointwise((3, 1, 0), (0.0, 0.0, 0.0), 1.0), []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    how = Preprocessing(resize=(48, 32, 40), clip=(0.01, 0.99))
+    ensemble = ensemble_of([network], window=(48, 32, 40), preprocessing=how)
+    said = _say(ensemble, prepared)
+    (x,) = seen
+    assert x.shape[2:] == (48, 32, 40)
+    np.testing.assert_array_equal(x[0].numpy(), shown_to_member(prepared, how).array)
+    assert n_windows(ensemble, prepared, overlap=None) == 1
+    assert said.shape == (3, *prepared.brain.shape)
+    plain = _say(ensemble_of([network]), prepared)
+    inner = binary_erosion(prepared.brain, iterations=2)
+    assert np.corrcoef(said[:, inner].ravel(), plain[:, inner].ravel())[0, 1] > 0.95
+
+
+def test_windows_slide_over_a_resized_brain(prepared: Prepared, ensemble_of: Make, always: Network) -> None:
+    how = Preprocessing(resize=(48, 32, 40))
+    ensemble, stopwatch = ensemble_of([always(0.9, 0.8, 0.2)], preprocessing=how), Stopwatch()
+    said = member_probabilities(
+        ensemble,
+        ensemble.members[0],
+        prepared,
+        settings=RunSettings(overlap=0.5),
+        stopwatch=stopwatch,
+        on_window=lambda: None,
+    )
+    assert stopwatch.n_windows == n_windows(ensemble, prepared, overlap=0.5) == 2 * 1 * 2
+    np.testing.assert_allclose(said[:, 17, 17, 17], [0.9, 0.8, 0.2], atol=1e-6)
+
+
 def test_members_with_different_regions_are_refused(tiny_weights: Path) -> None:
     first, second, _ = read_manifest(tiny_weights)
     regions = REGION_SETS["wt-tc-et-rc"]
@@ -218,6 +289,13 @@ def test_the_largest_window_and_box_satisfy_every_member(ensemble_of: Make) -> N
     members = (replace(a, window=(32, 64, 16)), replace(b, window=(48, 32, 16), box=(40, 80, 40)))
     settings = replace(ensemble_of(), members=members).preprocess_settings
     assert settings == PreprocessSettings((48, 64, 16), (40, 80, 40))
+
+
+def test_a_member_that_resizes_the_brain_needs_no_room_around_it(ensemble_of: Make) -> None:
+    a, b = ensemble_of([], []).members
+    b = replace(b, window=(160, 160, 160), box=(200, 200, 200), preprocessing=Preprocessing(resize=(160, 160, 160)))
+    assert replace(ensemble_of(), members=(a, b)).preprocess_settings == PreprocessSettings((32, 32, 32))
+    assert replace(ensemble_of(), members=(b,)).preprocess_settings == PreprocessSettings((1, 1, 1))
 
 
 def test_members_are_loaded_ready_to_infer(tiny_weights: Path) -> None:

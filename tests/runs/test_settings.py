@@ -44,11 +44,6 @@ def test_paths_may_be_texts() -> None:
     assert RunSettings(report="r.json", weights="w").weights == Path("w")
 
 
-@pytest.mark.parametrize(("mirror", "axes"), [("", ()), ("i", (0,)), ("ki", (2, 0)), ("ijk", (0, 1, 2))])
-def test_mirrored_axes_are_numbers(mirror: str, axes: tuple[int, ...]) -> None:
-    assert RunSettings(mirror=mirror).mirror_axes == axes
-
-
 @pytest.mark.parametrize(
     ("labels", "case", "name"),
     [(None, "BraTS2021_00495", "brats2021"), (None, "P7", "brats2023"), ("brats2024-ped", "P7", "brats2024-ped")],

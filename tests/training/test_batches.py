@@ -11,6 +11,7 @@ from prepared import make_card, phantom_case, plain_case
 from htcnns.errors import InputError
 from htcnns.files.prepared_cases import CaseKind, PreparedCase, read_cards, write_prepared
 from htcnns.labels import GLIOMA, REGION_SETS, SEQUENCES, Label, Region, Sequence, region_mask
+from htcnns.networks.contract import Head
 from htcnns.training import batches
 from htcnns.training.augment import Augmentation
 from htcnns.training.batches import BatchSource, batch_source
@@ -70,6 +71,23 @@ def test_sequences_and_regions_are_those_of_the_recipe(store: CaseStore) -> None
     torch.testing.assert_close(batch.x, full.x[:, [3, 1]], rtol=0, atol=0)
     torch.testing.assert_close(batch.truth[:, :3], full.truth, rtol=0, atol=0)
     assert batch.known.tolist() == [[True, True, True, False]] * 2
+
+
+def test_exclusive_labels_are_those_that_the_regions_write(store: CaseStore) -> None:
+    regions = source(store, cards=store.cards[:1]).draw(1, CUBE, VARIETY, range(2))
+    batch = source(store, head=Head.SOFTMAX).draw(1, CUBE, VARIETY, range(2))
+    wt, tc, et = regions.truth.unbind(1)
+    expected = torch.stack([~wt, tc & ~et, wt & ~tc, et], dim=1)
+    assert expected.flatten(2).any(2).any(0).all()
+    torch.testing.assert_close(batch.truth, expected, rtol=0, atol=0)
+    assert batch.known.tolist() == [[True] * 4] * 2
+
+
+def test_exclusive_labels_are_learnt_from_cases_that_tell_all_of_them(store: CaseStore) -> None:
+    assert source(store, head=Head.SOFTMAX).names == {CaseKind.HEAD: ("a",)}
+    message = "found 0 cases that tell every region of wt-tc-et-rc"
+    with pytest.raises(InputError, match=message):
+        source(store, head=Head.SOFTMAX, regions=REGION_SETS["wt-tc-et-rc"])
 
 
 def test_what_a_case_does_not_tell_is_not_known(store: CaseStore) -> None:

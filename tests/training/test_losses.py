@@ -1,13 +1,25 @@
-"""The loss: worked by hand, empty regions, deep supervision."""
+"""The loss: worked by hand, empty regions, exclusive labels, deep supervision."""
 
 import itertools
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from htcnns.training.losses import LossWeights, deep_supervision, region_losses
+from htcnns.image.key_points import key_map
+from htcnns.labels import Region
+from htcnns.networks.contract import Head
+from htcnns.training.losses import (
+    LossWeights,
+    deep_supervision,
+    generalised_dice_losses,
+    key_point_losses,
+    label_losses,
+    region_losses,
+)
 
 CERTAIN = 30.0  # a logit whose sigmoid is 1 in float32
 
@@ -209,3 +221,171 @@ def test_lower_resolutions_look_inside_too(generator: torch.Generator) -> None:
     assert outputs[1].grad[:, :, :2].all()
     assert not outputs[1].grad[:, :, 2:].any()
     assert outputs[2].grad is None
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    """Three labels of a 4-voxel cube: the last two have a plane each, the first the rest."""
+    labels = torch.zeros(1, 3, 4, 4, 4)
+    labels[:, 1, 0], labels[:, 2, 1], labels[:, 0, 2:] = 1, 1, 1
+    return labels
+
+
+def test_exclusive_labels_worked_by_hand() -> None:
+    """Two voxels of either label, the second label predicted with 3/4 in all four."""
+    truth = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).reshape(1, 2, 4, 1, 1)
+    logits = torch.tensor([0.0, math.log(3)]).reshape(1, 2, 1, 1, 1).expand(1, 2, 4, 1, 1)
+    dice = [(2 * 2 * 0.25 + 1) / (4 * 0.25 + 2 + 1), (2 * 2 * 0.75 + 1) / (4 * 0.75 + 2 + 1)]
+    entropy = -(2 * math.log(0.25) + 2 * math.log(0.75)) / 4
+    losses = label_losses(logits, truth, weights=LossWeights(entropy=2.0))
+    assert losses.mean().item() == pytest.approx(1 - sum(dice) / 2 + 2 * entropy)
+    assert losses[0].tolist() == pytest.approx([1 - dice[0] - 2 * math.log(0.25), 1 - dice[1] - 2 * math.log(0.75)])
+
+
+def test_the_entropy_of_exclusive_labels_is_torchs(labels: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    both, dice = (label_losses(logits, labels, weights=LossWeights(entropy=share)).mean() for share in (1.0, 0.0))
+    torch.testing.assert_close(both - dice, F.cross_entropy(logits, labels.argmax(1)))
+
+
+def test_the_right_labels_cost_nothing_and_others_more(labels: torch.Tensor) -> None:
+    assert label_losses(logits_of(labels), labels).mean().item() == pytest.approx(0, abs=1e-6)
+    wrong = labels.clone()
+    wrong[:, 1, 0, 0], wrong[:, 2, 0, 0] = 0, 1
+    assert label_losses(logits_of(wrong), labels).mean() > 1
+
+
+@pytest.mark.parametrize(("head", "losses"), [(Head.SIGMOID, region_losses), (Head.SOFTMAX, label_losses)])
+def test_a_recipes_head_decides_on_the_loss(
+    labels: torch.Tensor, generator: torch.Generator, head: Head, losses: Callable[..., torch.Tensor]
+) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    found = deep_supervision([logits], labels, all_known(labels), weights=LossWeights(head=head))
+    torch.testing.assert_close(found, losses(logits, labels).mean())
+
+
+def test_voxels_outside_cost_no_label_anything(labels: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    inside = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
+    inside[..., :2] = True
+    torch.testing.assert_close(label_losses(logits, labels, inside), label_losses(logits[..., :2], labels[..., :2]))
+
+
+def test_generalised_dice_worked_by_hand() -> None:
+    """Regions of four voxels and of one in eight, each predicted with 1/2: the larger counts a sixteenth."""
+    truth = torch.zeros(1, 2, 2, 2, 2)
+    truth[0, 0, 0], truth[0, 1, 0, 0, 0] = 1, 1
+    losses = generalised_dice_losses(torch.full_like(truth, 0.5), truth, all_known(truth))
+    shared, total = 2 / 16 + 0.5, (4 + 4) / 16 + (4 + 1)
+    assert losses.tolist() == [[pytest.approx(1 - (2 * shared + 1) / (total + 1))]]
+
+
+def test_generalised_dice_of_the_truth_costs_nothing_and_a_small_region_more_than_a_large_one() -> None:
+    truth = torch.zeros(1, 2, 6, 6, 6)
+    truth[0, 0, :3], truth[0, 1, :2, :2, :2] = 1, 1  # 108 voxels and 8
+    without = [truth.clone(), truth.clone()]
+    for region, prediction in enumerate(without):
+        prediction[0, region, 0, 0, 0] = 0
+    known = all_known(truth)
+    right, large, small = (generalised_dice_losses(each, truth, known).item() for each in (truth, *without))
+    assert right == 0
+    assert small > 10 * large > 0
+
+
+def test_an_empty_region_weighs_as_the_smallest_in_generalised_dice(truth: torch.Tensor) -> None:
+    prediction = truth.clone()
+    prediction[0, 1, 0, 0] = 1  # four voxels of an empty region
+    losses = generalised_dice_losses(prediction, truth, all_known(truth))
+    assert losses.item() == pytest.approx(1 - (2 * 32 + 1) / (32 + 32 + 4 + 1))
+    nothing = generalised_dice_losses(prediction[:, 1:], truth[:, 1:], all_known(truth)[:, 1:])
+    assert nothing.item() == pytest.approx(1 - 1 / (4 + 1))
+
+
+def test_unknown_regions_and_voxels_outside_do_not_count_in_generalised_dice(truth: torch.Tensor) -> None:
+    prediction = torch.rand(truth.shape, generator=torch.Generator().manual_seed(1))
+    known = torch.tensor([[True, False]])
+    alone = generalised_dice_losses(prediction[:, :1], truth[:, :1], known[:, :1])
+    torch.testing.assert_close(generalised_dice_losses(prediction, truth, known), alone)
+    inside = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
+    inside[..., :2] = True
+    cut = generalised_dice_losses(prediction[..., :2], truth[..., :2], known)
+    torch.testing.assert_close(generalised_dice_losses(prediction, truth, known, inside), cut)
+
+
+def test_patches_have_a_generalised_dice_of_their_own(truth: torch.Tensor, generator: torch.Generator) -> None:
+    logits = torch.randn(2, 2, 4, 4, 4, generator=generator)
+    truths = torch.cat([truth, truth.flip(2)])
+    weights = LossWeights(dice=0.0, entropy=0.0, generalised_dice=3.0)
+    each = generalised_dice_losses(logits.sigmoid(), truths, all_known(truths))
+    found = deep_supervision([logits], truths, all_known(truths), weights=weights)
+    torch.testing.assert_close(found, 3 * each.mean())
+
+
+def test_key_points_cost_what_is_missed_of_them() -> None:
+    keys = torch.zeros(1, 2, 4, 4, 4, dtype=torch.bool)
+    keys[0, 0, 1, 1] = True
+    prediction = torch.zeros(1, 2, 4, 4, 4)
+    prediction[0, 0, 1, 1, :2] = 0.75
+    assert key_point_losses(prediction, keys).tolist() == [[1 - 2 * 0.75 / 4, 0.0]]
+    inside = torch.ones(1, 1, 4, 4, 4, dtype=torch.bool)
+    inside[..., 0] = False
+    assert key_point_losses(prediction, keys, inside).tolist() == [[1 - 0.75 / 3, 0.0]]
+
+
+def bitten(truth: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """The truth without what lies near its key points."""
+    return truth * ~keys
+
+
+@pytest.fixture
+def cube() -> tuple[torch.Tensor, torch.Tensor]:
+    """A cube of six voxels, and what of it lies around a corner and the middle of a face."""
+    mask = np.zeros((12, 12, 12), bool)
+    mask[3:9, 3:9, 3:9] = True
+    balls = key_map({Region.WT: np.array([[3, 3, 3], [8, 5, 5]])}, np.zeros(3, int), np.array(mask.shape)) > 0
+    return torch.from_numpy(mask)[None, None].float(), torch.from_numpy(balls & mask)[None, None]
+
+
+def test_the_loss_falls_when_a_boundary_is_corrected(cube: tuple[torch.Tensor, torch.Tensor]) -> None:
+    truth, keys = cube
+    weights = LossWeights(dice=0.0, entropy=0.0, key_points=1.0)
+    half = bitten(truth, keys)
+    half[..., :5, :, :] = truth[..., :5, :, :]  # the corner is mended, the face is not
+    losses = [
+        deep_supervision([logits_of(each)], truth, all_known(truth), keys=keys, weights=weights).item()
+        for each in (bitten(truth, keys), half, truth)
+    ]
+    assert losses == pytest.approx([1, (keys & (half == 0)).sum().item() / keys.sum().item(), 0])
+    assert 0 < losses[1] < 1
+
+
+@pytest.mark.parametrize("grown", [(2, 9), (3, 10)], ids=str)
+def test_marking_beyond_a_boundary_costs_more_with_key_points_too(
+    cube: tuple[torch.Tensor, torch.Tensor], grown: tuple[int, int]
+) -> None:
+    truth, keys = cube
+    weights = LossWeights(dice=0.0, entropy=0.0, generalised_dice=1.0, key_points=0.1)
+    larger = truth.clone()
+    larger[..., slice(*grown), slice(*grown), slice(*grown)] = 1
+    right, wrong = (
+        deep_supervision([logits_of(each)], truth, all_known(truth), keys=keys, weights=weights)
+        for each in (truth, larger)
+    )
+    assert right < wrong
+
+
+def test_key_points_pull_only_at_what_lies_near_them(cube: tuple[torch.Tensor, torch.Tensor]) -> None:
+    truth, keys = cube
+    logits = torch.zeros_like(truth, requires_grad=True)
+    weights = LossWeights(dice=0.0, entropy=0.0, key_points=1.0)
+    deep_supervision([logits], truth, all_known(truth), keys=keys, weights=weights).backward()
+    assert (logits.grad[keys] < 0).all()
+    assert not logits.grad[~keys].any()
+
+
+def test_without_key_points_or_their_weight_nothing_changes(cube: tuple[torch.Tensor, torch.Tensor]) -> None:
+    truth, keys = cube
+    logits = torch.zeros_like(truth)
+    plain = deep_supervision([logits], truth, all_known(truth))
+    for given, weights in ((keys, LossWeights()), (None, LossWeights(key_points=1.0))):
+        assert deep_supervision([logits], truth, all_known(truth), keys=given, weights=weights) == plain

@@ -4,15 +4,21 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.files.toml_file import read_toml
-from htcnns.labels import REGION_SETS, Sequence
+from htcnns.image.member_input import Preprocessing
+from htcnns.image.postprocess import PostprocessRules, postprocess
+from htcnns.labels import REGION_SETS, Label, Region, Sequence
+from htcnns.networks.contract import Head
 from htcnns.training.augment import Augmentation
+from htcnns.training.losses import LossWeights
+from htcnns.training.members import recipe_member
 from htcnns.training.recipe_text import recipe_data, recipe_of, recipe_toml
-from htcnns.training.recipes import MemberRecipe, Recipe, Round
+from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
 from htcnns.training.shipped_recipes import RECIPES
 
 TINY = {"channels": [4, 8], "n_convs": [1, 1]}
@@ -79,7 +85,18 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
         ({"optimizer": "sgd"}, "optimizer: unknown optimizer 'sgd'; expected one of adam, adamw"),
         ({"precision": "fp8"}, "precision: unknown precision 'fp8'"),
         ({"sequences": ()}, "sequences: impossible value"),
+        ({"preprocessing": Preprocessing(resize=(64, 64, 64))}, "mix: impossible value.*expected no pieces"),
         ({"mix": {CaseKind.HEAD: 0.0}}, "mix: impossible value"),
+        ({"key_point_weight": -0.1}, "key_point_weight: impossible value; found -0.1"),
+        ({"generalised_dice_weight": float("inf")}, "generalised_dice_weight: impossible value"),
+        ({"dice_weight": 0.0, "entropy_weight": 0.0, "key_point_weight": 1.0}, "dice_weight: .*for one of them"),
+        ({"head": Head.SOFTMAX, "key_point_weight": 0.1}, "head: impossible value; found softmax, expected sigmoid"),
+        ({"mirror": "x"}, "mirror is no choice of axes; found 'x'"),
+        ({"rules": PostprocessRules(thresholds={"RC": 0.5})}, "unknown region in thresholds 'RC'"),
+        (
+            {"additions": (Addition("a"), Addition("a"))},
+            "additions: impossible value; found a, a, expected .*different",
+        ),
         ({"window": (100, 96, 96)}, "window: unet: the window cannot be halved.*found 100 x 96 x 96"),
         ({"whole": (160, 190, 160)}, "window: unet: the window cannot be halved.*found 160 x 190 x 160"),
         ({"piece_patch": (40, 64, 64)}, "window: unet: the window cannot be halved.*found 40 x 64 x 64"),
@@ -123,7 +140,9 @@ def test_every_setting_comes_back_from_toml() -> None:
             ),
         ),
         regions=REGION_SETS["wt-tc-et-rc"],
+        head=Head.SOFTMAX,
         sequences=(Sequence.T2F, Sequence.T1C),
+        preprocessing=Preprocessing(largest_piece=True, clip=(0.25, 1.0)),
         batch=3,
         optimizer="adam",
         weight_decay=1e-30,
@@ -135,10 +154,59 @@ def test_every_setting_comes_back_from_toml() -> None:
         piece_patch=(32, 32, 64),
         window=(64, 96, 128),
         whole=(96, 96, 160),
+        mirror="kj",
+        rules=PostprocessRules(thresholds={"RC": 0.25}, et_total_voxels=500, et_total_mean=1.0),
+        additions=(
+            Addition("one-two", arguments={"n_convs": [1, 1]}),
+            Addition("three", settings={"entropy_weight": 0.5}),
+        ),
         seed=7,
         checkpoint_steps=9,
     )
     assert recipe_of(tomllib.loads(recipe_toml(odd)), place="x") == odd
+
+
+def test_losses_have_the_weights_of_the_recipe() -> None:
+    weights = {"dice": 0.5, "generalised_dice": 2.0, "entropy": 3.0, "key_points": 4.0, "empty_share": 0.25}
+    recipe = replace(
+        COMPACT,
+        dice_weight=0.5,
+        generalised_dice_weight=2.0,
+        entropy_weight=3.0,
+        key_point_weight=4.0,
+        empty_share=0.25,
+    )
+    assert recipe.loss_weights == LossWeights(**weights)
+
+
+def test_a_member_is_mirrored_and_cleaned_as_its_recipe_says() -> None:
+    member = recipe_member(RECIPES["dmfnet-mie-sie-bsc"], "dmfnet")
+    assert member.mirror == "ijk"
+    probabilities = np.full((3, 8, 8, 8), 0.95, np.float32)
+    label_map, _ = postprocess(probabilities, member.regions, member.rules)
+    assert (label_map == Label.ET).all()
+    fewer, _ = postprocess(probabilities[:, :7], member.regions, member.rules)  # 448 voxels
+    assert (fewer == Label.NCR).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("../up", {}, "name: impossible value; found '../up'"),
+        ("part", {"key_points": 0.0}, "settings: part: unknown number of a recipe 'key_points'.*key_point_weight"),
+        ("part", {"batch": 2.0}, "unknown number of a recipe 'batch'"),
+    ],
+)
+def test_impossible_additions_are_refused(name: str, settings: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Addition(name, settings=settings)
+
+
+def test_the_head_decides_what_the_channels_are() -> None:
+    recipe = replace(COMPACT, regions=REGION_SETS["wt-tc-et-rc"])
+    assert recipe.outputs == (Region.WT, Region.TC, Region.ET, Region.RC)
+    labels = (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET, Label.RC)
+    assert replace(recipe, head=Head.SOFTMAX).outputs == labels
 
 
 def test_settings_that_are_not_given_have_their_defaults() -> None:
@@ -183,9 +251,18 @@ def changed(path: str, value: object) -> dict:
         ("window", [64, 64], r"mine.toml: window: impossible value; found \[64, 64\], expected 3 numbers"),
         ("window", [64, 64, 64.5], "mine.toml: window: impossible value"),
         ("regions", "wt", "mine.toml: regions: unknown region set 'wt'; expected one of wt-tc-et"),
+        ("head", "argmax", "mine.toml: head: unknown head 'argmax'; expected one of sigmoid, softmax"),
+        ("preprocessing.clip", [0.9, 0.1], "mine.toml: clip: impossible value; found 0.9 to 0.1, expected two quantil"),
+        ("preprocessing.resize", [64, 64], r"mine.toml: resize: impossible value; found \[64, 64\], expected 3 numb"),
+        ("preprocessing.largest_piece", 1, "mine.toml: largest_piece: impossible value; found 1, expected true or"),
         ("sequences", ["t1n", "adc"], "mine.toml: sequences: unknown sequence 'adc'"),
         ("mix", {"heads": 1}, "mine.toml: mix: unknown kind of case 'heads'; expected one of head, piece, synthetic"),
         ("mix", [1], "mine.toml: mix: impossible value"),
+        ("rules", 3, "mine.toml: rules: impossible value; found 3, expected a table"),
+        ("rules", {"et": 3}, "mine.toml: .*unknown rule of post-processing 'et'"),
+        ("additions", {}, "mine.toml: additions: impossible value.*a list"),
+        ("additions", [{"name": "a", "arguments": 1}], "mine.toml: arguments: impossible value"),
+        ("additions", [{"name": "a", "settings": {"average": True}}], "mine.toml: settings: .*a table of numbers"),
         ("members", 3, "mine.toml: members: impossible value; found 3, expected a list"),
         ("members", ["unet"], "mine.toml: MemberRecipe: impossible value; found 'unet', expected a table"),
         ("members.0.rounds.0.patches", [[0, 64]], "mine.toml: patches: impossible value; found 64, expected 3 numbers"),
@@ -252,6 +329,26 @@ def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
     recipe = RECIPES["synthetic"]
     assert dict(recipe.mix) == {CaseKind.SYNTHETIC: 1.0}
     assert {each.variety.transplant_share for member in recipe.members for each in member.rounds} == {0.0}
+
+
+def test_the_recipe_after_treatment_is_as_published() -> None:
+    recipe = RECIPES["vnet-gli2024"]
+    (member,) = recipe.members
+    (only,) = member.rounds
+    labels = (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET, Label.RC)
+    assert (member.network, member.size, recipe.outputs) == ("vnet", "published", labels)
+    assert recipe.preprocessing == Preprocessing(largest_piece=True, resize=(160, 160, 160), clip=(0.01, 0.99))
+    assert (recipe.window, only.patches) == ((160, 160, 160), ((0.0, (160, 160, 160)),))
+    assert (recipe.optimizer, recipe.batch, only.learning_rate) == ("adamw", 4, 1e-3)
+    assert only.n_steps(n_cases=8, batch=4) == 300 * 5 * 8 / 4
+
+
+def test_the_compact_recipe_after_treatment_differs_in_its_size_alone() -> None:
+    published, compact = RECIPES["vnet-gli2024"], RECIPES["vnet-gli2024-compact"]
+    changed = {name: getattr(compact, name) for name in ("name", "title", "members", "batch", "window", "whole")}
+    view = replace(published.preprocessing, resize=compact.window)
+    assert replace(published, preprocessing=view, **changed) == compact
+    assert (compact.members[0].network, compact.members[0].size) == ("vnet", "compact")
 
 
 @pytest.mark.parametrize("name", ["paper-gli", "paper-ssa", "paper-ped"])

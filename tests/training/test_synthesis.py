@@ -20,7 +20,8 @@ from htcnns.training.synthesis.contrasts import T1C, T2F, T2W, Contrasts, draw_p
 from htcnns.training.synthesis.fields import sampled
 from htcnns.training.synthesis.heads import FRAME, NODES, Anatomy, Pose, anatomy_of, draw_pose, push_of, strip
 from htcnns.training.synthesis.make import AFFINE, GRID, SyntheticHead, make_head
-from htcnns.training.synthesis.series import Material, head_name, prepare_series, write_series
+from htcnns.training.synthesis.paint import paint_tumours
+from htcnns.training.synthesis.series import Material, head_name, prepare_series, write_phantoms, write_series
 from htcnns.training.synthesis.settings import HeadSettings
 from htcnns.training.synthesis.tissues import Tissue, mask_of, tissues_of
 from htcnns.training.synthesis.tumours import draw_tumours, fitted
@@ -177,6 +178,40 @@ def test_drawn_tumours_can_be_seen() -> None:
 def test_a_share_beyond_one_is_refused(field: str) -> None:
     with pytest.raises(SettingsError, match=f"{field}: not a share; found 1.5, expected a number from 0 to 1"):
         HeadSettings(**{field: 1.5})
+
+
+def test_a_cavity_is_painted_as_fluid_where_the_tumour_was() -> None:
+    """The painting of tumours alone: a cavity in healthy white matter."""
+    rng = np.random.default_rng(4)
+    levels = draw_tissues(rng, Contrasts().healthy, settings=SETTINGS)
+    palette = draw_palette(rng, Contrasts(), levels, settings=SETTINGS)
+    size = (40, 40, 40)
+    label_map = np.zeros(size, np.uint8)
+    for label, radius in ((Label.ED, 15), (Label.ET, 11), (Label.RC, 9)):
+        label_map[ball(size, (19.5, 19.5, 19.5), (radius,) * 3)] = label
+    healthy = np.ones((4, *size), np.float32) * levels[Tissue.WHITE].astype(np.float32)[:, None, None, None]
+    painted = paint_tumours(rng, healthy, label_map, palette=palette)
+    inner = ball(size, (19.5, 19.5, 19.5), (6, 6, 6))
+    np.testing.assert_allclose(painted[:, inner].mean(axis=1), palette.cavity, atol=0.2)
+    assert np.abs(palette.cavity - levels[Tissue.VENTRICLE]).max() < 2
+
+
+def test_every_head_after_surgery_has_a_cavity_in_its_brain(anatomy: Anatomy) -> None:
+    settings = HeadSettings(healthy_share=0, several_share=0, cavity_share=1)
+    label_map = tumour_shape().label_map
+    resected = replace(tumour_shape(), name="after", label_map=np.where(label_map == Label.NCR, Label.RC, label_map))
+    tumours = draw_tumours(np.random.default_rng(5), _tissues(anatomy), [tumour_shape(), resected], settings=settings)
+    assert tumours.shapes == ("after",)
+    assert (tumours.label_map == Label.RC).sum() > 1000
+    assert not (tumours.label_map == Label.NCR).any()
+
+
+def test_cavities_need_a_label_set_that_has_them(material: Material, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"labels: brats2021 has no number for a resection cavity; .*brats2024-gli"):
+        write_series(material, tmp_path, [1], seed=1, settings=replace(SETTINGS, cavity_share=0.5), labels=BRATS)
+    with pytest.raises(SettingsError, match="labels: brats2021 has no number for a resection cavity"):
+        write_phantoms(tmp_path, [1], seed=1, labels=BRATS, cavity_share=0.5)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

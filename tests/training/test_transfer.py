@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from htcnns.errors import SettingsError, WeightsError
-from htcnns.labels import Region, Sequence
+from htcnns.labels import Label, Region, Sequence
 from htcnns.networks import NETWORKS
 from htcnns.training.transfer import Origin, Shapes, TransferSettings, learning_rates, transfer
 
@@ -48,7 +48,7 @@ def shapes(network: str, **changes: object) -> Shapes:
         network=network,
         size=TINY[network],
         sequences=(T1N, T1C, T2W, T2F),
-        regions=(Region.WT, Region.TC, Region.ET),
+        outputs=(Region.WT, Region.TC, Region.ET),
     )
     return replace(whole, **changes)
 
@@ -75,7 +75,7 @@ def test_the_same_shapes_keep_everything(network: str) -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_sequences_and_regions_in_another_order_are_put_in_theirs(network: str) -> None:
     old = origin(shapes(network))
-    of = shapes(network, sequences=(T2F, T1C), regions=(Region.ET, Region.WT))
+    of = shapes(network, sequences=(T2F, T1C), outputs=(Region.ET, Region.WT))
     new = of.build()
     report = transfer(new, of, old)
     state = new.state_dict()
@@ -90,7 +90,7 @@ def test_sequences_and_regions_in_another_order_are_put_in_theirs(network: str) 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_what_the_old_weights_do_not_know_is_reinitialised(network: str) -> None:
     old = origin(shapes(network, sequences=(T1C, T2F)))
-    of = shapes(network, regions=(Region.WT, Region.RC, Region.ET))
+    of = shapes(network, outputs=(Region.WT, Region.RC, Region.ET))
     new = of.build()
     before = {name: tensor.clone() for name, tensor in new.state_dict().items()}
     report = transfer(new, of, old)
@@ -105,7 +105,7 @@ def test_what_the_old_weights_do_not_know_is_reinitialised(network: str) -> None
 
 def test_a_tensor_with_regions_on_both_axes_is_put_in_order_on_both() -> None:
     old = origin(shapes("vnet"))
-    of = shapes("vnet", regions=(Region.ET, Region.RC, Region.WT))
+    of = shapes("vnet", outputs=(Region.ET, Region.RC, Region.WT))
     new = of.build()
     before = new.state_dict()["head.3.weight"].clone()[..., 0, 0, 0]
     report = transfer(new, of, old)
@@ -119,6 +119,23 @@ def test_a_tensor_with_regions_on_both_axes_is_put_in_order_on_both() -> None:
     )
     torch.testing.assert_close(now, expected, rtol=0, atol=0)
     assert "head.3.weight" in report.reset
+
+
+@pytest.mark.parametrize(
+    ("outputs", "places"),
+    [((Label.BACKGROUND, Label.ET, Label.NCR), [0, 3, 1]), ((Region.ET, Region.WT), [3])],
+    ids=["labels", "regions"],
+)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_labels_go_to_their_places_and_to_the_region_that_is_the_same(
+    network: str, outputs: tuple, places: list[int]
+) -> None:
+    old = origin(shapes(network, outputs=(Label.BACKGROUND, Label.NCR, Label.ED, Label.ET)))
+    of = shapes(network, outputs=outputs)
+    new = of.build()
+    transfer(new, of, old)
+    now, then = new.state_dict()[HEAD[network]], old.tensors[HEAD[network]]
+    torch.testing.assert_close(now[: len(places)], then[places], rtol=0, atol=0)
 
 
 def test_channels_that_each_sequence_has_several_of_go_with_it() -> None:
@@ -154,9 +171,9 @@ def test_half_precision_weights_are_taken_as_float32() -> None:
             r"the weights are of another size; found .*\[4, 8\].*, expected .*\[4, 8, 8\]",
         ),
         (
-            shapes("unet", regions=(Region.RC,)),
+            shapes("unet", outputs=(Region.RC,)),
             shapes("unet"),
-            "the weights have no region in common .*; found RC, expected at least one of WT, TC, ET",
+            "the weights have no output in common .*; found RC, expected at least one of WT, TC, ET",
         ),
         (
             shapes("unet", sequences=(T1N,)),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from htcnns.errors import SettingsError
 from htcnns.files.anatomy import read_anatomies
 from htcnns.files.atomic import require_writable, sweep
 from htcnns.files.nifti import write_case_file
@@ -21,7 +22,7 @@ from htcnns.files.prepared_cases import (
 )
 from htcnns.files.shapes import TumourShape, read_shapes
 from htcnns.image.phantom import make_phantom
-from htcnns.labels import SEQUENCES, LabelSet, Region, encode
+from htcnns.labels import LABEL_SETS, SEQUENCES, Label, LabelSet, Region, encode
 from htcnns.training.folds import patient_of
 from htcnns.training.synthesis.contrasts import Contrasts
 from htcnns.training.synthesis.heads import Anatomy, anatomy_of
@@ -130,8 +131,10 @@ def write_series(
         on_head: gets each head when its files are there.
 
     Raises:
+        SettingsError: heads may have cavities, of which the label set has no number.
         OutputError: a file cannot be written.
     """
+    _require_cavities(labels, settings.cavity_share)
     names = []
     for number in numbers:
         name = head_name(seed, number)
@@ -152,18 +155,25 @@ def write_phantoms(
     *,
     seed: int,
     labels: LabelSet,
+    cavity_share: float = 0.0,
     on_case: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Phantoms as cases in the layout of BraTS 2023, for those who have no label maps; returns their names.
 
     They are far simpler than synthetic heads: something to try a training on, nothing to train for.
 
+    Args:
+        cavity_share: of phantoms, with a resection cavity in place of the necrosis.
+
     Raises:
+        SettingsError: as `write_series`.
         OutputError: a file cannot be written.
     """
+    _require_cavities(labels, cavity_share)
     names = []
     for number in numbers:
-        name, phantom = f"phantom-{seed:03d}-{number:05d}", make_phantom(seed=1000 * seed + number)
+        resected = bool(np.random.default_rng([seed, number]).random() < cavity_share)
+        name, phantom = f"phantom-{seed:03d}-{number:05d}", make_phantom(seed=1000 * seed + number, resected=resected)
         require_writable(folder / name)
         for sequence, scan in zip(SEQUENCES, phantom.sequences, strict=True):
             write_case_file(folder / name / f"{name}-{sequence}.nii.gz", scan.astype(np.int16), phantom.affine)
@@ -203,6 +213,17 @@ def _prepared(
     )
     write_prepared(cache, prepared_case(card, head.sequences, head.truth))
     return card
+
+
+def _require_cavities(numbers: LabelSet, share: float) -> None:
+    """Raise SettingsError where truths may have to show a cavity and the label set has no number for one."""
+    if share and Label.RC not in numbers.numbers:
+        raise SettingsError(
+            f"{numbers.name} has no number for a resection cavity",
+            setting="labels",
+            expected=f"one of {', '.join(name for name, each in LABEL_SETS.items() if Label.RC in each.numbers)}",
+            remedy="Name one of them, or make heads without cavities.",
+        )
 
 
 def _patient_of_shape(name: str, names: Mapping[str, str]) -> str:
