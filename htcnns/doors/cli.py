@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from htcnns.doors.arguments import path
+from htcnns.doors.arguments import Channels, InputFolder, names, path, sequences
 from htcnns.doors.held_out_cli import cv, tune
 from htcnns.doors.import_cli import import_weights
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
-from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
+from htcnns.doors.view_cli import view
+from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError
 from htcnns.files.closed_pipe import has_no_reader, lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -22,12 +23,10 @@ weights_app = typer.Typer(help="List, verify or import weights.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(recipes_app, name="recipes")
 
-InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.", parser=path)]
 WeightsFolder = Annotated[
     Path | None,
     typer.Option("--weights", help="Folder with manifest.json, or the name of another shipped set.", parser=path),
 ]
-Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,7 +110,7 @@ def segment(
 
     settings = RunSettings(
         weights=weights,
-        members=_names(members, setting="members"),
+        members=names(members, setting="members"),
         device=device,
         precision=precision,
         fusion=fusion,
@@ -130,7 +129,7 @@ def segment(
         short_names=short_names,
         time_limit_s=time_limit,
         shard=Shard.of_text(shard) if shard else None,
-        channels=_channels(channels),
+        channels=sequences(channels),
     )
     return segment_and_print(input, output, settings)
 
@@ -145,7 +144,7 @@ def cases(input: InputFolder, channels: Channels = "") -> int:
     from htcnns.files.cases import search
     from htcnns.files.renames import case_rows
 
-    found = search(input, channels=_channels(channels))
+    found = search(input, channels=sequences(channels))
     table = Table("case", "naming", "found", "missing", "what to rename")
     for row in case_rows(found):
         cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
@@ -254,38 +253,5 @@ def doctor(weights: WeightsFolder = None) -> int:
 
 
 weights_app.command("import")(import_weights)
-for command in (pack, synthesise, contrasts, train, cv, tune):
+for command in (view, pack, synthesise, contrasts, train, cv, tune):
     app.command()(command)
-
-
-def _names(text: str, *, setting: str) -> tuple[str, ...]:
-    """The names between commas; none where no text was given."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text and not names:
-        raise SettingsError(
-            "no name",
-            setting=setting,
-            found=repr(text),
-            expected="names between commas",
-            remedy="Name some, or leave it out.",
-        )
-    return names
-
-
-def _channels(text: str) -> tuple | None:
-    """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
-    from htcnns.labels import SPELLINGS
-
-    names = _names(text.lower(), setting="channels")
-    for name in names:
-        require_known(name, SPELLINGS, what="sequence", setting="channels")
-    sequences = tuple(SPELLINGS[name] for name in names)
-    if len(set(sequences)) < len(sequences):
-        raise SettingsError(
-            "a sequence occurs twice",
-            setting="channels",
-            found=", ".join(sequences),
-            expected="each sequence once",
-            remedy="Name each once, such as t1n,t1c,t2w,t2f.",
-        )
-    return sequences or None

@@ -1,0 +1,431 @@
+// The viewer: one case at a time, its scans by NiiVue, its label map over them. Names and sentences of the server
+// reach the page as text, never as markup.
+
+const { Niivue, NVImage, SLICE_TYPE, SHOW_RENDER } = globalThis.niivue ?? {};
+const byId = (id) => document.getElementById(id);
+const VIEWS = [
+  { name: "All", key: "b", title: "Three planes and rendering (B)" },
+  { name: "Axial", key: "a", title: "Axial (A)" },
+  { name: "Coronal", key: "c", title: "Coronal (C)" },
+  { name: "Sagittal", key: "s", title: "Sagittal (S)" },
+  { name: "3-D", key: "r", title: "Rendering (R)" },
+];
+const STEPS = { Axial: [0, 0, 1], Coronal: [0, 1, 0], Sagittal: [1, 0, 0] }; // one slice towards superior, anterior, right
+const FIRST_TURN = { azimuth: 120, elevation: 12 };
+const MOST_LISTED = 300; // lines in the list of cases; the others are found by typing
+const NIFTI_INTENT_LABEL = 1002; // of such images NiiVue draws outlines
+const T1C = 1;
+
+const state = {
+  cases: [],
+  sequences: [],
+  masksAre: "mask",
+  index: 0,
+  sequence: T1C,
+  view: "All",
+  opacity: 0.5,
+  isMaskOn: true,
+  isOutlined: false,
+  hidden: new Set(), // numbers of labels that are not shown
+  images: new Map(), // of the case that is shown: sequence to a promise of an NVImage
+  mask: null, // NVImage of the label map
+  labels: null, // its voxels, those of labels that are not shown among them
+  card: null, // what it holds
+  visit: 0, // counts cases opened, so that what comes late is thrown away
+};
+let nv;
+
+start().catch((error) => say(error.message, { isFault: true }));
+
+async function start() {
+  if (!Niivue || !document.createElement("canvas").getContext("webgl2")) {
+    throw new Error("This browser has no WebGL 2. Use a current Firefox, Chrome, Edge or Safari, with its hardware acceleration on.");
+  }
+  const list = await askedFor("cases").then((answer) => answer.json());
+  state.cases = list.cases;
+  state.sequences = list.sequences;
+  state.masksAre = list.masks_are;
+  nv = new Niivue({
+    backColor: [0, 0, 0, 1],
+    crosshairColor: [0.34, 0.71, 0.91, 0.75],
+    crosshairWidth: 0.3,
+    crosshairWidthUnit: "percent",
+    crosshairGap: 6,
+    fontColor: [0.91, 0.92, 0.93, 1],
+    fontSizeScaling: 0.35,
+    isRadiologicalConvention: true,
+    sagittalNoseLeft: true,
+    multiplanarShowRender: SHOW_RENDER?.ALWAYS ?? 1,
+    multiplanarForceRender: true,
+    multiplanarLayout: 2, // a grid of two by two
+    isOrientCube: true,
+    showAllOrientationMarkers: true,
+    dragAndDropEnabled: false,
+    loadingText: "",
+    logLevel: "silent", // what goes wrong is said on the page
+    clipPlaneHotKey: "",
+    cycleClipPlaneHotKey: "",
+    viewModeHotKey: "",
+  });
+  await nv.attachToCanvas(byId("canvas"));
+  nv.setRenderAzimuthElevation(FIRST_TURN.azimuth, FIRST_TURN.elevation);
+  nv.onLocationChange = showPlace;
+  makeButtons();
+  listen();
+  byId("list").hidden = state.cases.length < 2;
+  byId("steps").hidden = state.cases.length < 2;
+  byId("mask-title").textContent = state.masksAre === "truth" ? "Truth beside the scans" : "Mask";
+  globalThis.viewer = { nv, state }; // for whoever looks from the console
+  const wanted = Number.parseInt(location.hash.slice(1), 10) - 1;
+  await openCase(wanted >= 0 && wanted < state.cases.length ? wanted : 0);
+}
+
+// What the server has at an address; its sentence as an error where it has nothing.
+async function askedFor(address) {
+  let answer;
+  try {
+    answer = await fetch(address);
+  } catch {
+    throw new Error("The viewer on this machine has ended. Start htcnns view again.");
+  }
+  if (!answer.ok) throw new Error((await answer.text()).trim());
+  return answer;
+}
+
+async function openCase(index) {
+  state.index = index;
+  const visit = ++state.visit;
+  const entry = state.cases[index];
+  state.images = new Map();
+  state.mask = state.card = null;
+  history.replaceState(null, "", `#${index + 1}`);
+  document.title = `${entry.name} – htcnns view`;
+  byId("case").textContent = byId("case").title = entry.name;
+  byId("position").textContent = state.cases.length > 1 ? `${index + 1} of ${state.cases.length}` : "";
+  byId("previous").disabled = index === 0;
+  byId("next").disabled = index === state.cases.length - 1;
+  if (!entry.sequences[state.sequence]) state.sequence = Math.max(0, entry.sequences.indexOf(true));
+  showList();
+  showChoices();
+  showCard();
+  show(null);
+  if (entry.fault || !entry.sequences.includes(true)) {
+    return say(entry.fault || `${entry.name} has no scan that can be read.`, { isFault: true });
+  }
+  say(`Reading ${entry.name} …`);
+  const [image] = await Promise.all([imageOf(state.sequence).catch(told(visit)), readMask(visit)]);
+  if (visit !== state.visit || !image) return undefined;
+  show(image);
+  goToCentre();
+  say("");
+  for (const sequence of entry.sequences.keys()) if (entry.sequences[sequence]) imageOf(sequence).catch(() => {});
+  return undefined;
+}
+
+// Shows the server's sentence unless another case was opened meanwhile.
+function told(visit) {
+  return (error) => {
+    if (visit === state.visit) say(error.message, { isFault: true });
+  };
+}
+
+function imageOf(sequence) {
+  if (!state.images.has(sequence)) state.images.set(sequence, readImage(sequence));
+  return state.images.get(sequence);
+}
+
+async function readImage(sequence) {
+  const content = await askedFor(`cases/${state.index}/${sequence}`).then((answer) => answer.arrayBuffer());
+  return NVImage.loadFromUrl({ url: "scan.nii.gz", name: `${state.sequences[sequence]}.nii.gz`, buffer: content, colormap: "gray" });
+}
+
+async function readMask(visit) {
+  const { index } = state;
+  if (!state.cases[index].mask) return;
+  try {
+    const card = await askedFor(`cases/${index}/card`).then((answer) => answer.json());
+    const content = await askedFor(`cases/${index}/mask`).then((answer) => answer.arrayBuffer());
+    const mask = await NVImage.loadFromUrl({ url: "mask.nii.gz", name: "mask.nii.gz", buffer: content, opacity: state.opacity });
+    if (visit !== state.visit) return;
+    mask.hdr.intent_code = NIFTI_INTENT_LABEL;
+    mask.setColormapLabel(colourTable(card.labels));
+    state.card = card;
+    state.mask = mask;
+    state.labels = mask.img.slice();
+    showCard();
+  } catch (error) {
+    if (visit === state.visit) showCard(error.message);
+  }
+}
+
+// Draws this scan, or nothing, and the label map over it.
+function show(image) {
+  const overlays = image && state.mask ? [state.mask] : [];
+  nv.volumes = image ? [image, ...overlays] : [];
+  nv.back = image;
+  nv.overlays = overlays;
+  drawMask();
+}
+
+async function chooseSequence(sequence) {
+  if (!state.cases[state.index].sequences[sequence]) return;
+  const { visit } = state;
+  state.sequence = sequence;
+  showChoices();
+  try {
+    const image = await imageOf(sequence);
+    if (visit !== state.visit || sequence !== state.sequence) return;
+    say("");
+    show(image);
+    nv.createOnLocationChange();
+  } catch (error) {
+    state.images.delete(sequence);
+    told(visit)(error);
+  }
+}
+
+function chooseView(name) {
+  state.view = name;
+  const types = { All: "MULTIPLANAR", Axial: "AXIAL", Coronal: "CORONAL", Sagittal: "SAGITTAL", "3-D": "RENDER" };
+  nv.setSliceType(SLICE_TYPE[types[name]]);
+  showChoices();
+}
+
+// Draws again, with the label map as it is chosen: which labels, filled or outlined, how opaque.
+function drawMask() {
+  if (state.mask) {
+    const opacity = state.isMaskOn ? state.opacity : 0;
+    state.mask.img.set(state.labels);
+    for (const hidden of state.hidden) state.labels.forEach((label, n) => label === hidden && (state.mask.img[n] = 0));
+    state.mask.opacity = state.isOutlined ? 0 : opacity;
+    nv.opts.atlasOutline = state.isOutlined ? opacity : 0;
+  }
+  nv.updateGLVolume();
+}
+
+// NiiVue's table of the labels' colours.
+function colourTable(labels) {
+  const rows = [{ number: 0, name: "", colour: [0, 0, 0] }, ...labels];
+  return {
+    I: rows.map(({ number }) => number),
+    R: rows.map(({ colour }) => colour[0]),
+    G: rows.map(({ colour }) => colour[1]),
+    B: rows.map(({ colour }) => colour[2]),
+    A: rows.map(({ number }) => (number ? 255 : 0)),
+    labels: rows.map(({ name }) => name),
+  };
+}
+
+function setOpacity(share) {
+  state.opacity = Math.min(1, Math.max(0, share));
+  state.isMaskOn = true;
+  const percent = Math.round(state.opacity * 100);
+  byId("opacity").value = percent;
+  byId("opacity-value").textContent = `${percent} %`;
+  drawMask();
+}
+
+function toggleMask() {
+  state.isMaskOn = !state.isMaskOn;
+  byId("opacity-value").textContent = state.isMaskOn ? `${Math.round(state.opacity * 100)} %` : "off";
+  drawMask();
+}
+
+function setOutlines(isOutlined) {
+  state.isOutlined = isOutlined;
+  byId("outlines").checked = isOutlined;
+  drawMask();
+}
+
+function goToCentre() {
+  if (!nv.volumes.length) return;
+  const centre = state.card?.centre_mm;
+  nv.scene.crosshairPos = centre ? nv.mm2frac(centre) : [0.5, 0.5, 0.5];
+  nv.drawScene();
+  nv.createOnLocationChange();
+}
+
+function resetScene() {
+  nv.setPan2Dxyzmm([0, 0, 0, 1]);
+  nv.setScale(1);
+  nv.setRenderAzimuthElevation(FIRST_TURN.azimuth, FIRST_TURN.elevation);
+  for (const image of nv.volumes.slice(0, 1)) {
+    image.cal_min = image.robust_min;
+    image.cal_max = image.robust_max;
+  }
+  nv.updateGLVolume();
+}
+
+// --- what is on the page ---
+
+function say(sentence, { isFault = false } = {}) {
+  const message = byId("message");
+  message.textContent = sentence;
+  message.classList.toggle("fault", isFault);
+  message.hidden = !sentence;
+}
+
+function makeButtons() {
+  state.sequences.forEach((name, sequence) => {
+    byId("sequences").append(choice(name, `${name} (${sequence + 1})`, () => chooseSequence(sequence)));
+  });
+  for (const { name, title } of VIEWS) byId("views").append(choice(name, title, () => chooseView(name)));
+}
+
+function choice(name, title, onClick) {
+  const button = document.createElement("button");
+  button.textContent = name;
+  button.title = title;
+  button.setAttribute("role", "radio");
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+function showChoices() {
+  const { sequences } = state.cases[state.index];
+  [...byId("sequences").children].forEach((button, sequence) => {
+    button.setAttribute("aria-checked", String(sequence === state.sequence && sequences[sequence]));
+    button.disabled = !sequences[sequence];
+  });
+  [...byId("views").children].forEach((button, n) => button.setAttribute("aria-checked", String(VIEWS[n].name === state.view)));
+}
+
+function showList() {
+  const text = byId("filter").value.trim().toLowerCase();
+  const found = [...state.cases.keys()].filter((index) => state.cases[index].name.toLowerCase().includes(text));
+  const from = Math.max(0, Math.min(found.indexOf(state.index) - MOST_LISTED / 2, found.length - MOST_LISTED));
+  const lines = found.slice(from, from + MOST_LISTED).map((index) => caseLine(index));
+  byId("cases").replaceChildren(...lines);
+  byId("more").textContent = found.length > lines.length ? `${lines.length} of ${found.length} listed; type to find others` : "";
+  byId("cases").querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
+}
+
+function caseLine(index) {
+  const { name, mask, fault, sequences } = state.cases[index];
+  const button = document.createElement("button");
+  const isWhole = !fault && sequences.every(Boolean);
+  button.append(textIn("span", name, "name"));
+  const note = isWhole ? (mask ? "" : `no ${state.masksAre}`) : "unclear";
+  button.append(textIn("span", fault || isWhole ? note : "incomplete", fault || !isWhole ? "state fault" : "state"));
+  button.title = fault || name;
+  button.setAttribute("aria-current", String(index === state.index));
+  button.addEventListener("click", () => openCase(index).catch(told(state.visit)));
+  const line = document.createElement("li");
+  line.append(button);
+  return line;
+}
+
+function showCard(fault = "") {
+  const { mask, sequences } = state.cases[state.index];
+  const isEmpty = state.card && !state.card.labels.some(({ ml }) => ml > 0);
+  const missing = state.sequences.filter((_, sequence) => !sequences[sequence]);
+  const notes = [
+    missing.length && `${missing.join(", ")} missing.`,
+    fault,
+    !mask && `No ${state.masksAre} of this case.`,
+    isEmpty && "No tumour in this mask.",
+  ];
+  byId("mask-note").textContent = notes.filter(Boolean).join(" ");
+  byId("mask-note").classList.toggle("fault", Boolean(fault || missing.length));
+  byId("mask-controls").hidden = !state.card;
+  if (!state.card) return;
+  const rows = state.card.labels.map(labelRow);
+  const totals = state.card.totals.map(({ name, ml }, n) => row(textIn("span", name), ml, n ? "total" : "total first"));
+  byId("legend").tBodies[0].replaceChildren(...rows, ...totals);
+  byId("centre").disabled = !state.card.centre_mm;
+}
+
+function labelRow({ number, name, colour, ml }) {
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.checked = !state.hidden.has(number);
+  box.addEventListener("change", () => {
+    if (box.checked) state.hidden.delete(number);
+    else state.hidden.add(number);
+    drawMask();
+  });
+  const swatch = textIn("span", "", "swatch");
+  swatch.style.backgroundColor = `rgb(${colour.join(" ")})`;
+  const label = document.createElement("label");
+  label.append(box, swatch, textIn("span", name));
+  return row(label, ml, ml > 0 ? "" : "absent");
+}
+
+function row(first, ml, kind) {
+  const line = document.createElement("tr");
+  line.className = kind;
+  const cell = document.createElement("td");
+  cell.append(first);
+  line.append(cell, textIn("td", `${ml.toFixed(1)} ml`));
+  return line;
+}
+
+function textIn(tag, text, kind = "") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  element.className = kind;
+  return element;
+}
+
+function showPlace({ mm, values }) {
+  byId("place-mm").textContent = `${[...mm].slice(0, 3).map((part) => part.toFixed(1)).join(", ")} mm`;
+  byId("place-value").textContent = values[0] ? String(Number(values[0].value.toPrecision(5))) : "–";
+  const number = values[1] ? Math.round(values[1].value) : 0;
+  byId("place-label").textContent = state.card?.labels.find((label) => label.number === number)?.name ?? "–";
+}
+
+// --- what a person does ---
+
+function listen() {
+  byId("previous").addEventListener("click", () => step(-1));
+  byId("next").addEventListener("click", () => step(1));
+  byId("opacity").addEventListener("input", (event) => setOpacity(event.target.value / 100));
+  byId("outlines").addEventListener("change", (event) => setOutlines(event.target.checked));
+  byId("centre").addEventListener("click", goToCentre);
+  byId("filter").addEventListener("input", showList);
+  byId("filter").addEventListener("keydown", (event) => {
+    if (event.key === "Enter") byId("cases").querySelector("button")?.click();
+    if (event.key === "Enter" || event.key === "Escape") byId("canvas").focus();
+  });
+  byId("help-button").addEventListener("click", () => byId("help").showModal());
+  globalThis.addEventListener("keydown", pressed, { capture: true }); // before NiiVue, whose keys would do other things
+}
+
+function step(n) {
+  const index = state.index + n;
+  if (index >= 0 && index < state.cases.length) openCase(index).catch(told(state.visit));
+}
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const isTyping = event.target === byId("filter");
+  const isSliding = event.target === byId("opacity") && event.key.startsWith("Arrow");
+  if (isTyping || isSliding || (byId("help").open && event.key !== "?")) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const view = VIEWS.find((each) => each.key === key);
+  const act = view ? () => chooseView(view.name) : actions()[key];
+  if (!act) return;
+  event.preventDefault();
+  event.stopPropagation();
+  act();
+}
+
+function actions() {
+  const sequences = state.sequences.map((_, sequence) => [String(sequence + 1), () => chooseSequence(sequence)]);
+  return {
+    ...Object.fromEntries(sequences),
+    ArrowLeft: () => step(-1),
+    ArrowRight: () => step(1),
+    ArrowUp: () => nv.moveCrosshairInVox(...(STEPS[state.view] ?? STEPS.Axial)),
+    ArrowDown: () => nv.moveCrosshairInVox(...(STEPS[state.view] ?? STEPS.Axial).map((n) => -n)),
+    m: toggleMask,
+    "+": () => setOpacity(state.opacity + 0.1),
+    "=": () => setOpacity(state.opacity + 0.1),
+    "-": () => setOpacity(state.opacity - 0.1),
+    o: () => setOutlines(!state.isOutlined),
+    l: goToCentre,
+    0: resetScene,
+    "/": () => byId("filter").focus(),
+    "?": () => (byId("help").open ? byId("help").close() : byId("help").showModal()),
+  };
+}
