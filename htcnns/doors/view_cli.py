@@ -29,7 +29,8 @@ def view(
     channels: Channels = "",
     port: Annotated[int, typer.Option(help="Port on this machine; 0 for one that is free.", min=0, max=65535)] = 0,
     open_browser: Annotated[
-        bool, typer.Option("--open", help="Also open a browser; who may list its processes sees the address.")
+        bool,
+        typer.Option("--open", help="Also open it in a browser, whose command line shows the address to other users."),
     ] = False,
 ) -> int:
     """Show the cases in IN with their masks in a browser on this machine, until Ctrl-C."""

@@ -8,6 +8,7 @@ numbers in the lists, so no address can name a file.
 import hmac
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -35,6 +36,7 @@ _PAGE: Mapping[str, tuple[str, str]] = MappingProxyType(
         "": ("index.html", "text/html; charset=utf-8"),
         "viewer.css": ("viewer.css", "text/css; charset=utf-8"),
         "viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
+        "panels.js": ("panels.js", "text/javascript; charset=utf-8"),
         "niivue.umd.js": ("niivue.umd.js", "text/javascript; charset=utf-8"),
         "licences.txt": ("niivue.LICENSE.txt", _TEXT),
     }
@@ -135,9 +137,9 @@ def open_server(site: Site, *, port: int) -> ThreadingTCPServer:
     """
     try:
         return _Server((HOST, port), _handler(site.answer))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise SettingsError(
-            f"cannot be listened on ({getattr(error, 'strerror', None) or error})",
+            f"cannot be listened on ({error.strerror or error})",
             setting="port",
             found=str(port),
             expected="a free port of 1024 to 65535",
@@ -159,22 +161,24 @@ def _handler(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler
         timeout = 60  # seconds that a silent connection may hold a thread
         server_version, sys_version = "htcnns", ""
 
+        def handle(self) -> None:
+            """Answer what the connection asks; a browser that goes on to another case ends it at any moment."""
+            with suppress(ConnectionError):
+                super().handle()
+
         def _respond(self) -> None:
             request = Request(self.command, self.path, self.headers.get("Host", ""))
             answered = answer(request)
-            try:
-                self.send_response(answered.status)
-                for name, value in HEADERS.items():
-                    self.send_header(name, value)
-                if answered.status is HTTPStatus.METHOD_NOT_ALLOWED:
-                    self.send_header("Allow", "GET, HEAD")
-                self.send_header("Content-Type", answered.kind)
-                self.send_header("Content-Length", str(len(answered.content)))
-                self.end_headers()
-                if request.method != "HEAD":
-                    self.wfile.write(answered.content)
-            except OSError:  # the browser has gone on to another case
-                self.close_connection = True
+            self.send_response(answered.status)
+            for name, value in HEADERS.items():
+                self.send_header(name, value)
+            if answered.status is HTTPStatus.METHOD_NOT_ALLOWED:
+                self.send_header("Allow", "GET, HEAD")
+            self.send_header("Content-Type", answered.kind)
+            self.send_header("Content-Length", str(len(answered.content)))
+            self.end_headers()
+            if request.method != "HEAD":
+                self.wfile.write(answered.content)
 
         def log_message(self, format: str, *args: object) -> None:
             """Print nothing: the addresses hold the token."""

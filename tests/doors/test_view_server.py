@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -227,6 +228,7 @@ def test_it_listens_on_loopback_alone(site: Site) -> None:
 
 def test_a_browser_that_goes_away_ends_nothing(port: int, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_connection(("127.0.0.1", port)) as gone:
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no goodbye
         gone.sendall(f"GET /{TOKEN}/niivue.umd.js HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert ask(port, "GET", f"/{TOKEN}/")[0].status == HTTPStatus.OK
     assert capfd.readouterr() == ("", "")

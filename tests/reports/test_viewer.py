@@ -80,8 +80,9 @@ def test_the_page_needs_nothing_inline_and_nothing_from_outside(forbidden: str) 
 
 
 @pytest.mark.parametrize("forbidden", ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("])
-def test_the_script_makes_no_markup_of_text(forbidden: str) -> None:
-    assert forbidden not in PAGE.joinpath("viewer.js").read_text(encoding="utf-8")
+def test_the_scripts_make_no_markup_of_text(forbidden: str) -> None:
+    scripts = [PAGE.joinpath(name).read_text(encoding="utf-8") for name in ("viewer.js", "panels.js")]
+    assert [script for script in scripts if forbidden in script] == []
 
 
 def test_every_key_in_the_help_is_answered() -> None:

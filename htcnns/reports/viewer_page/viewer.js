@@ -1,8 +1,8 @@
-// The viewer: one case at a time, its scans by NiiVue, its label map over them. Names and sentences of the server
-// reach the page as text, never as markup.
+// The viewer: one case at a time, its scans by NiiVue, its label map over them; keys and clicks.
+
+import { byId, check, choice, say, showLegend, showList, showNotes, showPlace } from "./panels.js";
 
 const { Niivue, NVImage, SLICE_TYPE, SHOW_RENDER } = globalThis.niivue ?? {};
-const byId = (id) => document.getElementById(id);
 const VIEWS = [
   { name: "All", key: "b", title: "Three planes and rendering (B)" },
   { name: "Axial", key: "a", title: "Axial (A)" },
@@ -12,7 +12,6 @@ const VIEWS = [
 ];
 const STEPS = { Axial: [0, 0, 1], Coronal: [0, 1, 0], Sagittal: [1, 0, 0] }; // one slice towards superior, anterior, right
 const FIRST_TURN = { azimuth: 120, elevation: 12 };
-const MOST_LISTED = 300; // lines in the list of cases; the others are found by typing
 const NIFTI_INTENT_LABEL = 1002; // of such images NiiVue draws outlines
 const T1C = 1;
 
@@ -23,7 +22,7 @@ const state = {
   index: 0,
   sequence: T1C,
   view: "All",
-  opacity: 0.5,
+  opacity: 0.4,
   isMaskOn: true,
   isOutlined: false,
   hidden: new Set(), // numbers of labels that are not shown
@@ -58,6 +57,7 @@ async function start() {
     multiplanarShowRender: SHOW_RENDER?.ALWAYS ?? 1,
     multiplanarForceRender: true,
     multiplanarLayout: 2, // a grid of two by two
+    multiplanarPadPixels: 12,
     isOrientCube: true,
     showAllOrientationMarkers: true,
     dragAndDropEnabled: false,
@@ -69,13 +69,12 @@ async function start() {
   });
   await nv.attachToCanvas(byId("canvas"));
   nv.setRenderAzimuthElevation(FIRST_TURN.azimuth, FIRST_TURN.elevation);
-  nv.onLocationChange = showPlace;
+  nv.onLocationChange = (place) => showPlace(place, state.card?.labels ?? []);
   makeButtons();
   listen();
   byId("list").hidden = state.cases.length < 2;
   byId("steps").hidden = state.cases.length < 2;
   byId("mask-title").textContent = state.masksAre === "truth" ? "Truth beside the scans" : "Mask";
-  globalThis.viewer = { nv, state }; // for whoever looks from the console
   const wanted = Number.parseInt(location.hash.slice(1), 10) - 1;
   await openCase(wanted >= 0 && wanted < state.cases.length ? wanted : 0);
 }
@@ -105,7 +104,7 @@ async function openCase(index) {
   byId("previous").disabled = index === 0;
   byId("next").disabled = index === state.cases.length - 1;
   if (!entry.sequences[state.sequence]) state.sequence = Math.max(0, entry.sequences.indexOf(true));
-  showList();
+  showCases();
   showChoices();
   showCard();
   show(null);
@@ -249,21 +248,11 @@ function resetScene() {
   nv.setPan2Dxyzmm([0, 0, 0, 1]);
   nv.setScale(1);
   nv.setRenderAzimuthElevation(FIRST_TURN.azimuth, FIRST_TURN.elevation);
-  for (const image of nv.volumes.slice(0, 1)) {
-    image.cal_min = image.robust_min;
-    image.cal_max = image.robust_max;
-  }
+  if (nv.back) Object.assign(nv.back, { cal_min: nv.back.robust_min, cal_max: nv.back.robust_max });
   nv.updateGLVolume();
 }
 
 // --- what is on the page ---
-
-function say(sentence, { isFault = false } = {}) {
-  const message = byId("message");
-  message.textContent = sentence;
-  message.classList.toggle("fault", isFault);
-  message.hidden = !sentence;
-}
 
 function makeButtons() {
   state.sequences.forEach((name, sequence) => {
@@ -272,106 +261,28 @@ function makeButtons() {
   for (const { name, title } of VIEWS) byId("views").append(choice(name, title, () => chooseView(name)));
 }
 
-function choice(name, title, onClick) {
-  const button = document.createElement("button");
-  button.textContent = name;
-  button.title = title;
-  button.setAttribute("role", "radio");
-  button.addEventListener("click", onClick);
-  return button;
-}
-
 function showChoices() {
   const { sequences } = state.cases[state.index];
-  [...byId("sequences").children].forEach((button, sequence) => {
-    button.setAttribute("aria-checked", String(sequence === state.sequence && sequences[sequence]));
-    button.disabled = !sequences[sequence];
-  });
-  [...byId("views").children].forEach((button, n) => button.setAttribute("aria-checked", String(VIEWS[n].name === state.view)));
+  check(byId("sequences"), state.sequence);
+  [...byId("sequences").children].forEach((button, sequence) => (button.disabled = !sequences[sequence]));
+  check(byId("views"), VIEWS.findIndex(({ name }) => name === state.view));
 }
 
-function showList() {
-  const text = byId("filter").value.trim().toLowerCase();
-  const found = [...state.cases.keys()].filter((index) => state.cases[index].name.toLowerCase().includes(text));
-  const from = Math.max(0, Math.min(found.indexOf(state.index) - MOST_LISTED / 2, found.length - MOST_LISTED));
-  const lines = found.slice(from, from + MOST_LISTED).map((index) => caseLine(index));
-  byId("cases").replaceChildren(...lines);
-  byId("more").textContent = found.length > lines.length ? `${lines.length} of ${found.length} listed; type to find others` : "";
-  byId("cases").querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
-}
-
-function caseLine(index) {
-  const { name, mask, fault, sequences } = state.cases[index];
-  const button = document.createElement("button");
-  const isWhole = !fault && sequences.every(Boolean);
-  button.append(textIn("span", name, "name"));
-  const note = isWhole ? (mask ? "" : `no ${state.masksAre}`) : "unclear";
-  button.append(textIn("span", fault || isWhole ? note : "incomplete", fault || !isWhole ? "state fault" : "state"));
-  button.title = fault || name;
-  button.setAttribute("aria-current", String(index === state.index));
-  button.addEventListener("click", () => openCase(index).catch(told(state.visit)));
-  const line = document.createElement("li");
-  line.append(button);
-  return line;
+function showCases() {
+  showList(state.cases, { current: state.index, masksAre: state.masksAre, open: (index) => openCase(index).catch(told(state.visit)) });
 }
 
 function showCard(fault = "") {
   const { mask, sequences } = state.cases[state.index];
-  const isEmpty = state.card && !state.card.labels.some(({ ml }) => ml > 0);
   const missing = state.sequences.filter((_, sequence) => !sequences[sequence]);
   const notes = [
     missing.length && `${missing.join(", ")} missing.`,
     fault,
     !mask && `No ${state.masksAre} of this case.`,
-    isEmpty && "No tumour in this mask.",
+    state.card && !state.card.labels.some(({ ml }) => ml > 0) && `No tumour in this ${state.masksAre}.`,
   ];
-  byId("mask-note").textContent = notes.filter(Boolean).join(" ");
-  byId("mask-note").classList.toggle("fault", Boolean(fault || missing.length));
-  byId("mask-controls").hidden = !state.card;
-  if (!state.card) return;
-  const rows = state.card.labels.map(labelRow);
-  const totals = state.card.totals.map(({ name, ml }, n) => row(textIn("span", name), ml, n ? "total" : "total first"));
-  byId("legend").tBodies[0].replaceChildren(...rows, ...totals);
-  byId("centre").disabled = !state.card.centre_mm;
-}
-
-function labelRow({ number, name, colour, ml }) {
-  const box = document.createElement("input");
-  box.type = "checkbox";
-  box.checked = !state.hidden.has(number);
-  box.addEventListener("change", () => {
-    if (box.checked) state.hidden.delete(number);
-    else state.hidden.add(number);
-    drawMask();
-  });
-  const swatch = textIn("span", "", "swatch");
-  swatch.style.backgroundColor = `rgb(${colour.join(" ")})`;
-  const label = document.createElement("label");
-  label.append(box, swatch, textIn("span", name));
-  return row(label, ml, ml > 0 ? "" : "absent");
-}
-
-function row(first, ml, kind) {
-  const line = document.createElement("tr");
-  line.className = kind;
-  const cell = document.createElement("td");
-  cell.append(first);
-  line.append(cell, textIn("td", `${ml.toFixed(1)} ml`));
-  return line;
-}
-
-function textIn(tag, text, kind = "") {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  element.className = kind;
-  return element;
-}
-
-function showPlace({ mm, values }) {
-  byId("place-mm").textContent = `${[...mm].slice(0, 3).map((part) => part.toFixed(1)).join(", ")} mm`;
-  byId("place-value").textContent = values[0] ? String(Number(values[0].value.toPrecision(5))) : "–";
-  const number = values[1] ? Math.round(values[1].value) : 0;
-  byId("place-label").textContent = state.card?.labels.find((label) => label.number === number)?.name ?? "–";
+  showNotes(notes.filter(Boolean).join(" "), { isFault: Boolean(fault || missing.length) });
+  showLegend(state.card, { hidden: state.hidden, changed: drawMask });
 }
 
 // --- what a person does ---
@@ -382,13 +293,13 @@ function listen() {
   byId("opacity").addEventListener("input", (event) => setOpacity(event.target.value / 100));
   byId("outlines").addEventListener("change", (event) => setOutlines(event.target.checked));
   byId("centre").addEventListener("click", goToCentre);
-  byId("filter").addEventListener("input", showList);
+  byId("filter").addEventListener("input", showCases);
   byId("filter").addEventListener("keydown", (event) => {
     if (event.key === "Enter") byId("cases").querySelector("button")?.click();
     if (event.key === "Enter" || event.key === "Escape") byId("canvas").focus();
   });
   byId("help-button").addEventListener("click", () => byId("help").showModal());
-  globalThis.addEventListener("keydown", pressed, { capture: true }); // before NiiVue, whose keys would do other things
+  globalThis.addEventListener("keydown", pressed, { capture: true }); // before NiiVue
 }
 
 function step(n) {
@@ -404,9 +315,9 @@ function pressed(event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const view = VIEWS.find((each) => each.key === key);
   const act = view ? () => chooseView(view.name) : actions()[key];
+  event.stopPropagation(); // NiiVue's own keys would do other things
   if (!act) return;
   event.preventDefault();
-  event.stopPropagation();
   act();
 }
 
