@@ -210,4 +210,4 @@ def _json(record: dict) -> Answer:
 
 
 def _refusal(status: HTTPStatus, sentence: str) -> Answer:
-    return Answer(status, _TEXT, f"{sentence}\n".encode())
+    return Answer(status, _TEXT, f"{sentence}\n".encode(errors="backslashreplace"))  # names may be no text

@@ -134,6 +134,14 @@ def test_a_file_that_cannot_be_shown_is_answered_with_its_sentence(site: Site) -
     )
 
 
+def test_a_name_that_is_no_text_is_answered_with_escapes(tmp_path: Path, make_case: Callable[..., Path]) -> None:
+    folder = make_case(tmp_path, "caf\udce9")
+    (folder / "caf\udce9-t1c.nii.gz").write_bytes(b"no scan")
+    site = Site(shown_cases(tmp_path, None, numbers=default_label_set), TOKEN)
+    assert json.loads(get(site, "cases").content)["cases"][0]["name"] == "caf\udce9"
+    assert b"caf\\udce9-t1c.nii.gz: named .gz but is not gzip" in get(site, "cases/0/1").content
+
+
 def test_an_unclear_case_is_listed_and_answered_with_its_fault(tmp_path: Path, make_case: Callable[..., Path]) -> None:
     make_case(tmp_path / "one", CASE)
     make_case(tmp_path / "two", CASE)

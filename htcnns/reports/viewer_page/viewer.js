@@ -47,7 +47,7 @@ async function start() {
   nv = new Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [0.34, 0.71, 0.91, 0.75],
-    crosshairWidth: 0.3,
+    crosshairWidth: 0.2,
     crosshairWidthUnit: "percent",
     crosshairGap: 6,
     fontColor: [0.91, 0.92, 0.93, 1],
