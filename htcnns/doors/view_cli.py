@@ -33,7 +33,7 @@ def view(
         typer.Option("--open", help="Also open it in a browser, whose command line shows the address to other users."),
     ] = False,
 ) -> int:
-    """Show the cases in IN with their masks in a browser on this machine, until Ctrl-C."""
+    """Show the cases in IN with their masks in a browser."""
     from htcnns.doors.view_server import HOST, Site, open_server
     from htcnns.files.shown_cases import shown_cases
     from htcnns.labels import default_label_set, label_set
