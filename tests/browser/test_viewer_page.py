@@ -20,7 +20,7 @@ from htcnns.volume import voxel_ml
 pytestmark = pytest.mark.slow
 
 FIRST, HOSTILE, BARE = "BraTS-GLI-00001-000", "<img src=x onerror=alert(1)>", "z-bare"
-SIZE = {"width": 1000, "height": 600}  # the smallest with the panels beside the drawing
+SIZE = {"width": 1024, "height": 600}  # the smallest with the panels beside the drawing
 PATIENCE_MS = 240_000  # a machine that does other things takes long to draw without a graphics card
 NAMES = [HOSTILE, FIRST, BARE]  # as they are sorted
 PHANTOM = make_phantom((34, 36, 33), seed=2)

@@ -94,10 +94,11 @@ function row(first, ml, kind) {
   return line;
 }
 
-// Where the cross-hair is, as NiiVue says it: the values are those of the scan and of the label map.
+// Where the cross-hair is, as NiiVue says it: the values are those of the scan and of the label map. No mm for nowhere.
 export function showPlace({ mm, values }, labels) {
   const [scan, mask] = values;
-  byId("place-mm").textContent = `${[...mm].slice(0, 3).map((part) => part.toFixed(1)).join(", ")} mm`;
+  const parts = [...mm].slice(0, 3).map((part) => part.toFixed(1));
+  byId("place-mm").textContent = parts.length ? `${parts.join(", ")} mm` : "–";
   byId("place-value").textContent = scan ? String(Number(scan.value.toPrecision(5))) : "–";
   byId("place-label").textContent = labels.find(({ number }) => number === mask?.value)?.name ?? "–";
 }

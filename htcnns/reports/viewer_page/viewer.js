@@ -11,6 +11,7 @@ const VIEWS = [
   { name: "3-D", key: "r", title: "Rendering (R)" },
 ];
 const STEPS = { Axial: [0, 0, 1], Coronal: [0, 1, 0], Sagittal: [1, 0, 0] }; // one slice towards superior, anterior, right
+const LINE = { many: 0.45, one: 0.3 }; // cross-hair, in percent of a plane that is one of several, or alone; thinner lines vanish
 const FIRST_TURN = { azimuth: 120, elevation: 12 };
 const NIFTI_INTENT_LABEL = 1002; // of such images NiiVue draws outlines
 const T1C = 1;
@@ -47,7 +48,7 @@ async function start() {
   nv = new Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [0.34, 0.71, 0.91, 0.75],
-    crosshairWidth: 0.2,
+    crosshairWidth: LINE.many,
     crosshairWidthUnit: "percent",
     crosshairGap: 6,
     fontColor: [0.91, 0.92, 0.93, 1],
@@ -107,6 +108,7 @@ async function openCase(index) {
   showCases();
   showChoices();
   showCard();
+  showPlace({ mm: [], values: [] }, []);
   show(null);
   if (entry.fault || !entry.sequences.includes(true)) {
     return say(entry.fault || `${entry.name} has no scan that can be read.`, { isFault: true });
@@ -186,6 +188,7 @@ async function chooseSequence(sequence) {
 function chooseView(name) {
   state.view = name;
   const types = { All: "MULTIPLANAR", Axial: "AXIAL", Coronal: "CORONAL", Sagittal: "SAGITTAL", "3-D": "RENDER" };
+  nv.setCrosshairWidth(name === "All" ? LINE.many : LINE.one);
   nv.setSliceType(SLICE_TYPE[types[name]]);
   showChoices();
 }
