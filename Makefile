@@ -8,7 +8,7 @@ FAST := not slow and not gpu and not image
 CASES := $(if $(DATA),--data="$(DATA)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train train-demo clean need-engine need-data
+.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train train-demo niivue clean need-engine need-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ train-demo: setup ## trains, cross-validates and segments with a few phantoms, t
 	$(BIN)/htcnns train .work/demo/packs --recipe demo --work .work/demo/tuning --out .work/demo/tuned --source "phantoms" --from .work/demo/weights --steps 10 --tuned .work/demo/rules
 	$(BIN)/htcnns segment .work/demo/cases .work/demo/masks --weights .work/demo/tuned --again
 	@echo "curves in .work/demo/fit/tiny/curves.png, scores in .work/demo/cv, masks in .work/demo/masks"
+
+niivue: ## the viewer's drawing library from npm into the package again, as pinned in .github/vendor_niivue.py (needs npm)
+	$(PYTHON) .github/vendor_niivue.py
 
 clean: ## removes what can be made again in minutes; .venv, image and training stay
 	rm -rf build dist demo-out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

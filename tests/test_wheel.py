@@ -1,12 +1,14 @@
 """An installed package works alone: code, command and shipped weights come out of the wheel."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -59,5 +61,21 @@ def test_an_installed_wheel_does_not_need_the_checkout(installed: Path, tmp_path
 
 def test_every_package_is_in_the_wheel(installed: Path) -> None:
     (packages,) = (installed.parent / "lib").glob("python*/site-packages")
-    ours = {path.relative_to(ROOT) for kind in ("*.py", "*.schema.json") for path in (ROOT / "htcnns").rglob(kind)}
+    kinds = ("*.py", "*.schema.json", "viewer_page/*")
+    ours = {path.relative_to(ROOT) for kind in kinds for path in (ROOT / "htcnns").rglob(kind)}
     assert ours <= {path.relative_to(packages) for path in (packages / "htcnns").rglob("*.*")}
+
+
+def test_an_installed_wheel_serves_the_viewers_page(
+    installed: Path, tmp_path: Path, make_case: Callable[..., Path]
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    command = [installed / "htcnns", "view", tmp_path / "in"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        process.stdout.readline()
+        address = process.stdout.readline().strip()
+        sizes = [len(urlopen(f"{address}{name}").read()) for name in ("", "niivue.umd.js")]
+        process.send_signal(signal.SIGINT)
+    folder = ROOT / "htcnns" / "reports" / "viewer_page"
+    assert sizes == [(folder / name).stat().st_size for name in ("index.html", "niivue.umd.js")]
+    assert process.returncode == 130

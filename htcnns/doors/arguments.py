@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from htcnns.errors import SettingsError, require_known
+from htcnns.labels import SPELLINGS, Sequence
+
 
 def path(text: str) -> Path:
     """The path that an argument names; an empty one would be the present folder, and nobody means that."""
@@ -13,7 +16,40 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.", parser=path)]
+Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
 WeightsFolder = Annotated[
     Path | None,
     typer.Option("--weights", help="Folder with manifest.json, or the name of another shipped set.", parser=path),
 ]
+
+
+def names(text: str, *, setting: str) -> tuple[str, ...]:
+    """The names between commas; none where no text was given."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not found:
+        raise SettingsError(
+            "no name",
+            setting=setting,
+            found=repr(text),
+            expected="names between commas",
+            remedy="Name some, or leave it out.",
+        )
+    return found
+
+
+def sequences(text: str) -> tuple[Sequence, ...] | None:
+    """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
+    spellings = names(text.lower(), setting="channels")
+    for name in spellings:
+        require_known(name, SPELLINGS, what="sequence", setting="channels")
+    found = tuple(SPELLINGS[name] for name in spellings)
+    if len(set(found)) < len(found):
+        raise SettingsError(
+            "a sequence occurs twice",
+            setting="channels",
+            found=", ".join(found),
+            expected="each sequence once",
+            remedy="Name each once, such as t1n,t1c,t2w,t2f.",
+        )
+    return found or None

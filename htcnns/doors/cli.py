@@ -9,27 +9,26 @@ from typing import Annotated
 
 import typer
 
-from htcnns.doors.arguments import WeightsFolder, path
+from htcnns.doors.arguments import Channels, InputFolder, WeightsFolder, names, path, sequences
 from htcnns.doors.doctor_cli import doctor
 from htcnns.doors.held_out_cli import ablation, cv, tune
 from htcnns.doors.terminal import one_line, print_error, steady_output
 from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
+from htcnns.doors.view_cli import view
 from htcnns.doors.weights_cli import weights_app
-from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, require_known
+from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError
 from htcnns.files.closed_pipe import has_no_reader, lead_nowhere
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
 app.add_typer(recipes_app, name="recipes")
 
-InputFolder = Annotated[Path, typer.Argument(metavar="IN", help="Folder of cases, or one case.", parser=path)]
 CaseList = Annotated[
     Path | None,
     typer.Option(
         "--list", metavar="FILE", help="Only these cases: .txt of folders or names, .csv, .json.", parser=path
     ),
 ]
-Channels = Annotated[str, typer.Option(help="Sequences of nnU-Net's 0000, 0001 ..., such as t1n,t1c,t2w,t2f.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,7 +126,7 @@ def segment(
 
     settings = RunSettings(
         weights=weights,
-        members=_names(members, setting="members"),
+        members=names(members, setting="members"),
         device=device,
         precision=precision,
         fusion=fusion,
@@ -150,7 +149,7 @@ def segment(
         watch_s=watch,
         until_idle_s=until_idle,
         shard=Shard.of_text(shard) if shard else None,
-        channels=_channels(channels),
+        channels=sequences(channels),
     )
     return segment_and_print(input, output, settings)
 
@@ -166,7 +165,7 @@ def cases(input: InputFolder, case_list: CaseList = None, channels: Channels = "
     from htcnns.files.cases import search
     from htcnns.files.renames import case_rows
 
-    order = _channels(channels)
+    order = sequences(channels)
     found = search_list(case_list, input, channels=order) if case_list else search(input, channels=order)
     table = Table("case", "naming", "found", "missing", "what to rename")
     for row in case_rows(found):
@@ -232,38 +231,5 @@ def demo(
     return segment_demo(output)
 
 
-for command in (doctor, pack, synthesise, contrasts, train, cv, ablation, tune):
+for command in (doctor, view, pack, synthesise, contrasts, train, cv, ablation, tune):
     app.command()(command)
-
-
-def _names(text: str, *, setting: str) -> tuple[str, ...]:
-    """The names between commas; none where no text was given."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text and not names:
-        raise SettingsError(
-            "no name",
-            setting=setting,
-            found=repr(text),
-            expected="names between commas",
-            remedy="Name some, or leave it out.",
-        )
-    return names
-
-
-def _channels(text: str) -> tuple | None:
-    """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
-    from htcnns.labels import SPELLINGS
-
-    names = _names(text.lower(), setting="channels")
-    for name in names:
-        require_known(name, SPELLINGS, what="sequence", setting="channels")
-    sequences = tuple(SPELLINGS[name] for name in names)
-    if len(set(sequences)) < len(sequences):
-        raise SettingsError(
-            "a sequence occurs twice",
-            setting="channels",
-            found=", ".join(sequences),
-            expected="each sequence once",
-            remedy="Name each once, such as t1n,t1c,t2w,t2f.",
-        )
-    return sequences or None

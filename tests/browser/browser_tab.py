@@ -1,0 +1,32 @@
+"""A page in the browser, what it prints to the console, and what it asks others for."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page
+
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A page in the browser; both lists grow while it is used, and a test fails that leaves anything in either.
+
+    Attributes:
+        page: playwright's page, still empty.
+        complaints: errors and warnings of the console, and exceptions that nobody caught.
+        strays: addresses outside the page's own folder or host that it asked for, answered or not.
+    """
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+
+
+def note_stray(tab: Tab, url: str) -> None:
+    """Add the address to the strays where it is none of the page's own."""
+    asked, home = urlsplit(url), urlsplit(tab.page.url)
+    is_first = home.scheme == "about"  # what the test itself opens
+    is_home = (asked.scheme, asked.netloc) == (home.scheme, home.netloc)
+    if not (is_first or is_home or asked.scheme in ("data", "blob")):
+        tab.strays.append(url)
