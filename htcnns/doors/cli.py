@@ -12,8 +12,9 @@ import typer
 from htcnns.doors.arguments import path
 from htcnns.doors.held_out_cli import cv, tune
 from htcnns.doors.import_cli import import_weights
+from htcnns.doors.recipes_cli import recipes_app
 from htcnns.doors.terminal import one_line, print_error, steady_output
-from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
+from htcnns.doors.training_cli import contrasts, pack, synthesise, train
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError, WeightsError, require_known
 from htcnns.files.closed_pipe import has_no_reader, lead_nowhere
 

@@ -4,30 +4,16 @@ What needs torch or scipy is imported inside the commands, so that `--help` stay
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from htcnns.doors.arguments import path
+from htcnns.doors.recipes_cli import read_recipe, require_members
 from htcnns.doors.terminal import flag
-from htcnns.doors.training_cli import (
-    Caches,
-    Device,
-    RecipeName,
-    Source,
-    Steps,
-    Threads,
-    Work,
-    Workers,
-    read_recipe,
-    require_members,
-)
+from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers
 from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.labels import Sequence
-
-if TYPE_CHECKING:
-    from htcnns.training.cases import CaseStore
-    from htcnns.training.folds import Folds
 
 Rules = Annotated[str, typer.Option(help="Whose scores: brats2023-gli, brats2021 ...")]
 
@@ -77,6 +63,7 @@ def cv(
     """Train and score in folds by patient, or study transfer."""
     import torch  # takes a second
 
+    from htcnns.doors.fold_arguments import read_folds
     from htcnns.doors.held_out_printer import FOLDS, run_fits, run_folds, run_study, say_folds
     from htcnns.files.atomic import require_named_place, require_writable
     from htcnns.files.fold_lists import write_fold_list
@@ -100,7 +87,7 @@ def cv(
             origin=chosen_weights(origin) if origin else None,
             n_workers=workers,
         ),
-        folds=_folds(folds, store),
+        folds=read_folds(folds, store),
         extra=open_store(extra) if extra else CaseStore({}),
         rules=rules,
         without=tuple(without or ()),
@@ -197,13 +184,3 @@ def _require_own_places(table: Path | None, out: Path, folds: str) -> None:
                 expected="a file of its own",
                 remedy="Give another name, or move the file away.",
             )
-
-
-def _folds(text: str, store: "CaseStore") -> "Folds":
-    """So many folds, or those of a list."""
-    from htcnns.files.fold_lists import read_fold_list
-    from htcnns.training.folds import deal, given
-
-    if text.isdecimal():
-        return deal(store.cards, int(text))
-    return given(store.cards, read_fold_list(Path(text)), place=text)

@@ -1,10 +1,11 @@
-"""The recipes that come with htcnns: that for synthetic heads, that for a few patients, and the paper's."""
+"""The recipes that come with htcnns: for synthetic heads, for a few patients, the paper's, and other published ones."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.labels import Sequence
 from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
@@ -118,6 +119,65 @@ def _paper(name: str, title: str, *, learning_rate: float) -> Recipe:
     )
 
 
+# Swin UNETR's research scripts for BraTS 2021 (MONAI), which the transfer to BraTS 2018 starts from: every patch lies
+# anywhere in the brain, and the loss is Dice alone. There each sequence is z-scored within the patch, here within the
+# brain, and all sequences of a patch change their scale and level alike.
+SWIN = Recipe(
+    name="swin-brats18",
+    title="Swin UNETR as published for BraTS 2021, and for BraTS 2018 from the weights of that",
+    members=(
+        MemberRecipe(
+            name="swin_unetr",
+            title="Swin UNETR",
+            network="swin_unetr",
+            size="published",
+            rounds=(
+                Round(
+                    epochs=300,
+                    learning_rate=1e-4,
+                    warmup=50,
+                    patches=((0.0, (128, 128, 128)),),
+                    variety=replace(_PAPER_VARIETY, tumour_share=0.0),
+                ),
+            ),
+        ),
+    ),
+    sequences=(Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W),
+    batch=4,  # one on each of four GPUs
+    weight_decay=1e-5,
+    entropy_weight=0.0,
+    clip_norm=0.0,
+    average=0.0,
+    checkpoint_steps=250,
+)
+SWIN_COMPACT = replace(
+    SWIN,
+    name="swin-brats18-compact",
+    title="Swin UNETR of feature size 12, which two CPU cores train; loss and rates are ours",
+    members=(
+        MemberRecipe(
+            name="swin_unetr",
+            title="Swin UNETR, compact",
+            network="swin_unetr",
+            size="compact",
+            rounds=(
+                Round(
+                    steps=1000,
+                    learning_rate=5e-4,
+                    warmup=100,
+                    patches=((0.0, (64, 64, 64)), (0.6, _CUBE)),
+                    variety=_PAPER_VARIETY,
+                ),
+            ),
+        ),
+    ),
+    batch=1,
+    entropy_weight=4.0,  # Dice alone marks too much after few steps
+    clip_norm=5.0,
+    average=0.99,
+    checkpoint_steps=50,
+)
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
@@ -128,6 +188,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             _paper("paper-gli", "the paper's networks on adult glioma, from scratch", learning_rate=1e-4),
             _paper("paper-ssa", "the same, to be fine-tuned to BraTS-SSA from paper-gli's weights", learning_rate=2e-5),
             _paper("paper-ped", "the same, to be fine-tuned to BraTS-PED from paper-gli's weights", learning_rate=2e-5),
+            SWIN,
+            SWIN_COMPACT,
         )
     }
 )

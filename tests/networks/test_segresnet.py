@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import torch
 from monai.networks.nets import SegResNet as Monais
 from parameters import n_parameters, on_meta
@@ -31,6 +32,7 @@ def our_name(name: str) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_monai(generator: torch.Generator) -> None:
     ours = SegResNet(**TINY).eval()
     theirs = Monais(

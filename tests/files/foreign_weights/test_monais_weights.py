@@ -15,6 +15,8 @@ from htcnns.labels import GLIOMA, Region, Sequence
 from htcnns.networks.contract import Head
 from htcnns.runs.foreign_member import ImportSettings, import_member
 
+pytestmark = pytest.mark.slow
+
 FOLDS = [f"fold{fold}_f48_ep300_4gpu_dice0_9035" for fold in range(2)]
 LEGACY = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1)]  # MONAI 1.4
 INDEX = "relative_position_index"
@@ -67,7 +69,6 @@ def _with_einops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monai, "rearrange", lambda x, to: x.movedim(1, -1) if to.endswith("c") else x.movedim(-1, 1))
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_with_einops")
 @pytest.mark.parametrize(
     ("kind", "other", "downsample"),
@@ -89,7 +90,6 @@ def test_a_fold_of_swin_unetr_gives_monais_logits(
     assert (otherwise - ours).abs().max() > 1e-2
 
 
-@pytest.mark.slow
 def test_without_einops_there_is_no_original_of_swin_unetr(
     tmp_path: Path, network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +101,6 @@ def test_without_einops_there_is_no_original_of_swin_unetr(
     assert foreign.original(torch.zeros(1, 4, *SMALL)) is None
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_with_einops")
 def test_the_folds_of_a_folder_are_compared_with_monai_when_they_are_imported(
     tmp_path: Path, network: nn.Module

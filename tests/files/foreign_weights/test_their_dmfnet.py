@@ -13,6 +13,8 @@ from htcnns.files.foreign_weights.dmfnet import read
 from htcnns.labels import GLIOMA, Label, Sequence
 from htcnns.networks.contract import Head
 
+pytestmark = pytest.mark.slow
+
 
 def written(path: Path, weights: dict) -> Path:
     """A file as its `train_all.py` writes it, from several GPUs."""
