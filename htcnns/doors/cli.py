@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from htcnns.doors.arguments import path
+from htcnns.doors.cohorts_cli import cohorts
 from htcnns.doors.held_out_cli import cv, tune
 from htcnns.doors.import_cli import import_weights
 from htcnns.doors.recipes_cli import recipes_app
@@ -255,7 +256,7 @@ def doctor(weights: WeightsFolder = None) -> int:
 
 
 weights_app.command("import")(import_weights)
-for command in (pack, synthesise, contrasts, train, cv, tune):
+for command in (pack, synthesise, contrasts, train, cv, tune, cohorts):
     app.command()(command)
 
 
