@@ -80,6 +80,7 @@ def test_published_size_has_the_published_number_of_parameters(name: str, expect
     ("name", "n_out", "parameters", "macs"),
     [
         ("unet", 3, 31_198_991, 482_801_057_792),
+        ("res_unet", 3, 102_353_167, 722_972_672_000),
         ("transbts", 3, 32_723_891, 325_377_327_104),
         ("axial_unet", 3, 50_561_760, 538_065_207_296),
         ("vnet", 5, 45_615_928, 769_321_336_832),
