@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from htcnns.errors import SettingsError
-from htcnns.image.resample import resample
 from htcnns.volume import Shape
 
 COARSE: Shape = (16, 20, 16)  # grid on which brains are compared place by place, about 9 mm
@@ -31,7 +32,8 @@ def appearance(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     parts = np.linspace(0, 1, N_QUANTILES + 2)[1:-1]
     inside = [sequence[sequence != 0] for sequence in array]
     quantiles = [np.quantile(values, parts) if values.size else np.zeros(N_QUANTILES) for values in inside]
-    return resample(array, COARSE).ravel(), np.concatenate(quantiles).astype(np.float32)
+    coarse = F.adaptive_avg_pool3d(torch.from_numpy(np.ascontiguousarray(array)), COARSE)
+    return coarse.numpy().ravel(), np.concatenate(quantiles).astype(np.float32)
 
 
 def balanced(blocks: Sequence[np.ndarray]) -> np.ndarray:
