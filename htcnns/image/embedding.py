@@ -18,6 +18,7 @@ N_QUANTILES = 32  # of each sequence's z-scores, which do not depend on where an
 SEED = 42  # of the map, as published
 PERPLEXITY = 30.0  # scikit-learn's own; fewer cases than three times as many take a third of their number
 MOST_COMPONENTS = 20
+CASES_A_COMPONENT = 4
 
 
 def appearance(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,20 +40,22 @@ def appearance(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def balanced(blocks: Sequence[np.ndarray]) -> np.ndarray:
     """(n, sum of d) float64: blocks of (n, d) features side by side, each with mean 0 and the same total variance."""
     centred = [block - block.mean(axis=0) for block in map(np.float64, blocks)]
-    totals = [np.sqrt(block.var(axis=0).sum()) for block in centred]
-    return np.concatenate([block / (total or 1.0) for block, total in zip(centred, totals, strict=True)], axis=1)
+    totals = [np.sqrt(block.var(axis=0).sum()) or 1.0 for block in centred]
+    return np.concatenate([block / total for block, total in zip(centred, totals, strict=True)], axis=1)
 
 
 def principal_components(features: np.ndarray) -> np.ndarray:
-    """(n, m) float64 of (n, d) features: half as many components as cases, at most MOST_COMPONENTS.
+    """(n, m) float64 of (n, d) features: a quarter as many components as cases, 2 to MOST_COMPONENTS.
 
     With as many as there are cases, noise would count as much as what cases share.
 
     Raises:
         SettingsError: scikit-learn is not installed.
     """
-    n_components = max(1, min(len(features) // 2, features.shape[1], MOST_COMPONENTS))
-    return _sklearn("decomposition").PCA(n_components=n_components, random_state=SEED).fit_transform(features)
+    wanted = max(2, min(len(features) // CASES_A_COMPONENT, MOST_COMPONENTS))
+    n_components = min(wanted, *features.shape)
+    pca, _ = _pca_and_tsne()
+    return pca(n_components=n_components, random_state=SEED).fit_transform(features)
 
 
 def two_dimensions(components: np.ndarray) -> np.ndarray:
@@ -62,18 +65,20 @@ def two_dimensions(components: np.ndarray) -> np.ndarray:
         SettingsError: scikit-learn is not installed.
     """
     perplexity = min(PERPLEXITY, (len(components) - 1) / 3)
-    tsne = _sklearn("manifold").TSNE(n_components=2, random_state=SEED, perplexity=perplexity)
-    return tsne.fit_transform(components).astype(np.float64)
+    _, tsne = _pca_and_tsne()
+    places = tsne(n_components=2, random_state=SEED, perplexity=perplexity).fit_transform(components)
+    return places.astype(np.float64)
 
 
-def _sklearn(module: str) -> Any:
-    """A module of scikit-learn."""
+def _pca_and_tsne() -> tuple[Any, Any]:
+    """The two classes of scikit-learn."""
     try:
-        from sklearn import decomposition, manifold  # optional, and slow
+        from sklearn.decomposition import PCA  # optional, and slow
+        from sklearn.manifold import TSNE
     except ImportError as error:
         raise SettingsError(
             "scikit-learn is not installed",
             place="map of cohorts",
             remedy='Install it: pip install "htcnns[cohorts]".',
         ) from error
-    return {"decomposition": decomposition, "manifold": manifold}[module]
+    return PCA, TSNE

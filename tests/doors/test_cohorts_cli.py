@@ -16,7 +16,7 @@ EXPONENTS = (0.7, 0.65, 1.4, 0.75)  # what the other scanner makes of t1n, t1c, 
 def cohorts(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Path]) -> Path:
     """Folders `one` and `other` of phantoms of one population, and `rescanned`, `other` by another scanner."""
     root = tmp_path_factory.mktemp("cohorts")
-    for seed in range(16):
+    for seed in range(24):
         name = f"BraTS-GLI-{seed:05}-000"
         home = make_case(root / ("other" if seed % 2 else "one"), name, seed=seed)
         if seed % 2:
@@ -38,8 +38,8 @@ def test_one_population_and_two_scanners(
     said = htcnns("cohorts", cohorts / "one", cohorts / second, "--out", tmp_path / "map.png")
     assert (said.code, said.err) == (0, "")
     *read, sizes, accuracy, answer, where = said.out.splitlines()
-    assert len(read) == 16
-    assert sizes == f"8 in one and 8 in {second}, by their images"
+    assert len(read) == 24
+    assert sizes == f"12 in one and 12 in {second}, by their images"
     assert accuracy.startswith("nearest neighbour of the same cohort: ")
     assert answer == f"{verdict} (told apart: p at most 0.05)"
     assert where == f"picture in {tmp_path}/map.png"
@@ -51,7 +51,7 @@ def test_features_of_a_member_are_compared(tmp_path: Path, cohorts: Path, htcnns
     flags = ("--out", tmp_path / "map.png", "--weights", tiny_weights, "--device", "cpu")
     said = htcnns("cohorts", cohorts / "one", cohorts / "rescanned", *flags, "--member", "unet")
     assert (said.code, said.err) == (0, "")
-    assert "8 in one and 8 in rescanned, by their features in unet\n" in said.out
+    assert "12 in one and 12 in rescanned, by their features in unet\n" in said.out
     said = htcnns("cohorts", cohorts / "one", cohorts / "rescanned", *flags)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("htcnns: --member: several members; found unet, transbts, axial_unet")
