@@ -6,8 +6,6 @@ from htcnns.errors import InputError
 from htcnns.files.json_file import read_json
 from htcnns.files.names.words import stem
 from htcnns.files.nifti import is_own_map
-from htcnns.reports.case_report import REPORT
-from htcnns.reports.outcome import State
 from htcnns.reports.picture import MARK
 
 _OF_A_REPORT = {"format", "environment", "members", "n_done", "n_failed", "cases"}
@@ -30,15 +28,6 @@ def is_own_report(path: Path) -> bool:
     except InputError:
         return False
     return isinstance(content, dict) and content.keys() >= _OF_A_REPORT
-
-
-def is_report_of_finished(path: Path) -> bool:
-    """Whether the report of a case that was finished lies there; False where it cannot be read."""
-    try:
-        content = read_json(path)
-    except InputError:
-        return False
-    return isinstance(content, dict) and (content.get("report"), content.get("state")) == (REPORT, State.DONE)
 
 
 def _starts_with_mark(path: Path) -> bool:
