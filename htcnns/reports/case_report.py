@@ -13,13 +13,12 @@ from htcnns.image.notes import Kind, kind_of
 from htcnns.labels import Region
 from htcnns.reports.outcome import Outcome
 from htcnns.reports.plain_text import one_line
-from htcnns.reports.strict_json import json_text
+from htcnns.reports.strict_json import json_text, without_markup
 from htcnns.volume import Shape, Spacing
 
 REPORT = "htcnns case"  # what a file says that is such a report
 FORMAT = 2
 MOST_LISTED = 100  # lesions whose volumes are listed; noise may have thousands
-_IN_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +160,7 @@ def case_record(run: RunFacts, outcome: Outcome, facts: CaseFacts) -> dict[str, 
 
 def record_text(record: Mapping[str, Any]) -> str:
     """The record as JSON in which no character means anything to HTML, so that a page can hold it as it is."""
-    return json_text(record).translate(_IN_MARKUP)  # these stand inside strings only
+    return without_markup(json_text(record))
 
 
 def _lesions(volumes_ml: tuple[float, ...]) -> dict[str, Any]:

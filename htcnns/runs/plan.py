@@ -9,6 +9,7 @@ from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep, write_named
 from htcnns.files.case import Case, Leftover
 from htcnns.files.cases import Search, holds_foreign_case, search
+from htcnns.files.cohort_files import cohort_files
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
 from htcnns.files.own import is_own_report
@@ -18,6 +19,7 @@ from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
 from htcnns.runs.batch import Watcher, segment_batch
 from htcnns.runs.case_reports import run_facts
+from htcnns.runs.cohort import write_cohort
 from htcnns.runs.ensemble import Ensemble, start_ensemble
 from htcnns.runs.settings import OnUnclear, RunSettings
 
@@ -62,7 +64,10 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     require_different_masks(cases)
     of_weights = {weights / MANIFEST: "the manifest of the weights"}
     of_weights |= {file.path: "a file of the weights" for member in members for file in member.files}
-    require_separate(cases, report=settings.report, read=of_weights)
+    of_cohort = cohort_files(settings.report_folder).paths if settings.report_folder else ()
+    require_separate(
+        cases, report=settings.report, read=of_weights | dict.fromkeys(of_cohort, "the report of all cases")
+    )
     if settings.report:
         _require_new_to_input(settings.report, input, found)
     _require_reports_apart(input, settings, found)
@@ -96,7 +101,7 @@ def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionS
 
 
 def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
-    """Segment the cases of the plan and write the report, also when the batch ends early.
+    """Segment the cases of the plan and write the report of the run or of all cases, also when the batch ends early.
 
     Args:
         on_outcome: called with each outcome as it comes.
@@ -119,6 +124,8 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
         if plan.settings.report_file:
             content = _report(plan, outcomes, time.perf_counter() - began)
             write_named(plan.settings.report_file, json_text(content).encode())
+        if plan.settings.report_folder:
+            write_cohort(plan.settings.report_folder, outcomes)
     return outcomes
 
 
@@ -228,6 +235,8 @@ def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
         require_file_place(settings.report_file, setting="report")
     if settings.report_folder:
         require_folder_place(settings.report_folder, setting="report")
+        for path in cohort_files(settings.report_folder).paths:
+            require_file_place(path, setting="report")
     report = followed(settings.report_file).parent if settings.report_file else settings.report_folder
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
