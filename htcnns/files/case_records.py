@@ -24,13 +24,13 @@ class Origin:
         method: digest of the weights and settings.
         label_set: name of the label set of the mask.
         inputs: digest of each scan.
-        mask: sha256 of the mask's file.
+        mask: digest of the mask's file.
     """
 
     method: str
     label_set: str
     inputs: dict[Sequence, FileDigest]
-    mask: str
+    mask: FileDigest
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -74,6 +74,11 @@ def origin_of(record: dict[str, Any]) -> Origin | None:
             for sequence in SEQUENCES
             if sequence in digests["inputs"]
         }
-        return Origin(method=digests["method"], label_set=record["label_set"], inputs=inputs, mask=digests["mask"])
+        return Origin(
+            method=digests["method"],
+            label_set=record["label_set"],
+            inputs=inputs,
+            mask=FileDigest(str(digests["mask"]), ""),
+        )
     except (KeyError, TypeError):  # changed by hand
         return None

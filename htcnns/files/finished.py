@@ -7,7 +7,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.case_records import Origin, origin_of, read_record
-from htcnns.files.digests import has_same_bytes, sha256_of
+from htcnns.files.digests import has_same_bytes
 from htcnns.files.nifti import read_grid, read_label_map
 from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet
@@ -38,7 +38,7 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[st
     origin = _origin(outputs)
     if origin is None or not _is_same(origin, outputs, method):
         return None
-    if sha256_of(outputs.mask) == origin.mask:
+    if has_same_bytes(outputs.mask, origin.mask) and _maps_fit(outputs):
         return ()
     notes = _notes_on_mask(outputs, is_asked=is_asked)
     return None if notes is None else (*notes, _CHANGED)
@@ -94,6 +94,15 @@ def _is_same(origin: Origin, outputs: CaseOutputs, method: str) -> bool:
         and origin.inputs.keys() == files.keys()
         and all(has_same_bytes(files[sequence], known) for sequence, known in origin.inputs.items())
     )
+
+
+def _maps_fit(outputs: CaseOutputs) -> bool:
+    """Whether every map beside the mask, if there is any, can be read and lies on its grid."""
+    try:
+        grid = read_grid(outputs.mask)
+        return all(_lies_on(path, grid) for path in outputs.all_maps)
+    except InputError:
+        return False
 
 
 def _lies_on(path: Path, grid: Grid) -> bool:

@@ -37,7 +37,8 @@ def cut(folder: Path, case: str) -> None:
 
 
 def constant(folder: Path, case: str) -> None:
-    write_case_file(scan(folder, case, "t1n"), np.zeros((34, 34, 33), np.int16), np.diag([-1.0, -1, 1, 1]))
+    volume = read_volume(scan(folder, case, "t1n"))
+    write_case_file(scan(folder, case, "t1n"), np.zeros_like(volume.array), volume.affine)
 
 
 def shifted(folder: Path, case: str) -> None:
@@ -54,7 +55,7 @@ def not_a_number(folder: Path, case: str) -> None:
 def thin(folder: Path, case: str) -> None:
     for sequence in SEQUENCES:
         volume = read_volume(scan(folder, case, sequence))
-        write_case_file(scan(folder, case, sequence), volume.array[:, :, :20], volume.affine)
+        write_case_file(scan(folder, case, sequence), volume.array[:, :, :4], volume.affine)
 
 
 BROKEN: dict[int, Break] = {
@@ -103,7 +104,7 @@ def test_190_masks_and_10_sentences(batch: Batch) -> None:
     sentences = [line for line in batch.lines if re.match(r"\[\d+/200\] FAILED ", line)]
     assert batch.code == 7
     assert sorted(sentence.split()[2].rstrip(":") for sentence in sentences) == broken
-    assert len({sentence.partition(": ")[2] for sentence in sentences}) == len(BROKEN)
+    assert all(sentence.endswith(".") for sentence in sentences)  # what to do stands at its end
     masks = {path.name for path in (batch.folder / "out").iterdir()}
     assert masks == {f"{name_of(number)}.nii.gz" for number in range(N) if number not in BROKEN}
     assert batch.lines[-3:-1] == ["190 done, 10 failed", f"failed: {', '.join(broken)}"]
