@@ -6,6 +6,7 @@ name for it, such as a flag, passes that to `sentence`. Nobody edits another's m
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 from typing import Self, TypeVar
 
 EXIT_DONE = 0
@@ -14,6 +15,11 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 _Kind = TypeVar("_Kind", bound="HtcnnsError")
+_LONGEST_SHOWN = 80
+_SHORT = Repr()  # what is nested without end, or shares itself again and again, ends here and is not followed
+_SHORT.maxlevel = 3
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _LONGEST_SHOWN // 3  # "0, " is the shortest item
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 3 * _LONGEST_SHOWN  # it cuts the middle out, `shown` the end
 
 
 class HtcnnsError(Exception):
@@ -161,8 +167,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """What was found, for a message: its repr, cut where it is long, as a file from elsewhere may hold anything."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    text = _SHORT.repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def _rebuilt(kind: type[HtcnnsError], problem: str, places: tuple[str, ...], *rest: str) -> HtcnnsError:

@@ -15,6 +15,7 @@ from htcnns.errors import (
     WeightsError,
     did_you_mean,
     require_known,
+    shown,
 )
 
 KINDS = (SettingsError, InputError, WeightsError, DeviceError, OutputError)
@@ -136,6 +137,52 @@ def test_a_name_near_to_none_asks_to_choose() -> None:
         SettingsError, match=r"^unknown fusion 'x'; expected one of staple, mean\. Choose one of them\.$"
     ):
         require_known("x", ("staple", "mean"), what="fusion")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 1.5, "größe", b"\x00", [1, "a"], {"a": [0.5, {"b": ()}]}, (1,), {3}, list(range(20))],
+    ids=repr,
+)
+def test_a_short_value_is_shown_as_it_is(value: object) -> None:
+    assert shown(value) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a" * 81, [0] * 1000, 10**100, dict.fromkeys("abcdefghijklmnopqrst")],
+    ids=lambda each: type(each).__name__,
+)
+def test_of_a_long_value_the_beginning_is_shown(value: object) -> None:
+    assert shown(value) == f"{repr(value)[:79]}…"
+
+
+def nested(n: int, times: int) -> list:
+    """A list with n levels of lists in it; each has the next so many times."""
+    value: list = []
+    for _ in range(n):
+        value = [value] * times
+    return value
+
+
+def in_itself() -> list:
+    value: list = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (nested(100_000, 1), "[[[[...]]]]"),
+        (nested(100, 2), "[[[[...], [...]], [[...], [...]]], [[[...], [...]], [[...], [...]]]]"),
+        (nested(100, 1000), f"[[[{'[...], ' * 11}"[:79] + "…"),
+        (in_itself(), "[[[[...]]]]"),
+    ],
+    ids=["100,000 deep", "a hundred times in itself", "a thousand times each", "in itself"],
+)
+def test_of_what_is_nested_only_the_outermost_levels_are_shown(value: list, text: str) -> None:
+    assert shown(value) == text
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
         if not isinstance(each, dict):
             raise SettingsError("files are no JSON objects", found=shown(each))
         name, sha256 = _typed(each, "name", str), _typed(each, "sha256", str)
-        if not re.fullmatch(r"[\w.+-]+\.safetensors", name):
+        if not re.fullmatch(r"[\w.+-]+\.safetensors", name, re.ASCII):
             raise SettingsError(f"file name {shown(name)} is not a plain name that ends in .safetensors")
         if not re.fullmatch("([0-9a-f]{64})?", sha256):  # a draft has none yet
             raise SettingsError(f"sha256 is {shown(sha256)}", expected="64 digits of base 16 in small letters")

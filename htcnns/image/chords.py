@@ -7,17 +7,23 @@ length agrees with the volume, which counts whole voxels, too. Between centres e
 slices of 5 mm is a lot, and a plate of one voxel would have no thickness at all.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, product, takewhile
 
 import numpy as np
 from scipy.ndimage import binary_erosion, generate_binary_structure
-from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial import ConvexHull, KDTree, QhullError
+from scipy.spatial.distance import cdist
 
-MOST_ENDS = 200  # voxels that are all tried as ends; of more, an evenly chosen part and the corners of their hull
-_NEARBY = 3  # voxels around either end of the best of those chords, within which all ends are tried
+MOST_ENDS = 3000  # voxels that are all tried as ends, each with each; no axial slice has as many
+_ROUNDS = ((200, 1), (1000, 32))  # voxels of a larger rim that are tried first, and how many chords are improved then
+_NEARBY = 3  # voxels by which an end moves at a time, at least
 _N_TIES = 16  # chords of one length that are kept; a sphere has many
 _EQUAL_MM = 1e-6
+_TIE = 1e-9  # steps that rounding may add to a place halfway between two voxels; others are 1 / (2 * n_steps) off
 _FEW = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)  # places along a chord that rule most out at little cost
+_ROWS = 50  # ends whose distances to all others are worked out at once, as they fit a processor's cache
 
 
 @dataclass(frozen=True)
@@ -66,50 +72,71 @@ class Field:
         per_mm = np.linalg.lstsq(self.steps_mm.T, direction, rcond=None)[0]  # voxels along each axis in one mm
         return float(1 / np.abs(per_mm).max())
 
+    def longest_step_mm(self) -> float:
+        """Length of the longest step from one voxel of a chord to the next: across a voxel from corner to corner."""
+        corners = np.array(list(product((-1, 1), repeat=len(self.steps_mm))))
+        return float(np.linalg.norm(corners @ self.steps_mm, axis=1).max())
+
     def holds(self, starts: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """(n,) bool: whether the lines of voxels from (n, n_axes) starts over these offsets lie inside."""
+        """(n,) bool: whether the lines of voxels from (n, n_axes) starts over these offsets lie inside.
+
+        Where a chord runs halfway between voxels any of them is enough, so that a mirror image gives the same answer.
+        """
+        n_steps = np.maximum.reduce(np.abs(offsets.T))
         held = np.ones(len(starts), bool)
         for place in _FEW:
             left = np.flatnonzero(held)
-            held[left] = self._is_inside(starts[left], offsets[left], np.array([[place]]))[:, 0]
+            whole = np.rint(place * n_steps[left]) / np.maximum(n_steps[left], 1)  # one of the places below
+            held[left] = self._is_inside(starts[left], offsets[left], whole[:, None])[:, 0]
         left = np.flatnonzero(held)
-        n_steps = np.maximum.reduce(np.abs(offsets[left].T))
-        for n in np.unique(n_steps):  # so that no chord is looked at in more places than it has voxels
-            of_n = left[n_steps == n]
+        for n in np.unique(n_steps[left]):  # so that no chord is looked at in more places than it has voxels
+            of_n = left[n_steps[left] == n]
             places = np.arange(1, n)[None] / max(n, 1)
             held[of_n] = self._is_inside(starts[of_n], offsets[of_n], places).all(axis=1)
         return held
 
     def _is_inside(self, starts: np.ndarray, offsets: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """(n, n_places) bool; where a chord runs between two voxels, one of them is enough, so mirror images agree."""
-        points = starts[:, None] + offsets[:, None] * places[..., None]  # (n, n_places, n_axes)
-        up, down = (np.floor(points + 0.5 - 1e-9), np.ceil(points - 0.5 + 1e-9))
-        return self._look_up(up) | self._look_up(down)
+        """(n, n_places) bool: whether the voxel nearest to each place, or one of several as near, is inside."""
+        points = starts.T[..., None] + offsets.T[..., None] * places  # (n_axes, n, n_places), of places (n or 1, ...)
+        nearest = np.floor(points + (0.5 - _TIE))
+        inside = self._look_up(nearest)
+        again = np.nonzero(~inside)  # perhaps halfway, and rounded down
+        nearest, halfway = nearest[:, *again], (points[:, *again] - nearest[:, *again]) > 0.5 - 2 * _TIE
+        tied = halfway.any(axis=0)
+        again, nearest, halfway = tuple(axis[tied] for axis in again), nearest[:, tied], halfway[:, tied]
+        for ups in product((0, 1), repeat=len(points)) if tied.any() else ():
+            inside[again] |= self._look_up(nearest + halfway * np.array(ups)[:, None])
+        return inside
 
     def _look_up(self, points: np.ndarray) -> np.ndarray:
-        strides = np.cumprod([1, *self.inside.shape[:0:-1]])[::-1]
-        return self.inside.reshape(-1).take((points @ strides).astype(np.int64))
+        """Bool, of (n_axes, ...) whole numbers: whether each of these voxels is inside."""
+        flat = points[0]
+        for n, of_axis in zip(self.inside.shape[1:], points[1:], strict=True):
+            flat = flat * n + of_axis
+        return self.inside.reshape(-1).take(flat.astype(np.int64))
 
 
 def longest_chords(field: Field, *, above_mm: float = 0.0) -> list[Chord]:
-    """The longest chord of the field, with others of the same length; none where it is empty or none is as long.
+    """The longest chord between two voxels of the field's rim, with others of the same length.
 
-    Exact where at most MOST_ENDS voxels can be ends, else to about a voxel.
+    None where the field is empty or no chord is as long. Exact where at most MOST_ENDS voxels of the rim lie so far out
+    that they can be ends, as in any axial slice; else a single chord. Against a search of all pairs (measured) that was
+    at most 0.04 % too short in 38 random solid shapes of 12,000 to 250,000 voxels, but up to 13 % in hollow ones.
+    A mirror image of the first axis gives the same length in any case.
 
     Args:
         above_mm: shorter ones are not looked for.
     """
-    rim = field.rim()
-    if len(rim) == 0:
-        return []
-    if len(rim) <= MOST_ENDS:
-        return _longest(field, rim, rim, above_mm=above_mm)
-    some = np.unique(np.concatenate([_few(hull_voxels(rim), 2 * MOST_ENDS), _few(rim, MOST_ENDS)]), axis=0)
-    return _refined(field, rim, _longest(field, some, some, above_mm=above_mm))
+    chords, is_exact = _searched(field, above_mm)
+    if is_exact:
+        return chords
+    mirrored, _ = _searched(_mirrored(field), above_mm)  # of equal chords the first is improved: there it is another
+    both = [*chords, *(_mirrored_back(field, chord) for chord in mirrored)]
+    return sorted(both, key=lambda chord: -chord.length_mm)[:1]
 
 
 def longest_across(field: Field, direction: np.ndarray) -> Chord | None:
-    """The longest chord perpendicular to a direction; None where the field is empty.
+    """The longest chord perpendicular to a direction, of those between two voxels of the rim; None where it is empty.
 
     Its ends are two voxels that one perpendicular line meets: their centres lie at most half a voxel apart along the
     direction. The part of their distance that is perpendicular is measured, and a voxel's extent added as always.
@@ -117,20 +144,18 @@ def longest_across(field: Field, direction: np.ndarray) -> Chord | None:
     Args:
         direction: (3,) unit vector in world mm.
     """
-    rim = _few(field.rim(), MOST_ENDS)
-    starts, offsets = _pairs(rim, rim)
-    vectors = offsets @ field.steps_mm
-    along = vectors @ direction
-    near = np.abs(along) <= field.extent_mm(direction) / 2 + _EQUAL_MM
-    across = vectors[near] - along[near, None] * direction
-    widths = np.linalg.norm(across, axis=1)
-    order = np.argsort(-widths, kind="stable")
-    starts, offsets = starts[near][order], offsets[near][order]
-    chosen = _first_held(field, starts, offsets)
-    if chosen is None:
+    rim = field.rim()
+    if len(rim) == 0:
         return None
-    width = float(widths[order[chosen]])
-    unit = across[order[chosen]] / width if width > _EQUAL_MM else _some_perpendicular(field, direction)
+    along = rim @ field.steps_mm @ direction
+    near = KDTree(along[:, None]).query_pairs(field.extent_mm(direction) / 2 + _EQUAL_MM, output_type="ndarray")
+    first, second = np.concatenate([near, np.arange(len(rim))[:, None].repeat(2, axis=1)]).T  # each with itself, too
+    starts, offsets = rim[first], rim[second] - rim[first]
+    across = offsets @ field.steps_mm - (along[second] - along[first])[:, None] * direction
+    widths = np.linalg.norm(across, axis=1)
+    chosen = next(_held_in_turn(field, starts, offsets, widths))  # there is one, as a single voxel lies inside
+    width = float(widths[chosen])
+    unit = across[chosen] / width if width > _EQUAL_MM else _some_perpendicular(field, direction)
     return _chord(starts[chosen], offsets[chosen], width + field.extent_mm(unit))
 
 
@@ -144,54 +169,118 @@ def hull_voxels(points: np.ndarray) -> np.ndarray:
 
 def widest_mm(field: Field, corners: np.ndarray) -> float:
     """The longest chord between (n, n_axes) voxels, whether it lies inside or not; 0 where there are none."""
-    return float(field.lengths_mm(_pairs(corners, corners)[1]).max(initial=0.0))
+    first, second = np.triu_indices(len(corners))
+    return float(field.lengths_mm(corners[second] - corners[first]).max(initial=0.0))
 
 
-def _few(voxels: np.ndarray, most: int) -> np.ndarray:
-    """The voxels, or an evenly chosen part of them where there are more."""
-    return voxels[np.linspace(0, len(voxels) - 1, min(most, len(voxels))).round().astype(int)]
+def _searched(field: Field, above_mm: float) -> tuple[list[Chord], bool]:
+    """The longest chords, none of them shorter, and whether that is exact."""
+    rim = field.rim()
+    rough: list[Chord] = []
+    for n_ends, n_climbs in _ROUNDS:
+        if len(rim) > n_ends:
+            rough = _climbed(field, rim, above_mm=above_mm, n_ends=n_ends, n_climbs=n_climbs) or rough
+            above_mm = rough[0].length_mm if rough else above_mm
+            rim = _far_out(field, rim, above_mm=above_mm)
+        if len(rim) <= MOST_ENDS:
+            return _longest(_held_chords(field, rim, rim, above_mm=above_mm)), True
+    return rough, False
 
 
-def _refined(field: Field, rim: np.ndarray, best: list[Chord]) -> list[Chord]:
-    """The chords again, with every end tried that lies near those of the first."""
-    if not best:
-        return []
-    near = [rim[np.abs(rim - end).max(axis=1) <= _NEARBY] for end in (best[0].start, best[0].stop)]
-    return _longest(field, near[0], near[1], above_mm=best[0].length_mm) or best
+def _mirrored(field: Field) -> Field:
+    """The field with its first axis, such as left to right, the other way round."""
+    return Field(
+        inside=np.ascontiguousarray(field.inside[::-1]),
+        ends=np.ascontiguousarray(field.ends[::-1]),
+        steps_mm=np.concatenate([-field.steps_mm[:1], field.steps_mm[1:]]),
+    )
 
 
-def _longest(field: Field, starts: np.ndarray, stops: np.ndarray, *, above_mm: float) -> list[Chord]:
-    """The longest chords from one of these voxels to one of those."""
-    begins, offsets = _pairs(starts, stops)
-    lengths = field.lengths_mm(offsets)
-    long = np.flatnonzero(lengths >= above_mm - _EQUAL_MM)
-    long = long[np.argsort(-lengths[long], kind="stable")]
-    first = _first_held(field, begins[long], offsets[long])
+def _mirrored_back(field: Field, chord: Chord) -> Chord:
+    """A chord of the mirrored field as one of the field."""
+    last = len(field.inside) - 1
+    start, stop = ((last - end[0], *end[1:]) for end in (chord.start, chord.stop))
+    return Chord(start, stop, chord.length_mm)
+
+
+def _climbed(field: Field, rim: np.ndarray, *, above_mm: float, n_ends: int, n_climbs: int) -> list[Chord]:
+    """A chord that is about as long as the longest, in a list; none where none as long is found.
+
+    The longest few chords between about n_ends voxels of the rim, each with its ends moved for as long as that helps.
+    """
+    apart = (len(rim) / n_ends) ** (1 / (rim.shape[1] - 1))  # voxels: a rim has one axis fewer
+    reach = max(_NEARBY, int(np.ceil(apart)))
+    some = _spread(field, rim, apart)
+    least_mm = above_mm - 2 * reach * field.longest_step_mm()  # so much longer it may become
+    tops = []
+    for chord in islice(_held_chords(field, some, some, above_mm=least_mm), n_climbs):
+        better: Chord | None = chord
+        while better:
+            top = better
+            near = [rim[np.abs(rim - end).max(axis=1) <= reach] for end in (top.start, top.stop)]
+            better = next(_held_chords(field, *near, above_mm=top.length_mm + 2 * _EQUAL_MM), None)
+        tops.append(top)
+    longest = max(tops, key=lambda chord: chord.length_mm, default=None)
+    return [longest] if longest and longest.length_mm >= above_mm - _EQUAL_MM else []
+
+
+def _spread(field: Field, rim: np.ndarray, apart: float) -> np.ndarray:
+    """Of each cube of the rim, `apart` voxels wide, the voxel farthest out; a mirror image has the mirrored ones."""
+    from_middle = rim - rim.mean(axis=0)
+    outwards = np.argsort(-np.linalg.norm(from_middle @ field.steps_mm, axis=1), kind="stable")
+    cubes = np.rint(from_middle[outwards] / apart)
+    return rim[outwards[np.unique(cubes, axis=0, return_index=True)[1]]]
+
+
+def _far_out(field: Field, rim: np.ndarray, *, above_mm: float) -> np.ndarray:
+    """Those voxels of the rim that can be ends of a chord as long: by the triangle through the middle of its box."""
+    middle = (rim.min(axis=0) + rim.max(axis=0)) / 2
+    out_mm = np.linalg.norm((rim - middle) @ field.steps_mm, axis=1)
+    return rim[out_mm + out_mm.max() >= above_mm - field.longest_step_mm() - _EQUAL_MM]
+
+
+def _longest(chords: Iterator[Chord]) -> list[Chord]:
+    """The first of the chords, which come longest first, and others as long."""
+    first = next(chords, None)
     if first is None:
         return []
-    ties = long[first:][lengths[long[first:]] >= lengths[long[first]] - _EQUAL_MM]
-    ties = ties[field.holds(begins[ties], offsets[ties])][:_N_TIES]
-    return [_chord(begins[n], offsets[n], float(lengths[n])) for n in ties]
+    as_long = takewhile(lambda chord: chord.length_mm >= first.length_mm - _EQUAL_MM, chords)
+    return [first, *islice(as_long, _N_TIES - 1)]
 
 
-def _first_held(field: Field, starts: np.ndarray, offsets: np.ndarray) -> int | None:
-    """Number of the first of the chords, longest first, that lies inside."""
-    size, begin = 64, 0
-    while begin < len(starts):
-        held = np.flatnonzero(field.holds(starts[begin : begin + size], offsets[begin : begin + size]))
-        if held.size:
-            return begin + int(held[0])
-        begin, size = begin + size, size * 4
-    return None
+def _held_chords(field: Field, starts: np.ndarray, stops: np.ndarray, *, above_mm: float) -> Iterator[Chord]:
+    """The chords from one of these voxels to one of those that lie inside, longest first."""
+    first, second = _far_pairs(field, starts, stops, least_mm=above_mm - field.longest_step_mm() - _EQUAL_MM)
+    begins, offsets = starts[first], stops[second] - starts[first]
+    lengths = field.lengths_mm(offsets)
+    for n in _held_in_turn(field, begins, offsets, lengths):
+        if lengths[n] < above_mm - _EQUAL_MM:
+            return
+        yield _chord(begins[n], offsets[n], float(lengths[n]))
 
 
-def _pairs(starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, n_axes) starts and offsets of every pair; each pair once where both lists are the same."""
-    if starts is stops:
-        first, second = np.triu_indices(len(starts))
-    else:
-        first, second = np.indices((len(starts), len(stops))).reshape(2, -1)
-    return starts[first], stops[second] - starts[first]
+def _far_pairs(field: Field, starts: np.ndarray, stops: np.ndarray, *, least_mm: float) -> tuple[np.ndarray, ...]:
+    """Numbers of starts and of stops whose centres lie so far apart; each pair once where both lists are the same."""
+    same = starts is stops
+    starts_mm, stops_mm = starts @ field.steps_mm, stops @ field.steps_mm
+    pairs = [np.empty((2, 0), np.int64)]
+    for row in range(0, len(starts), _ROWS):
+        others = row if same else 0
+        far = cdist(starts_mm[row : row + _ROWS], stops_mm[others:]) >= least_mm
+        pairs.append(np.add(np.nonzero(np.triu(far) if same else far), [[row], [others]]))
+    first, second = np.concatenate(pairs, axis=1)
+    return first, second
+
+
+def _held_in_turn(field: Field, starts: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> Iterator[int]:
+    """Numbers of the chords that lie inside, longest first; they are sorted and looked at in growing parts."""
+    left, size = np.arange(len(lengths)), 64
+    while left.size:
+        shortest = -np.partition(-lengths[left], size)[size] if left.size > size else -np.inf
+        part, left = left[lengths[left] >= shortest], left[lengths[left] < shortest]
+        part = part[np.argsort(-lengths[part], kind="stable")]
+        yield from part[field.holds(starts[part], offsets[part])]
+        size *= 4
 
 
 def _some_perpendicular(field: Field, direction: np.ndarray) -> np.ndarray:

@@ -3,32 +3,28 @@
 import hashlib
 import math
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from htcnns.errors import InputError, SettingsError, WeightsError, require_known
-from htcnns.files.atomic import require_writable, sweep
-from htcnns.files.folder import entries
+from htcnns.errors import SettingsError, WeightsError, require_known
+from htcnns.files.atomic import require_writable
 from htcnns.files.foreign_weights import KINDS
 from htcnns.files.foreign_weights.kind import Description, Foreign
-from htcnns.files.manifest import LONGEST_NAME, MANIFEST, read_manifest, write_manifest
+from htcnns.files.manifest import LONGEST_NAME, write_manifest
 from htcnns.files.member import Member, WeightsFile
-from htcnns.files.places import is_folder
-from htcnns.files.regular_file import read_regular
 from htcnns.files.tensors import tensor_bytes
 from htcnns.files.weights import verify_file, write_weights
 from htcnns.networks import build_network
 from htcnns.networks.contract import each_axis
-from htcnns.networks.limits import MOST_FILE_BYTES, MOST_FOLDS, MOST_SET_BYTES
+from htcnns.networks.limits import MOST_FOLDS, MOST_SET_BYTES
+from htcnns.runs.import_folder import MARK, SOURCES, found_in, require_no_loss, require_place
 from htcnns.volume import Shape
 
 SEED = 1  # of the window that is compared
 LARGEST_DIFFERENCE = 1e-3  # of the largest logit; one network in two programs differs by 4e-6 at most (measured)
-_MARK = "imported as"  # what the members of such a folder are known by
-_SOURCES = "imported from"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +91,7 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
     """Write a member's files and add it to the manifest; nothing is written before all of them were read and compared.
 
     Raises:
-        SettingsError: a folder with anything but imported members, or with another of that name.
+        SettingsError: a folder with anything but imported members, with another of that name, or with no room.
         WeightsError: as reading a checkpoint of the kind; folds that differ in more than their tensors; a network that
             computes something else than the original.
         OutputError: a folder that cannot be written.
@@ -103,9 +99,10 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
     kind, name = KINDS[settings.kind], settings.name or settings.kind
     paths = tuple(path for given in settings.files for path in kind.find(given))
     _require_folds(paths)
-    targets = [f"{name}.safetensors"] if len(paths) == 1 else [f"{name}-{n}.safetensors" for n in range(len(paths))]
-    there, left = _found_in(settings.out)
-    _require_none(sorted(left - set(targets)), settings.out)
+    numbers = [""] if len(paths) == 1 else [f"-{n}" for n in range(len(paths))]
+    targets = tuple(f"{name}{number}.safetensors" for number in numbers)
+    there = found_in(settings.out)
+    require_place(there, name, targets)
     first, found = None, []
     for path in paths:
         foreign = kind.read(path)
@@ -117,15 +114,14 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
     _require_room(contents)
     digests = (hashlib.sha256(content).hexdigest() for content in contents)
     files = tuple(WeightsFile(settings.out / t, sha256) for t, sha256 in zip(targets, digests, strict=True))
-    imported = {_MARK: settings.kind, _SOURCES: list(sources)}
+    imported = {MARK: settings.kind, SOURCES: list(sources)}
     member = _member(name, first, title=kind.title, files=files, imported=imported)
-    _require_replaced_by_itself(there, member)
-    _require_none([file.path.name for file in files if file.path.name in left and not _is_written(file)], settings.out)
+    require_no_loss(there, member)
     require_writable(settings.out)
     for file, content in zip(files, contents, strict=True):
         write_weights(file.path, content)
         verify_file(member, file)
-    write_manifest(settings.out, (*(other for other in there if other.name != name), member))
+    write_manifest(settings.out, there.with_member(member))
     return member, tuple(map(Imported, files, paths, comparisons))
 
 
@@ -154,72 +150,10 @@ def _require_room(contents: tuple[bytes, ...]) -> None:
         )
 
 
-def _found_in(folder: Path) -> tuple[tuple[Member, ...], set[str]]:
-    """The members that were imported into a folder before, and the names of what else is in it."""
-    if not is_folder(folder):
-        return (), set()
-    sweep(folder)
-    found = {path.name for path in entries(folder, expected="a folder", remedy="Give another folder.")}
-    members = read_manifest(folder, setting="out") if MANIFEST in found else ()
-    _require_none([member.name for member in members if _MARK not in member.trained_on], folder)
-    return members, found - {MANIFEST, *(file.path.name for member in members for file in member.files)}
-
-
-def _require_none(others: list[str], folder: Path) -> None:
-    """Raise SettingsError where a folder holds anything but imports; the first is named."""
-    if others:
-        raise SettingsError(
-            f"holds {others[0]}, which was not imported",
-            setting="out",
-            place=folder,
-            expected="a new folder, an empty one, or one of imported members alone",
-            remedy="Give another folder.",
-        )
-
-
-def _is_written(file: WeightsFile) -> bool:
-    """Whether a file has its content already, as an import that was interrupted leaves it."""
-    try:
-        content = read_regular(file.path, most_bytes=MOST_FILE_BYTES)
-    except InputError:
-        return False
-    return hashlib.sha256(content).hexdigest() == file.sha256
-
-
 def _source(foreign: Foreign) -> str:
     """What a file was made of, as the manifest has it."""
     name = "/".join(part for part in (foreign.checkpoint.parent.name, foreign.checkpoint.name) if part)
     return f"{name} sha256 {foreign.sha256}"
-
-
-def _require_replaced_by_itself(there: tuple[Member, ...], member: Member) -> None:
-    """Raise SettingsError where another member has that name or one of its files, and would be lost."""
-    names = {file.path.name for file in member.files}
-    for other in there:
-        theirs = [file.path.name for file in other.files]
-        differs = _differences(other, member)
-        if differs and (other.name == member.name or names.intersection(theirs)):
-            raise SettingsError(
-                f"member {other.name} there is another one",
-                setting="name",
-                found=f"{', '.join(theirs[:3])} of other {', '.join(differs)}",
-                expected="a name of its own for each member",
-                remedy="Give another name or folder.",
-            )
-
-
-def _differences(member: Member, other: Member) -> list[str]:
-    """What two members differ in, in words; checkpoints may lie in another folder by now."""
-    a, b = _without_folders(member), _without_folders(other)
-    names = [each.name for each in fields(Member) if getattr(a, each.name) != getattr(b, each.name)]
-    return [name.replace("_", " ") for name in names]
-
-
-def _without_folders(member: Member) -> Member:
-    """The member with the bare names of its checkpoints."""
-    sources = member.trained_on.get(_SOURCES)
-    bare = [str(each).rpartition("/")[2] for each in sources] if isinstance(sources, list) else sources
-    return replace(member, trained_on={**member.trained_on, _SOURCES: bare})
 
 
 def _require_same(found: Description, first: Description, path: Path) -> None:

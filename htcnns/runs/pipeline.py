@@ -12,11 +12,11 @@ from htcnns.files.member import Member
 from htcnns.files.scans import read_case
 from htcnns.image.dissent import dissent_notes, dissenting_share, region_counts
 from htcnns.image.fusion import CUT, Fused, fuse
+from htcnns.image.fusion_cleanup import clean_fusion
 from htcnns.image.lesion_shape import touched_borders
 from htcnns.image.notes import Kind, Note
 from htcnns.image.postprocess import agreeing, postprocess
 from htcnns.image.preprocess import Prepared, preprocess
-from htcnns.image.specks import without_specks
 from htcnns.labels import Label, LabelSet, Region, RegionSet, Sequence, region_mask
 from htcnns.reports.outcome import MemberFinding
 from htcnns.runs.ensemble import Ensemble, Stopwatch, member_probabilities
@@ -204,7 +204,7 @@ def _fused(voices: list[_Voice], ensemble: Ensemble, method: str) -> Fused:
         probabilities=np.stack(probabilities) if probabilities else None,
         names=tuple(voice.name for voice in voices),
     )
-    return without_specks(fused, [member.rules for member in ensemble.members])
+    return clean_fusion(fused, [member.rules for member in ensemble.members])
 
 
 def _undone(

@@ -174,6 +174,8 @@ def _value(rules: PostprocessRules, setting: tuple[str, str]) -> float:
     name, region = setting
     if name == "thresholds":
         return rules.threshold(Region[region])
+    if name == "filled_regions":
+        return region in rules.filled_regions
     return rules.min_voxels(Region[region]) if region else getattr(rules, name)
 
 
@@ -182,6 +184,7 @@ def _choices(regions: RegionSet) -> Iterator[tuple[tuple[str, str], tuple]]:
     for region in regions.regions:
         yield ("thresholds", region.name), _THRESHOLDS
         yield ("min_component_voxels", region.name), _SIZES
+        yield ("filled_regions", region.name), (False, True)
     if Region.ET in regions.regions:
         for setting, values in _ET_CHOICES.items():
             yield (setting, ""), values
@@ -191,7 +194,10 @@ def _changed(rules: PostprocessRules, setting: tuple[str, str], value: float) ->
     """The rules with one setting changed."""
     name, region = setting
     content = asdict(rules)
-    content[name] = {**content[name], region: value} if region else value
+    if name == "filled_regions":
+        content[name] = [*content[name], region] if value else [each for each in content[name] if each != region]
+    else:
+        content[name] = {**content[name], region: value} if region else value
     return PostprocessRules(**content)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from htcnns.errors import SettingsError
 from htcnns.image.fusion import FUSIONS, fuse
+from htcnns.image.fusion_cleanup import clean_fusion
 from htcnns.image.postprocess import PostprocessRules, agreeing, postprocess
-from htcnns.image.specks import without_specks
 from htcnns.labels import RegionSet, encode, label_set, region_mask
 from htcnns.reports.score_tables import cases_table, summary_table
 from htcnns.reports.tables import Cell, Heading, Table
@@ -22,7 +22,7 @@ def voices(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The name and (I, J, K) uint8 label map of every member, and of every fusion where there are two or more.
 
-    As in a run, a fusion is rid of specks that no member would have kept.
+    As in a run, a fusion is rid of specks and holes that no member would have kept.
 
     Args:
         probabilities: (M, R, I, J, K) float32, regions in the order of the set.
@@ -36,12 +36,12 @@ def voices(
             fused = fuse(
                 np.stack(label_maps), regions, method=method, probabilities=np.stack(agreed), names=tuple(names)
             )
-            yield method, without_specks(fused, rules).label_map
+            yield method, clean_fusion(fused, rules).label_map
 
 
 def without_clean_up(rules: PostprocessRules) -> PostprocessRules:
-    """The thresholds of the rules, without anything that is taken away afterwards."""
-    return replace(rules, min_component_voxels={}, et_component_voxels=0, et_total_voxels=0)
+    """The thresholds of the rules, without anything that is taken away or filled afterwards."""
+    return replace(rules, min_component_voxels={}, et_component_voxels=0, et_total_voxels=0, filled_regions=[])
 
 
 def score_label_map(

@@ -204,6 +204,7 @@ def test_a_missing_key_is_named(rewritten: Callable[[dict], Path], key: str) -> 
         ({"files": [{"name": "/x.safetensors", "sha256": ""}]}, "'/x.safetensors' is not a plain name"),
         ({"files": [{"name": "..", "sha256": ""}]}, "'..' is not a plain name"),
         ({"files": [{"name": "x\0.safetensors", "sha256": ""}]}, "is not a plain name"),
+        ({"files": [{"name": "größe.safetensors", "sha256": ""}]}, "'größe.safetensors' is not a plain name"),
         ({"files": [{"name": "model.pt", "sha256": ""}]}, "'model.pt' is not a plain name that ends in .safetensors"),
         ({"files": [{"name": "x.safetensors", "sha256": "\x1b[2J" * 13}]}, r"sha256 is '\\x1b\[2J.*expected 64 digits"),
         ({"files": [{"name": f"{'x' * 999}.pt", "sha256": ""}]}, r"file name .{79}… is not a plain name"),

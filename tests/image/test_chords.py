@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from htcnns.image.chords import MOST_ENDS, Field, longest_across, longest_chords
+from htcnns.image import chords
+from htcnns.image.chords import Field, longest_across, longest_chords
 
 PLANE_MM = np.eye(3)[:2]
 
@@ -88,17 +90,93 @@ def test_chords_of_one_length_are_all_found() -> None:
     assert {chord.start for chord in longest_chords(field_of(mask))} == {(0, 4), (4, 0)}
 
 
-def test_the_longest_of_many_ends_is_that_of_all_pairs(rng: np.random.Generator) -> None:
-    """A blob whose rim has more voxels than are tried at once, against a search that tries every one."""
-    mask = disc(60, 141)
-    mask &= ~np.pad(disc(25, 51), ((70, 20), (45, 45)))
-    assert len(field_of(mask).rim()) > MOST_ENDS
-    rim = field_of(mask).rim()[rng.permutation(len(field_of(mask).rim()))]
-    field = field_of(mask)
-    starts, stops = (rim[index] for index in np.triu_indices(len(rim)))
-    lengths = field.lengths_mm(stops - starts)
-    best = lengths[field.holds(starts, stops - starts)].max()
-    assert longest_chords(field)[0].length_mm == pytest.approx(best, abs=1.0)
+def blob(seed: int, n: int) -> np.ndarray:
+    """An uneven lump of n voxels along each of three axes at most."""
+    rng = np.random.default_rng(seed)
+    noise = gaussian_filter(rng.standard_normal((n, n, n)), n / 8)
+    from_middle = np.linalg.norm(np.indices(noise.shape) - (n - 1) / 2, axis=0)
+    return from_middle < n * (0.35 + 0.1 * noise / noise.std()).clip(0.15, 0.48)
+
+
+def bitten_disc() -> np.ndarray:
+    mask = disc(36, 85)
+    mask &= ~np.pad(disc(15, 31), ((42, 12), (27, 27)))
+    assert len(field_of(mask).rim()) > 200
+    return mask
+
+
+def longest_of_all(field: Field) -> float:
+    """Length of the longest chord of all pairs of the rim."""
+    starts, offsets = pairs_of(field)
+    lengths = field.lengths_mm(offsets)
+    return float(lengths[first_held(field, starts, offsets, lengths)])
+
+
+def widest_of_all(field: Field, along: np.ndarray) -> float:
+    """Length of the longest chord perpendicular to a direction, of all pairs of the rim."""
+    starts, offsets = pairs_of(field)
+    aside = offsets @ field.steps_mm @ along
+    level = np.abs(aside) <= field.extent_mm(along) / 2 + 1e-6
+    across = (offsets @ field.steps_mm - aside[:, None] * along)[level]
+    longest = across[first_held(field, starts[level], offsets[level], np.linalg.norm(across, axis=1))]
+    length = np.linalg.norm(longest)
+    return float(length + field.extent_mm(longest / length))
+
+
+def pairs_of(field: Field) -> tuple[np.ndarray, np.ndarray]:
+    rim = field.rim()
+    first, second = np.triu_indices(len(rim))
+    return rim[first], rim[second] - rim[first]
+
+
+def first_held(field: Field, starts: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> int:
+    order = np.argsort(-lengths)
+    return next(n for n in order if field.holds(starts[n : n + 1], offsets[n : n + 1])[0])
+
+
+def test_the_longest_of_many_ends_is_that_of_all_pairs() -> None:
+    field = field_of(bitten_disc())
+    assert longest_chords(field)[0].length_mm == pytest.approx(longest_of_all(field))
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0), (0.6, 0.8, 0), (-0.28, 0.96, 0)], ids=str)
+@pytest.mark.parametrize("hole", [0, 31], ids=["solid", "ring"])
+def test_the_longest_across_is_that_of_the_whole_rim(hole: float, direction: tuple[float, ...]) -> None:
+    field = field_of(bitten_disc() & ~disc(hole, 85))
+    along = np.array(direction)
+    assert longest_across(field, along).length_mm == pytest.approx(widest_of_all(field, along))
+
+
+STAIRCASE = np.zeros((4, 3), bool)
+STAIRCASE[(0, 1, 2, 3), (0, 0, 1, 1)] = True
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (0, 1)], ids=str)
+def test_a_staircase_is_as_long_as_its_mirror_image(axes: tuple[int, ...]) -> None:
+    (chord,) = longest_chords(field_of(np.ascontiguousarray(np.flip(STAIRCASE, axes))))
+    assert chord.length_mm == pytest.approx(np.hypot(3, 1) * 4 / 3)
+
+
+@pytest.fixture
+def few_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rim is too large for all of its pairs to be tried."""
+    monkeypatch.setattr(chords, "MOST_ENDS", 0)
+
+
+@pytest.mark.usefixtures("few_ends")
+@pytest.mark.parametrize("seed", range(4))
+def test_above_the_limit_a_lump_is_measured_as_by_all_pairs(seed: int) -> None:
+    field = Field(inside=blob(seed, 20), ends=blob(seed, 20), steps_mm=np.eye(3))
+    assert longest_chords(field)[0].length_mm == pytest.approx(longest_of_all(field), rel=0.005)
+
+
+@pytest.mark.usefixtures("few_ends")
+@pytest.mark.parametrize("seed", range(4))
+def test_above_the_limit_a_flip_from_left_to_right_changes_nothing(seed: int) -> None:
+    mask = blob(seed, 30)
+    flipped = np.ascontiguousarray(mask[::-1])
+    one, other = (longest_chords(Field(inside=each, ends=each, steps_mm=np.eye(3))) for each in (mask, flipped))
+    assert one[0].length_mm == pytest.approx(other[0].length_mm)
 
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr, np.transpose, np.rot90], ids=lambda turn: turn.__name__)

@@ -203,6 +203,44 @@ def test_flipping_the_probabilities_flips_the_label_map(axes: tuple[int, ...], r
     np.testing.assert_array_equal(flipped, np.flip(cleaned(probabilities, rules), axes))
 
 
+def ring_of_core(*, open_at: int | None = None) -> np.ndarray:
+    """Probabilities of a tube of TC along K around oedema, with a gap in one slice."""
+    probabilities = head(wt=0.9)
+    core = np.zeros(SHAPE, bool)
+    core[8:16, 8:16, 10:14] = True
+    core[10:14, 10:14, 10:14] = False
+    if open_at is not None:
+        core[8:10, 11, open_at] = False
+    probabilities[1][core] = 0.9
+    return probabilities
+
+
+def test_what_a_region_surrounds_in_an_axial_slice_joins_it():
+    label_map, changes = counted(ring_of_core(), PostprocessRules(filled_regions=["TC"]))
+    assert (label_map[8:16, 8:16, 10:14] == Label.NCR).all()
+    assert n_labelled(label_map, Label.NCR) == 8 * 8 * 4
+    assert changes == Changes({Label.NCR: 4 * 4 * 4})
+
+
+def test_a_ring_that_is_open_in_a_slice_is_not_filled_there():
+    label_map = cleaned(ring_of_core(open_at=12), PostprocessRules(filled_regions=["TC"]))
+    assert (label_map[10:14, 10:14, 12] == Label.ED).all()
+    assert (label_map[10:14, 10:14, [10, 11, 13]] == Label.NCR).all()
+
+
+def test_holes_stay_where_nothing_else_is_said():
+    assert n_labelled(cleaned(ring_of_core(), RULES), Label.NCR) == (8 * 8 - 4 * 4) * 4
+
+
+def test_what_is_nested_in_a_hole_stays():
+    probabilities = ring_of_core()
+    probabilities[:, 11:13, 11:13, 10:14] = 0.95
+    label_map = cleaned(
+        probabilities, PostprocessRules(filled_regions=["WT", "TC"], et_component_voxels=0, et_total_voxels=0)
+    )
+    assert (label_map[11:13, 11:13, 10:14] == Label.ET).all()
+
+
 def test_nothing_above_a_threshold_is_an_empty_label_map():
     label_map, changes = counted(head(wt=0.49), RULES)
     assert label_map.shape == SHAPE
@@ -268,6 +306,10 @@ def test_an_unknown_field_is_refused_with_the_known_ones():
         ({"et_total_voxels": None}, "et_total_voxels is impossible; found None"),
         ({"et_component_mean": 90}, "et_component_mean is impossible; found 90, expected a number from 0.0 to 1.0"),
         ({"et_total_mean": -0.1}, "et_total_mean is impossible; found -0.1"),
+        ({"filled_regions": ["TCC"]}, "unknown region in filled_regions 'TCC'; expected one of WT, TC"),
+        ({"filled_regions": "TC"}, "filled_regions is no list of regions; found 'TC', expected names of"),
+        ({"filled_regions": ["TC", "TC"]}, r"filled_regions is no list of regions; found \['TC', 'TC'\]"),
+        ({"filled_regions": [["TC"]]}, "filled_regions is no list of regions; found"),
     ],
     ids=lambda part: str(part)[:40] if isinstance(part, dict) else "",
 )
@@ -285,6 +327,8 @@ def test_rules_of_regions_that_the_set_lacks_are_refused():
         rules.require_regions(GLIOMA)
     with pytest.raises(SettingsError, match="unknown region in min_component_voxels 'WT'; expected one of ED, NET, CC"):
         PostprocessRules(min_component_voxels={"WT": 3}).require_regions(PAEDIATRIC)
+    with pytest.raises(SettingsError, match="unknown region in filled_regions 'TC'; expected one of ED, NET, CC"):
+        PostprocessRules(filled_regions=["TC"]).require_regions(PAEDIATRIC)
 
 
 def test_regions_that_the_rules_do_not_name_have_the_defaults():

@@ -2,6 +2,7 @@
 
 Only tensors, plain data and the numbers of NumPy are unpickled; whatever else a file names is refused and not called.
 NumPy itself is not either: given other states than it writes, its own types crashed the process (found by mutation).
+Before torch unpickles a file, `pickle_scan` follows it: torch itself can be crashed or stopped by what it is given.
 """
 
 import hashlib
@@ -19,11 +20,13 @@ import torch
 from torch import Tensor
 
 from htcnns.errors import InputError, WeightsError, shown
+from htcnns.files.foreign_weights.pickle_scan import require_harmless
 from htcnns.files.regular_file import read_regular
 from htcnns.networks.limits import LONGEST_TENSOR_NAME, MOST_FOREIGN_BYTES, MOST_TENSORS
 
 _ZIP = b"PK\x03\x04"
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled
+_N_BEFORE_1_6 = 4  # pickles after that: version, machine, content, names of the tensors' numbers
 _UNREADABLE = (  # what a file that is cut or forged makes torch raise
     *(pickle.UnpicklingError, struct.error, zipfile.BadZipFile, EOFError, RuntimeError, MemoryError),
     *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
@@ -79,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         WeightsError: a file that cannot be read, is too large, is none of torch.save or holds anything but tensors and
-            plain data; what it would have run is named.
+            plain data, or more of these than a checkpoint has; what it would have run is named.
     """
     try:
         content = read_regular(path, most_bytes=MOST_FOREIGN_BYTES)
@@ -87,6 +90,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise error.inside(kind=WeightsError) from error
     _require_plain_archive(content, path)
     try:
+        _require_harmless_pickles(content)
         with torch.serialization.safe_globals(_NUMPY):
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
@@ -126,13 +130,14 @@ def tensors_in(checkpoint: Checkpoint, key: str) -> dict[str, Tensor]:
 
 
 def _is_dense(tensor: object) -> bool:
-    """Whether it is a tensor with its numbers in memory, one after another."""
+    """Whether it is a tensor of real numbers in memory, with no more of them than its storage holds."""
     return (
         isinstance(tensor, Tensor)
         and tensor.layout is torch.strided
         and tensor.device.type == "cpu"
         and not tensor.is_quantized
         and not tensor.is_complex()
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
     )
 
 
@@ -152,6 +157,17 @@ def _require_plain_archive(content: bytes, path: Path) -> None:
     is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if is_packed or sum(entry.file_size for entry in entries) > len(content):
         raise _unreadable(path, "its archive is compressed, which torch.save never does")
+
+
+def _require_harmless_pickles(content: bytes) -> None:
+    """Raise one of _UNREADABLE unless all that torch will unpickle is safe for it."""
+    file = io.BytesIO(content)
+    if content.startswith(_BEFORE_1_6):
+        file.seek(len(_BEFORE_1_6))
+        for _ in range(_N_BEFORE_1_6):
+            require_harmless(file)
+    else:  # torch's own reader, as zipfile may find another entry of that name
+        require_harmless(io.BytesIO(torch._C.PyTorchFileReader(file).get_record("data.pkl")))
 
 
 def _unreadable(path: Path, reason: str) -> WeightsError:

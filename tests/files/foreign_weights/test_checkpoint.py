@@ -49,9 +49,11 @@ def test_tensors_and_plain_data_are_read(tmp_path: Path, is_zip: bool) -> None:
     torch.testing.assert_close(tensors_in(found, "state_dict"), {"a": torch.arange(3.0), "b": torch.tensor(2)})
 
 
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
 @pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.5), np.int64(7), np.bool_(True)], ids=repr)
-def test_numbers_of_numpy_are_read(tmp_path: Path, number: np.generic) -> None:
-    assert read_checkpoint(saved(tmp_path / "a.pth", {"best": number})).content["best"] == number
+def test_numbers_of_numpy_are_read(tmp_path: Path, number: np.generic, is_zip: bool) -> None:
+    path = saved(tmp_path / "a.pth", {"best": number}, _use_new_zipfile_serialization=is_zip)
+    assert read_checkpoint(path).content["best"] == number
 
 
 def test_a_number_that_an_older_numpy_pickled_is_read(tmp_path: Path) -> None:
@@ -176,12 +178,13 @@ def test_what_training_puts_before_names_is_taken_off(before: str) -> None:
         ({"a": torch.zeros(2, device="meta")}, "'a' is no plain tensor"),
         ({"a": torch.eye(2).to_sparse()}, "'a' is no plain tensor"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, "'a' is no plain tensor"),
+        ({"a": torch.zeros(1).expand(2**40)}, "'a' is no plain tensor"),
         ({"a" * (LONGEST_TENSOR_NAME + 1): torch.zeros(1)}, "'aaa.*… is no plain tensor"),
         ({"a": torch.zeros(1), "module.a": torch.ones(1)}, "too many tensors, or two of one name"),
         ({}, "holds no state_dict; found epoch, state_dict, expected state_dict with the network's tensors"),
         ([torch.zeros(1)], "holds no state_dict"),
     ],
-    ids=["number", "meta", "sparse", "complex", "long name", "twice", "none", "list"],
+    ids=["number", "meta", "sparse", "complex", "4 TB in 4 bytes", "long name", "twice", "none", "list"],
 )
 def test_anything_but_dense_tensors_is_refused(found: object, says: str) -> None:
     with pytest.raises(WeightsError, match=f"^a.pth: {says}"):

@@ -16,7 +16,9 @@ from theirs import V1UNet, V2UNet, randomised, write_v2_checkpoint, write_v2_fol
 
 from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.foreign_weights import KINDS
-from htcnns.files.manifest import read_manifest
+from htcnns.files.manifest import read_manifest, write_manifest
+from htcnns.files.member import WeightsFile
+from htcnns.networks.limits import MOST_MEMBERS
 from htcnns.runs import foreign_member
 from htcnns.runs.foreign_member import ImportSettings, import_member
 
@@ -163,6 +165,23 @@ def test_what_another_import_left_is_not_replaced(run: Command, tmp_path: Path, 
     said = run(folder)
     assert (said.code, contents(tmp_path / "out")) == (2, before)
     assert "holds nnunet-v2-1.safetensors, which was not imported" in said.err
+
+
+def test_a_folder_with_as_many_members_as_a_manifest_may_list_takes_no_other(
+    run: Command, tmp_path: Path, folder: Path
+) -> None:
+    run(folder / "fold_0")
+    (member,) = read_manifest(tmp_path / "out")
+    others = ((f"m{n}", WeightsFile(tmp_path / "out" / f"m{n}.safetensors", "")) for n in range(1, MOST_MEMBERS))
+    write_manifest(tmp_path / "out", (member, *(replace(member, name=name, files=(file,)) for name, file in others)))
+    before = contents(tmp_path / "out")
+    said = run(folder / "fold_1", "--name", "one-more")
+    assert (said.code, contents(tmp_path / "out")) == (2, before)
+    assert said.err == (
+        f"htcnns: --out: {tmp_path / 'out'}: has no room for another member; found 64 members, expected at most 64 "
+        "with the new one. Give another folder.\n"
+    )
+    assert (run(folder / "fold_0").code, len(read_manifest(tmp_path / "out"))) == (0, MOST_MEMBERS)
 
 
 def test_a_file_of_another_member_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:

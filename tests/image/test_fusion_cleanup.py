@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from htcnns.image.fusion import CUT, FUSIONS, Fused, fuse
+from htcnns.image.fusion_cleanup import clean_fusion
 from htcnns.image.postprocess import PostprocessRules
-from htcnns.image.specks import without_specks
 from htcnns.labels import GLIOMA, Label
 
 SHAPE = (24, 24, 24)
@@ -40,7 +40,7 @@ def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_a_speck_that_no_member_drew_goes(overlapping: tuple[np.ndarray, ...], method: str) -> None:
     fused = fused_of(*overlapping, method=method)
     assert np.count_nonzero(fused.label_map[12:]) == 16
-    cleaned = without_specks(fused, [RULES] * 3)
+    cleaned = clean_fusion(fused, [RULES] * 3)
     assert not cleaned.label_map[12:].any()
     np.testing.assert_array_equal(cleaned.label_map[:12], fused.label_map[:12])
     np.testing.assert_array_equal(cleaned.sensitivity, fused.sensitivity)
@@ -48,7 +48,7 @@ def test_a_speck_that_no_member_drew_goes(overlapping: tuple[np.ndarray, ...], m
 
 def test_a_member_that_keeps_small_components_keeps_them_here(overlapping: tuple[np.ndarray, ...]) -> None:
     fused = fused_of(*overlapping)
-    assert without_specks(fused, [RULES, RULES, PostprocessRules()]) is fused
+    assert clean_fusion(fused, [RULES, RULES, PostprocessRules()]) is fused
 
 
 @pytest.mark.parametrize("method", FUSIONS)
@@ -56,7 +56,7 @@ def test_large_components_stay_as_they_are(overlapping: tuple[np.ndarray, ...], 
     fused = fused_of(
         *[np.where(np.arange(24)[:, None, None] < 12, m, 0).astype(np.uint8) for m in overlapping], method=method
     )
-    assert without_specks(fused, [RULES] * 3) is fused
+    assert clean_fusion(fused, [RULES] * 3) is fused
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_leaves_a_region_becomes_what_lies_beneath(label: Label, n_voxels: 
     if label is Label.ET:
         whole[4:8, 4:20, 4:8] = Label.NCR
     whole[6, 6, 4 : 4 + n_voxels] = label
-    cleaned = without_specks(fused_of(whole, whole), [RULES, RULES]).label_map
+    cleaned = clean_fusion(fused_of(whole, whole), [RULES, RULES]).label_map
     assert (cleaned[6, 6, 4 : 4 + min(n_voxels, 4)] == becomes).all()
 
 
@@ -84,7 +84,7 @@ def test_values_say_at_the_cut_what_the_label_map_says(overlapping: tuple[np.nda
     for each in overlapping:
         each[5, 5, 20] = Label.ET  # alone in the air
     fused = fused_of(*overlapping, method=method)
-    cleaned = without_specks(fused, [RULES] * 3)
+    cleaned = clean_fusion(fused, [RULES] * 3)
     assert (cleaned.label_map != fused.label_map).any()
     np.testing.assert_array_equal(GLIOMA.compose(cleaned.probabilities >= CUT), cleaned.label_map)
     same = cleaned.label_map == fused.label_map
@@ -94,7 +94,7 @@ def test_values_say_at_the_cut_what_the_label_map_says(overlapping: tuple[np.nda
 
 def test_an_empty_answer_stays_empty() -> None:
     fused = fused_of(blank(), blank())
-    assert without_specks(fused, [RULES, RULES]) is fused
+    assert clean_fusion(fused, [RULES, RULES]) is fused
 
 
 def test_notes_on_a_region_that_lost_voxels_are_dated() -> None:
@@ -103,8 +103,23 @@ def test_notes_on_a_region_that_lost_voxels_are_dated() -> None:
         each[4:6, 4:6, 4:6] = Label.ED
     fused = fused_of(*maps)
     assert fused.notes[0] == "WT: nothing from member 3 (of 3); the fused region has 8 voxels."
-    first, *others = without_specks(fused, [RULES] * 3).notes
+    first, *others = clean_fusion(fused, [RULES] * 3).notes
     assert (
-        first == "WT: nothing from member 3 (of 3); the fused region has 8 voxels; that was before specks were removed."
+        first
+        == "WT: nothing from member 3 (of 3); the fused region has 8 voxels; that was before the fusion was cleaned."
     )
     assert others == list(fused.notes[1:])
+
+
+def test_a_hole_that_every_member_fills_is_filled_in_the_fusion() -> None:
+    whole = blank()
+    whole[4:20, 4:20, 4:20] = Label.NCR
+    left, right = whole.copy(), whole.copy()
+    left[8:12, 8:12, :] = np.where(whole[8:12, 8:12, :] > 0, Label.ED, 0)
+    right[10:14, 8:12, :] = np.where(whole[10:14, 8:12, :] > 0, Label.ED, 0)
+    fills, leaves = PostprocessRules(filled_regions=["TC"]), PostprocessRules()
+    fused = fused_of(left, right, left)
+    filled = clean_fusion(fused, [fills] * 3)
+    np.testing.assert_array_equal(filled.label_map, whole)
+    np.testing.assert_array_equal(filled.probability(GLIOMA.regions[1]) >= CUT, whole > 0)
+    assert clean_fusion(fused, [fills, fills, leaves]) is fused

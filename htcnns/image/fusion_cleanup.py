@@ -1,4 +1,4 @@
-"""The fused answer rid of specks that no member would have kept: they stay where members overlap by a few voxels."""
+"""The fused answer rid of specks and holes that no member would have kept; they are left where members differ."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,17 +6,20 @@ from dataclasses import replace
 import numpy as np
 
 from htcnns.image.fusion import CUT, Fused
-from htcnns.image.postprocess import PostprocessRules, without_small_components
+from htcnns.image.postprocess import PostprocessRules, with_filled_holes, without_small_components
 from htcnns.labels import region_mask
 from htcnns.volume import bounding_box
 
+_MARGIN = np.float32(1e-3)  # on either side of the cut; rounding on the way back to the case's grid is less
 
-def without_specks(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
-    """The fused answer without components that are too small for every member's rules.
+
+def clean_fusion(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
+    """The fused answer without components that are too small, and holes that are filled, by every member's rules.
 
     A region's limit is the least `min_component_voxels` of the members, so that one member which keeps small components
     keeps them here, too. What leaves a region becomes what lies beneath, as in `postprocess`, and its fused value stops
-    short of the cut. Sensitivities and specificities stay those of the fusion before, and so do notes, which say so.
+    short of the cut; that of a filled voxel rises above it. Sensitivities and specificities stay those of the fusion
+    before, and so do notes, which say so.
 
     Args:
         rules: of each member.
@@ -29,17 +32,17 @@ def without_specks(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
         return fused
     limits = {region.name: min(each.min_voxels(region) for each in rules) for region in fused.regions.regions}
     before = fused.label_map[box]
-    after = without_small_components(before, fused.regions, limits)
+    filled = set.intersection(*(set(each.filled_regions) for each in rules))
+    after = with_filled_holes(without_small_components(before, fused.regions, limits), fused.regions, filled)
     changed = after != before
     if not changed.any():
         return fused
     label_map, values = fused.label_map.copy(), np.array(fused.probabilities)  # (R, I, J, K)
     label_map[box] = after
-    below = np.nextafter(CUT, np.float32(0))
     for region, value in zip(fused.regions.regions, values, strict=True):
         inside, part = region_mask(after, region), value[box]
-        part[changed & inside] = np.maximum(part[changed & inside], CUT)
-        part[changed & ~inside] = np.minimum(part[changed & ~inside], below)
+        part[changed & inside] = np.maximum(part[changed & inside], CUT + _MARGIN)
+        part[changed & ~inside] = np.minimum(part[changed & ~inside], CUT - _MARGIN)
     values.setflags(write=False)
     return replace(fused, label_map=label_map, values=values, poll=None, notes=_dated(fused, before, after))
 
@@ -48,6 +51,6 @@ def _dated(fused: Fused, before: np.ndarray, after: np.ndarray) -> tuple[str, ..
     """The notes; those on regions that lost voxels say that they are of the time before."""
     poorer = {r.name for r in fused.regions.regions if (region_mask(before, r) != region_mask(after, r)).any()}
     return tuple(
-        f"{note.rstrip('.')}; that was before specks were removed." if note.partition(":")[0] in poorer else note
+        f"{note.rstrip('.')}; that was before the fusion was cleaned." if note.partition(":")[0] in poorer else note
         for note in fused.notes
     )
