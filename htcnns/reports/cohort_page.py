@@ -17,6 +17,7 @@ from htcnns.reports.cohort import CohortCase, region_names
 from htcnns.reports.outcome import State
 from htcnns.reports.strict_json import markup_json
 
+MARK = '<meta name="generator" content="htcnns cohort">'  # early in every such page
 _FIELDS = (
     *("title", "href", "state", "error", "kinds", "texts", "volumes", "lesions", "side", "axial", "perpendicular"),
     *("largest", "agreement", "least", "seconds", "picture", "report"),

@@ -218,3 +218,15 @@ def test_a_folder_in_the_place_of_the_page_is_refused_before_anything_is_done(
     said = segment()
     assert (said.code, (tmp_path / "out").exists()) == (6, False)
     assert "index.html: is a folder" in said.err
+
+
+def test_a_page_of_somebody_else_is_not_replaced(
+    tmp_path: Path, make_case: Callable[..., Path], segment: Segment
+) -> None:
+    make_case(tmp_path / "in", NAMES[0])
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "index.html").write_text("<title>my home</title>")
+    said = segment()
+    assert (said.code, (tmp_path / "out").exists()) == (6, False)
+    assert "index.html: is no page of a run, and would be replaced" in said.err
+    assert (tmp_path / "reports" / "index.html").read_text() == "<title>my home</title>"
