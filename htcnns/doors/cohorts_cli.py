@@ -28,7 +28,7 @@ def cohorts(
     from htcnns.files.atomic import require_named_place, write_named
     from htcnns.reports.cohort_picture import cohort_picture
     from htcnns.reports.picture import png_bytes
-    from htcnns.runs.cohorts import CohortSettings, compare_cohorts  # imports torch
+    from htcnns.runs.cohort_comparison import CohortSettings, compare_cohorts  # imports torch
     from htcnns.scores.separation import LARGEST_P
 
     require_named_place(out, setting="out")

@@ -56,7 +56,7 @@ def segment_on(resources: Resources, cases: Iterable[CaseOutputs], *, watcher: W
     """
     waiting = []
     for outputs in cases:
-        done = _done_before(outputs, resources.settings)
+        done = _done_before(outputs, resources)
         if done and done.state is State.FAILED:
             yield _reported(done, partial(write_failed, outputs, done, resources=resources))
         elif done:
@@ -72,14 +72,13 @@ def segment_on(resources: Resources, cases: Iterable[CaseOutputs], *, watcher: W
 
 def _in_turn(waiting: list[CaseOutputs], resources: Resources, watcher: Watcher, claims: Claims) -> Iterator[Outcome]:
     """One outcome after another; cases that other runs are at are tried again until there are none."""
-    ensemble, settings = resources.ensemble, resources.settings
     is_told = False
     while waiting:
         outcomes = run_local(
             waiting,
-            read=partial(_read, ensemble=ensemble, settings=settings, claims=claims),
+            read=partial(_read, resources=resources, claims=claims),
             work=partial(_work, resources=resources, watcher=watcher, claims=claims),
-            limit_s=settings.time_limit_s,
+            limit_s=resources.settings.time_limit_s,
         )
         taken = []
         for outputs, outcome in zip(waiting, outcomes, strict=True):
@@ -95,12 +94,13 @@ def _in_turn(waiting: list[CaseOutputs], resources: Resources, watcher: Watcher,
         waiting = taken
 
 
-def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
+def _done_before(outputs: CaseOutputs, resources: Resources) -> Outcome | None:
     """The outcome of a case that an earlier run finished, or that nobody can tell of; None where it must be done."""
+    settings = resources.settings
     if settings.again or outputs.case.fault:
         return None
     try:
-        notes = kept_notes(outputs, is_asked=settings.labels is not None)
+        notes = kept_notes(outputs, is_asked=settings.labels is not None, method=resources.method)
     except Exception as error:  # part of the case boundary
         return _fail(outputs, error, on_failure=settings.on_failure, seconds=0.0)
     if notes is None:
@@ -108,16 +108,15 @@ def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
     return Outcome(case=outputs.case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
 
 
-def _read(
-    outputs: CaseOutputs, *, ensemble: Ensemble, settings: RunSettings, claims: Claims
-) -> ReadyCase | Outcome | None:
+def _read(outputs: CaseOutputs, *, resources: Resources, claims: Claims) -> ReadyCase | Outcome | None:
     """The case, or its outcome where another run has finished it by now; None while another run is at it."""
     if not claims.take(outputs.mask):
         return None
-    if done := _done_before(outputs, settings):
+    if done := _done_before(outputs, resources):
         return done
     require_free_places(outputs)
-    return prepare_case(outputs.case, ensemble, most_missing=settings.most_missing)
+    most_missing, is_reported = resources.settings.most_missing, outputs.report is not None
+    return prepare_case(outputs.case, resources.ensemble, most_missing=most_missing, wants_digests=is_reported)
 
 
 def _work(
