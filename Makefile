@@ -80,7 +80,8 @@ clean: ## removes what can be made again in minutes; .venv, image and training s
 	$(BIN)/pip install --quiet --constraint .constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-# nnU-Net's predictor and what it imports, for the bench alone and beside our own packages, which stay as they are pinned.
+# nnU-Net's trainer and predictor and what they import, for the bench and the tests of imports alone, beside our own
+# packages, which stay as they are pinned.
 .work/nnunet/.done: tests/bench/nnunet.txt .venv/.done
 	$(BIN)/pip install --quiet --no-deps --target .work/nnunet --requirement tests/bench/nnunet.txt
 	@touch $@

@@ -31,10 +31,15 @@ HOMES = {  # the only modules, or packages of them, that may import a library; n
     "safetensors": ["htcnns.files.tensors"],
     "isal": ["htcnns.files.gzip_stream", "htcnns.files.npz"],
     "PIL": ["htcnns.reports"],
-    "matplotlib": ["htcnns.reports.curves"],
+    "matplotlib": ["htcnns.reports.curves", "htcnns.reports.cohort_picture"],
+    "sklearn": ["htcnns.image.embedding"],
     "rich": ["htcnns.doors"],
     "SimpleITK": [],
-    "monai": ["htcnns.networks.swin_unetr"],
+    "monai": [
+        "htcnns.networks.swin_unetr",
+        "htcnns.files.foreign_weights.swin_unetr",
+        "htcnns.files.foreign_weights.segresnet",
+    ],
     "surface_distance": [],
     "pickle": ["htcnns.files.checkpoints", "htcnns.files.foreign_weights.checkpoint"],  # the name of its error only
     "dynamic_network_architectures": ["htcnns.files.foreign_weights.nnunet_v2"],
@@ -42,6 +47,9 @@ HOMES = {  # the only modules, or packages of them, that may import a library; n
 }
 OPTIONAL = {  # libraries that a module imports inside a function, as htcnns does without them or seldom needs them
     "htcnns.networks.swin_unetr": {"monai"},  # which takes two seconds
+    "htcnns.files.foreign_weights.swin_unetr": {"monai"},
+    "htcnns.files.foreign_weights.segresnet": {"monai"},
+    "htcnns.image.embedding": {"sklearn"},
     "htcnns.runs.cluster": {"ray"},
     "htcnns.files.foreign_weights.nnunet_v2": {"dynamic_network_architectures"},
     "htcnns.files.foreign_weights.nnunet_v1": {"nnunet"},

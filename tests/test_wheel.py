@@ -61,7 +61,7 @@ def test_an_installed_wheel_does_not_need_the_checkout(installed: Path, tmp_path
 
 def test_every_package_is_in_the_wheel(installed: Path) -> None:
     (packages,) = (installed.parent / "lib").glob("python*/site-packages")
-    kinds = ("*.py", "*.schema.json", "viewer_page/*")
+    kinds = ("*.py", "*.schema.json", "cohort.*", "viewer_page/*")
     ours = {path.relative_to(ROOT) for kind in kinds for path in (ROOT / "htcnns").rglob(kind)}
     assert ours <= {path.relative_to(packages) for path in (packages / "htcnns").rglob("*.*")}
 

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from htcnns.doors.arguments import Channels, InputFolder, WeightsFolder, names, path, sequences
+from htcnns.doors.cohorts_cli import cohorts
 from htcnns.doors.doctor_cli import doctor
 from htcnns.doors.held_out_cli import ablation, cv, tune
+from htcnns.doors.recipes_cli import recipes_app
 from htcnns.doors.terminal import one_line, print_error, steady_output
-from htcnns.doors.training_cli import contrasts, pack, recipes_app, synthesise, train
+from htcnns.doors.training_cli import contrasts, pack, synthesise, train
 from htcnns.doors.view_cli import view
 from htcnns.doors.weights_cli import weights_app
 from htcnns.errors import EXIT_DONE, EXIT_INTERRUPTED, HtcnnsError, SettingsError
@@ -231,5 +233,5 @@ def demo(
     return segment_demo(output)
 
 
-for command in (doctor, view, pack, synthesise, contrasts, train, cv, ablation, tune):
+for command in (doctor, view, pack, synthesise, contrasts, train, cv, ablation, tune, cohorts):
     app.command()(command)

@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from htcnns.doors.arguments import path
+from htcnns.doors.recipes_cli import read_recipe, require_members
 from htcnns.doors.terminal import flag
-from htcnns.doors.training_cli import (
-    Caches,
-    Device,
-    RecipeName,
-    Source,
-    Steps,
-    Threads,
-    Work,
-    Workers,
-    read_recipe,
-    require_members,
-)
+from htcnns.doors.training_cli import Caches, Device, RecipeName, Source, Steps, Threads, Work, Workers
 from htcnns.errors import EXIT_DONE, SettingsError
 from htcnns.labels import Sequence
 
@@ -29,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
     from htcnns.training.cases import CaseStore
-    from htcnns.training.folds import Folds
     from htcnns.training.held_out import HeldOutPlan
 
 Out = Annotated[
@@ -81,6 +70,7 @@ def cv(
     workers: Workers = 1,
 ) -> int:
     """Train and score in folds by patient, or study transfer."""
+    from htcnns.doors.fold_arguments import read_folds
     from htcnns.doors.held_out_printer import run_fits, run_folds, run_study
     from htcnns.files.manifest import chosen_weights
     from htcnns.training.campaign import Campaign
@@ -98,7 +88,7 @@ def cv(
             origin=chosen_weights(origin) if origin else None,
             n_workers=workers,
         ),
-        folds=_folds(folds, store),
+        folds=read_folds(folds, store),
         extra=open_store(extra) if extra else CaseStore({}),
         rules=rules,
         without=tuple(without or ()),
@@ -140,7 +130,8 @@ def ablation(
     workers: Workers = 1,
 ) -> int:
     """Train and score a recipe without its additions, with each alone, and with all."""
-    from htcnns.doors.held_out_printer import run_parts  # imports torch
+    from htcnns.doors.fold_arguments import read_folds  # imports torch
+    from htcnns.doors.held_out_printer import run_parts
     from htcnns.training.campaign import Campaign
     from htcnns.training.cases import open_store
     from htcnns.training.held_out import HeldOutPlan
@@ -150,7 +141,7 @@ def ablation(
         campaign=Campaign(
             recipe=read_recipe(recipe, steps=steps), source=source, work=work, weights=out, n_workers=workers
         ),
-        folds=_folds(folds, store),
+        folds=read_folds(folds, store),
         rules=rules,
     )
     run_parts(plan, store, _ready(plan, store, table=table, folds=folds, device=device, threads=threads), table)
@@ -245,13 +236,3 @@ def _require_own_places(table: Path | None, out: Path, folds: str) -> None:
                 expected="a file of its own",
                 remedy="Give another name, or move the file away.",
             )
-
-
-def _folds(text: str, store: "CaseStore") -> "Folds":
-    """So many folds, or those of a list."""
-    from htcnns.files.fold_lists import read_fold_list
-    from htcnns.training.folds import deal, given
-
-    if text.isdecimal():
-        return deal(store.cards, int(text))
-    return given(store.cards, read_fold_list(Path(text)), place=text)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from htcnns.doors.terminal import counted, flag, one_line, rough_time
 from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
+from htcnns.files.cohort_files import cohort_files
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.course import count, run
 from htcnns.runs.devices import precision_name
@@ -153,12 +154,14 @@ class RunPrinter:
             self._print(f"      {note}")
 
     def sum_up(self, outcomes: list[Outcome]) -> None:
-        """Print one line on all cases, and the names of those that failed or were not started."""
+        """Print one line on all cases, the names of those that failed or were not started, and where the page lies."""
         names = {state: [o.case for o in outcomes if o.state is state] for state in State}
         self._print(", ".join(f"{len(cases)} {state}" for state, cases in names.items() if cases))
         for state in (State.FAILED, State.NOT_STARTED):
             if names[state]:
                 self._print(f"{state}: {', '.join(names[state])}")
+        if self.plan.settings.report_folder:
+            self._print(f"what to look at first: {cohort_files(self.plan.settings.report_folder).page}")
 
     def _start(self, name: str) -> None:
         self.work_began = self.work_began or time.perf_counter()

@@ -1,24 +1,21 @@
-"""The commands that make weights: pack, synthesise, train, recipes.
+"""The commands that make weights: pack, synthesise, train.
 
 What needs torch or scipy is imported inside the commands, so that `--help` stays quick.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from htcnns.doors.arguments import path
+from htcnns.doors.recipes_cli import read_recipe, require_members
 from htcnns.doors.terminal import flag
-from htcnns.errors import EXIT_DONE, SettingsError, require_known
+from htcnns.errors import EXIT_DONE, SettingsError
 
 if TYPE_CHECKING:
     from htcnns.labels import LabelSet
     from htcnns.training.cases import TruthRule
-    from htcnns.training.recipes import Recipe
-
-recipes_app = typer.Typer(help="List or show the recipes.")
 
 Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.", parser=path)]
 Work = Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.", parser=path)]
@@ -45,19 +42,27 @@ def pack(
     patients: Annotated[
         Path | None, typer.Option(help="CSV with case,patient for names that do not say it.", parser=path)
     ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="Pack only the cases of this list, as for `cv --folds`.", parser=path)
+    ] = None,
 ) -> int:
     """Prepare cases for training, one small file each."""
     from htcnns.doors.training_printer import print_packed, say  # imports torch
-    from htcnns.files.fold_lists import read_patients
+    from htcnns.files.fold_lists import read_fold_list, read_patients
     from htcnns.training.cases import pack as pack_cases
     from htcnns.training.pieces import pack_pieces
 
     rules = [_truth_rule(text) for text in labels]
     known = read_patients(patients) if patients else {}
+    lines = read_fold_list(listed) if listed else ()
+    if data.suffix == ".npz" and listed:
+        raise SettingsError("an npz of cubes is packed whole", setting="list", remedy="Leave this out.")
     if data.suffix == ".npz":
         cards = pack_pieces(data, cache, rules[0], patients=known)
     else:
-        cards = pack_cases(data, cache, rules, unlabelled=unlabelled or (), patients=known, on_case=print_packed)
+        cards = pack_cases(
+            data, cache, rules, unlabelled=unlabelled or (), patients=known, listed=lines, on_case=print_packed
+        )
     say(f"{len(cards)} in {cache}")
     return EXIT_DONE
 
@@ -151,6 +156,8 @@ def train(
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
     steps: Steps = None,
     only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
+    folds: Annotated[str | None, typer.Option(help="How many folds, or a list of them, JSON or CSV.")] = None,
+    fold: Annotated[int | None, typer.Option(help="The fold that is not trained on but scored now and then.")] = None,
     tuned: Annotated[
         Path | None,
         typer.Option(help="Output of `htcnns tune`, whose rules and scores go into the manifest.", parser=path),
@@ -167,11 +174,12 @@ def train(
     """Train members on packed cases, or fine-tune weights."""
     import torch  # takes a second
 
+    from htcnns.doors.fold_arguments import without_fold
     from htcnns.doors.training_printer import TrainingPrinter, say
     from htcnns.files.manifest import chosen_weights, read_manifest
     from htcnns.runs.devices import choose_device, keep_freed_memory
     from htcnns.training.campaign import Campaign, FitWatcher, train_set
-    from htcnns.training.cases import open_store
+    from htcnns.training.cases import joined, open_store
     from htcnns.training.team import join_team, local_device
     from htcnns.training.transfer import TransferSettings
     from htcnns.training.validation import Validation
@@ -179,6 +187,9 @@ def train(
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
+    store = open_store(caches)
+    cards, held_out = without_fold(store, folds, fold)
+    looked_at = joined([held_out, *([open_store(validate_on)] if validate_on else [])])
     campaign = Campaign(
         recipe=read_recipe(recipe, steps=steps),
         source=source,
@@ -188,15 +199,14 @@ def train(
         transfer=TransferSettings(frozen_stages=frozen_stages, early_rate=early_rate),
         tuned=read_manifest(tuned, setting="tuned") if tuned else (),
         n_workers=workers,
-        validation=Validation(store=open_store(validate_on), every=validate_every) if validate_on else None,
+        validation=Validation(store=looked_at, every=validate_every) if validate_on or folds else None,
     )
     require_members(only or (), campaign.recipe)
-    store = open_store(caches)
     chosen = local_device(choose_device(device))
     printer = TrainingPrinter()
     with join_team(chosen) as team:
         watcher = FitWatcher(on_step=printer.step, on_transfer=printer.transfer) if team.leads else FitWatcher()
-        train_set(campaign, store, store.cards, device=chosen, only=only or (), watcher=watcher, team=team)
+        train_set(campaign, store, cards, device=chosen, only=only or (), watcher=watcher, team=team)
         if team.leads:
             say(
                 f"weights in {out}"
@@ -211,49 +221,6 @@ def contrasts(caches: Caches) -> int:
     from htcnns.training.synthesis.survey import survey, survey_source  # imports scipy
 
     print(survey_source(survey(caches)), end="")
-    return EXIT_DONE
-
-
-def read_recipe(name: str, *, steps: int | None = None) -> "Recipe":
-    """The shipped recipe of that name, or the one in a TOML file; with fits of `steps` steps where these are given."""
-    from htcnns.files.toml_file import read_toml
-    from htcnns.training.recipe_text import recipe_of
-    from htcnns.training.recipes import shortened
-    from htcnns.training.shipped_recipes import RECIPES
-
-    if name.endswith(".toml"):
-        recipe = recipe_of(read_toml(Path(name)), place=name)
-    else:
-        require_known(name, RECIPES, what="recipe", setting="recipe")
-        recipe = RECIPES[name]
-    return shortened(recipe, steps) if steps else recipe
-
-
-def require_members(names: Iterable[str], recipe: "Recipe") -> None:
-    """Raise SettingsError where one of `--only` is no member of the recipe."""
-    known = [member.name for member in recipe.members]
-    for name in names:
-        require_known(name, known, what="member", setting="only")
-
-
-@recipes_app.command("list")
-def list_recipes() -> int:
-    """List the recipes."""
-    from htcnns.training.shipped_recipes import RECIPES  # imports torch
-
-    for recipe in RECIPES.values():
-        print(f"{recipe.name}: {recipe.title}")
-    return EXIT_DONE
-
-
-@recipes_app.command("show")
-def show_recipe(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe, or a TOML file.")],
-) -> int:
-    """Show a recipe as TOML, which `train` reads."""
-    from htcnns.training.recipe_text import recipe_toml  # imports torch
-
-    print(recipe_toml(read_recipe(name)), end="")
     return EXIT_DONE
 
 

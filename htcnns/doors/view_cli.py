@@ -35,7 +35,7 @@ def view(
 ) -> int:
     """Show the cases in IN with their masks in a browser."""
     from htcnns.doors.view_server import HOST, Site, open_server
-    from htcnns.files.shown_cases import shown_cases
+    from htcnns.files.viewer_cases import shown_cases
     from htcnns.labels import default_label_set, label_set
 
     numbers = label_set(labels) if labels else None

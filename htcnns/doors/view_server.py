@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from htcnns.doors.terminal import flag
 from htcnns.errors import HtcnnsError, InputError, SettingsError
 from htcnns.files.page_files import page_file
-from htcnns.files.shown_cases import ShownCase, nifti_content, read_shown
+from htcnns.files.viewer_cases import ShownCase, nifti_content, read_shown
 from htcnns.labels import SEQUENCES
 from htcnns.reports.plain_text import one_line
 from htcnns.reports.strict_json import json_text

@@ -1,4 +1,4 @@
-"""Whether an earlier run finished a case: the mask's grid, voxels and numbers, and what lies beside it."""
+"""Whether an earlier run finished a case: by the digests in its report, or by the mask's grid, voxels and numbers."""
 
 import os
 from pathlib import Path
@@ -6,25 +6,46 @@ from pathlib import Path
 import numpy as np
 
 from htcnns.errors import InputError
+from htcnns.files.case_records import Origin, origin_of, read_record
+from htcnns.files.digests import has_same_bytes
 from htcnns.files.nifti import read_grid, read_label_map
 from htcnns.files.outputs import CaseOutputs
-from htcnns.files.own import is_report_of_finished
 from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet
 from htcnns.volume import Grid, grid_difference
 
+_CHANGED = "its mask is not the one that its report was made from; segment the case again for a report that fits"
 
-def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | None:
+
+def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[str, ...] | None:
     """Notes on a case that an earlier run finished; None where the case must be done.
 
-    Finished means a readable label map on the grid of the case's reference with at least one voxel, and beside it every
-    map on that grid, every picture and every report of a finished case that is asked for. A mask without any voxel
-    never counts: it may stand in for a case that failed, and a case that is truly empty is simply done again.
+    Where a report of the case is asked for, finished means that one lies there of the same scans, to the byte, by the
+    same weights and settings, and beside it every file that is asked for. A mask that was changed since then is kept,
+    with a note, as long as it would be kept without a report.
+
+    Without a report, finished means a readable label map on the grid of the case's reference with at least one voxel,
+    and beside it every map on that grid and every picture that is asked for. A mask without any voxel never counts: it
+    may stand in for a case that failed, and a case that is truly empty is simply done again.
 
     Args:
         is_asked: whether a person named the label set, so that a mask with other numbers must be done again. A mask
             whose label set goes by the case's name is kept, as it may have been written in another set before, or
             changed by hand.
+        method: digest of what decides a mask beside the scans, as the report has it.
     """
+    if outputs.report is None:
+        return _notes_on_mask(outputs, is_asked=is_asked)
+    origin = _origin(outputs)
+    if origin is None or not _is_same(origin, outputs, method):
+        return None
+    if has_same_bytes(outputs.mask, origin.mask) and _maps_fit(outputs):
+        return ()
+    notes = _notes_on_mask(outputs, is_asked=is_asked)
+    return None if notes is None else (*notes, _CHANGED)
+
+
+def _notes_on_mask(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | None:
+    """As `kept_notes`, by the mask alone."""
     wanted = outputs.numbers
     numbers = _numbers_in_mask(outputs)
     fits = _fits(numbers, wanted)
@@ -40,7 +61,7 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | Non
 def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
     """The file numbers in a mask that can be kept, without 0; empty where it, or what belongs beside it, cannot."""
     reference = outputs.case.reference
-    if reference is None or not all(map(_has_content, outputs.paths)) or not _is_reported(outputs):
+    if reference is None or not all(map(_has_content, outputs.paths)):
         return frozenset()
     try:
         grid = read_grid(reference)  # the headers first, as they cost least
@@ -57,9 +78,31 @@ def _has_content(path: Path) -> bool:
     return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
-def _is_reported(outputs: CaseOutputs) -> bool:
-    """Whether the case's report, where one is asked for, is that of a finished case and not of a failed attempt."""
-    return outputs.report is None or is_report_of_finished(outputs.report.record)
+def _origin(outputs: CaseOutputs) -> Origin | None:
+    """What the case's report says that its mask was made from; None where no such report lies beside all its files."""
+    if outputs.report is None or not all(map(_has_content, outputs.paths)):
+        return None
+    record = read_record(outputs.report.record)
+    return origin_of(record) if record else None
+
+
+def _is_same(origin: Origin, outputs: CaseOutputs, method: str) -> bool:
+    """Whether the run would make the mask from the same; the scans come last, as they cost most."""
+    files = outputs.case.files
+    return (
+        (origin.method, origin.label_set) == (method, outputs.numbers.name)
+        and origin.inputs.keys() == files.keys()
+        and all(has_same_bytes(files[sequence], known) for sequence, known in origin.inputs.items())
+    )
+
+
+def _maps_fit(outputs: CaseOutputs) -> bool:
+    """Whether every map beside the mask, if there is any, can be read and lies on its grid."""
+    try:
+        grid = read_grid(outputs.mask)
+        return all(_lies_on(path, grid) for path in outputs.all_maps)
+    except InputError:
+        return False
 
 
 def _lies_on(path: Path, grid: Grid) -> bool:

@@ -23,15 +23,17 @@ class Listed:
 
     Attributes:
         names: what the case may be called: each file's stem and each folder it lies in.
-        fold: number of the fold that holds it out.
+        fold: number of the fold that holds it out; None for a case that every fold trains on.
     """
 
     names: frozenset[str]
-    fold: int
+    fold: int | None
 
 
 def read_fold_list(path: Path) -> tuple[Listed, ...]:
     """The lines of a list, by its ending JSON or else CSV.
+
+    Entries of JSON need not have a fold, as in the SwinUNETR scripts.
 
     Raises:
         InputError: the file cannot be read, is no such list, or has no line.
@@ -94,7 +96,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 def _listed(named: Any, fold: Any, path: Path) -> Listed:
     """One line, from a file's path or a case's name, or the first of a list of those."""
     first = named[0] if isinstance(named, list) and named else named
-    if not isinstance(first, str) or not str(fold).isdecimal():
+    if not isinstance(first, str) or not (fold is None or str(fold).isdecimal()):
         raise InputError(
             "has a line without a case or a fold",
             place=path,
@@ -102,7 +104,7 @@ def _listed(named: Any, fold: Any, path: Path) -> Listed:
             expected=_EXPECTED,
             remedy=_REMEDY,
         )
-    return Listed(_names(first) | _names(from_csv_cell(first)), int(str(fold)))
+    return Listed(_names(first) | _names(from_csv_cell(first)), None if fold is None else int(str(fold)))
 
 
 def _names(path_or_name: str) -> frozenset[str]:

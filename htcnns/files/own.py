@@ -6,12 +6,10 @@ from htcnns.errors import InputError
 from htcnns.files.json_file import read_json
 from htcnns.files.names.words import stem
 from htcnns.files.nifti import is_own_map
-from htcnns.reports.case_report import REPORT
-from htcnns.reports.outcome import State
-from htcnns.reports.picture import MARK
+from htcnns.reports import cohort_page, picture
 
 _OF_A_REPORT = {"format", "environment", "members", "n_done", "n_failed", "cases"}
-_START = 512  # bytes of a picture before which its mark stands
+_START = 512  # bytes of a picture or a page before which its mark stands
 
 
 def is_own(path: Path) -> bool:
@@ -19,7 +17,7 @@ def is_own(path: Path) -> bool:
     if stem(path.name) is not None:
         return is_own_map(path)
     if path.suffix == ".png":
-        return _starts_with_mark(path)
+        return _starts_with(picture.MARK, path)
     return is_own_report(path)
 
 
@@ -32,18 +30,14 @@ def is_own_report(path: Path) -> bool:
     return isinstance(content, dict) and content.keys() >= _OF_A_REPORT
 
 
-def is_report_of_finished(path: Path) -> bool:
-    """Whether the report of a case that was finished lies there; False where it cannot be read."""
-    try:
-        content = read_json(path)
-    except InputError:
-        return False
-    return isinstance(content, dict) and (content.get("report"), content.get("state")) == (REPORT, State.DONE)
+def is_own_page(path: Path) -> bool:
+    """Whether the page of a cohort lies there; False where it cannot be read."""
+    return _starts_with(cohort_page.MARK, path)
 
 
-def _starts_with_mark(path: Path) -> bool:
+def _starts_with(mark: str, path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return MARK.encode() in file.read(_START)
+            return mark.encode() in file.read(_START)
     except OSError:
         return False

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 
 from htcnns.errors import SettingsError, require_known
-from htcnns.networks import axial_unet, dmfnet, res_unet, swin_unetr, transbts, unet, vnet
+from htcnns.networks import axial_unet, dmfnet, res_unet, segresnet, swin_unetr, transbts, unet, vnet
 from htcnns.networks.contract import Network, require_window
 from htcnns.networks.limits import MOST_PARAMETERS, require_size, require_work
 from htcnns.volume import Shape
@@ -37,6 +37,7 @@ NETWORKS: Mapping[str, NetworkKind] = MappingProxyType(
         "vnet": NetworkKind(vnet.VNet, vnet.SIZES),
         "dmfnet": NetworkKind(dmfnet.DMFNet, dmfnet.SIZES),
         "swin_unetr": NetworkKind(swin_unetr.SwinUNETR, swin_unetr.SIZES),
+        "segresnet": NetworkKind(segresnet.SegResNet, segresnet.SIZES),
     }
 )
 

@@ -32,7 +32,14 @@ MOST_TOKENS = 2**15  # that attend to each other; TransBTS has 13,440 in the pap
 LARGEST_DEPTH = 64  # layers, blocks or convolutions at one resolution
 MOST_RESOLUTIONS = 8
 
-_DEPTHS = {"n_convs": 1, "n_convs_up": 1, "blocks": 0, "layers": 0, "halvings": 0}  # counts, and the least of each
+_DEPTHS = {
+    "n_convs": 1,
+    "n_convs_up": 1,
+    "blocks": 0,
+    "blocks_up": 0,
+    "layers": 0,
+    "halvings": 0,
+}  # counts, and the least of each
 _LARGEST = dict.fromkeys(_DEPTHS, LARGEST_DEPTH) | {"heads": LARGEST_HEADS, "attended": LARGEST_ATTENDED}
 
 

@@ -13,13 +13,12 @@ from htcnns.image.notes import Kind, kind_of
 from htcnns.labels import Region
 from htcnns.reports.outcome import Outcome
 from htcnns.reports.plain_text import one_line
-from htcnns.reports.strict_json import json_text
+from htcnns.reports.strict_json import json_text, without_markup
 from htcnns.volume import Shape, Spacing
 
 REPORT = "htcnns case"  # what a file says that is such a report
-FORMAT = 1
+FORMAT = 2
 MOST_LISTED = 100  # lesions whose volumes are listed; noise may have thousands
-_IN_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +83,34 @@ class Measures:
     largest: Diameter | None
 
 
+@dataclass(frozen=True)
+class Digests:
+    """What a mask was made from, and the mask, as sha256; the same again means that the case is finished.
+
+    Attributes:
+        method: of weights and settings.
+        inputs: sha256 and stamp of each scan's file, by sequence.
+        mask: of the mask's file.
+    """
+
+    method: str
+    inputs: Mapping[str, Mapping[str, str]]
+    mask: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class CaseFacts:
     """What is known of one case beside its outcome.
 
     Attributes:
-        geometry, measures: None for a case that failed.
+        geometry, measures, digests: None for a case that failed.
         peak_memory_mib: of the process and of the device, until then.
         picture, disagreement: names of the files beside the report; None for none.
     """
 
     geometry: Geometry | None = None
     measures: Measures | None = None
+    digests: Digests | None = None
     peak_memory_mib: Mapping[str, float | None]
     picture: str | None = None
     disagreement: str | None = None
@@ -120,6 +135,7 @@ def case_record(run: RunFacts, outcome: Outcome, facts: CaseFacts) -> dict[str, 
             "picture": facts.picture,
             "disagreement": facts.disagreement,
         },
+        "digests": facts.digests,
         "missing": [str(sequence) for sequence in outcome.missing],
         "geometry": facts.geometry,
         "label_set": outcome.label_set,
@@ -144,7 +160,7 @@ def case_record(run: RunFacts, outcome: Outcome, facts: CaseFacts) -> dict[str, 
 
 def record_text(record: Mapping[str, Any]) -> str:
     """The record as JSON in which no character means anything to HTML, so that a page can hold it as it is."""
-    return json_text(record).translate(_IN_MARKUP)  # these stand inside strings only
+    return without_markup(json_text(record))
 
 
 def _lesions(volumes_ml: tuple[float, ...]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import fields, is_dataclass
 from enum import Enum, StrEnum
 from pathlib import PurePath
 
+_IN_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
 
 def json_text(value: object) -> str:
     """The value as indented JSON that ends with a new line.
@@ -24,6 +26,16 @@ def json_text(value: object) -> str:
 def json_line(value: object) -> str:
     """As `json_text`, on one line."""
     return json.dumps(_plain(value), allow_nan=False) + "\n"
+
+
+def markup_json(value: object) -> str:
+    """As `json_text`, on one line; no character in it means anything to HTML, so that a page can hold it as it is."""
+    return without_markup(json.dumps(_plain(value), allow_nan=False, separators=(",", ":")))
+
+
+def without_markup(text: str) -> str:
+    """JSON with `<`, `>` and `&` as escapes, as they stand inside strings only."""
+    return text.translate(_IN_MARKUP)
 
 
 def _plain(value: object) -> object:

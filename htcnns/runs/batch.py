@@ -53,7 +53,7 @@ def segment_on(
     """
     waiting = []
     for outputs in cases:
-        done = _done_before(outputs, resources.settings)
+        done = _done_before(outputs, resources)
         if done and done.state is State.FAILED:
             yield _reported(done, partial(write_failed, outputs, done, resources=resources))
         elif done:
@@ -116,12 +116,13 @@ def _until_none_waits(
         waiting = taken
 
 
-def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
+def _done_before(outputs: CaseOutputs, resources: Resources) -> Outcome | None:
     """The outcome of a case that an earlier run finished, or that nobody can tell of; None where it must be done."""
+    settings = resources.settings
     if settings.again or outputs.case.fault:
         return None
     try:
-        notes = kept_notes(outputs, is_asked=settings.labels is not None)
+        notes = kept_notes(outputs, is_asked=settings.labels is not None, method=resources.method)
     except Exception as error:  # part of the case boundary
         return _fail(outputs, error, on_failure=settings.on_failure, seconds=0.0)
     if notes is None:
@@ -131,13 +132,13 @@ def _done_before(outputs: CaseOutputs, settings: RunSettings) -> Outcome | None:
 
 def _read(outputs: CaseOutputs, *, resources: Resources, claims: Claims) -> ReadyCase | Outcome | None:
     """The case, or its outcome where another run has finished it by now; None while another run is at it."""
-    settings = resources.settings
     if not claims.take(outputs.mask):
         return None
-    if done := _done_before(outputs, settings):
+    if done := _done_before(outputs, resources):
         return done
     require_free_places(outputs)
-    return prepare_case(outputs.case, resources.ensemble, most_missing=settings.most_missing)
+    most_missing, is_reported = resources.settings.most_missing, outputs.report is not None
+    return prepare_case(outputs.case, resources.ensemble, most_missing=most_missing, wants_digests=is_reported)
 
 
 def _work(

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from htcnns.files.digests import sha256_of
 from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, remove_report, write_disagreement, write_record, write_report_picture
 from htcnns.image.lesion_shape import (
@@ -18,7 +19,7 @@ from htcnns.image.lesion_shape import (
 )
 from htcnns.labels import SEQUENCES, Label, Region, Sequence, region_mask
 from htcnns.reports.case_picture import OUTLINES, Caption, case_picture
-from htcnns.reports.case_report import CaseFacts, Geometry, Measures, RunFacts, case_record, record_text
+from htcnns.reports.case_report import CaseFacts, Digests, Geometry, Measures, RunFacts, case_record, record_text
 from htcnns.reports.outcome import Outcome
 from htcnns.reports.picture import png_bytes
 from htcnns.runs.devices import environment, peak_memory_mib, precision_name
@@ -60,6 +61,11 @@ def write_finished(
     facts = CaseFacts(
         geometry=_geometry(ready),
         measures=measures,
+        digests=Digests(
+            method=resources.method,
+            inputs={str(sequence): asdict(digest) for sequence, digest in ready.digests.items()},
+            mask=sha256_of(outputs.mask),
+        ),
         peak_memory_mib=peak_memory_mib(resources.ensemble.device),
         picture=outputs.report.picture.name,
         disagreement=map_path.name if map_path else None,

@@ -10,6 +10,7 @@ from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
 from htcnns.runs.batch import segment_batch
 from htcnns.runs.case_reports import run_facts
+from htcnns.runs.cohort import write_cohort
 from htcnns.runs.plan import RunPlan, look_again
 from htcnns.runs.resources import Resources
 from htcnns.runs.run_log import logged, run_log, said_of
@@ -20,7 +21,7 @@ REPORT_FORMAT = 4
 
 
 def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
-    """Segment the cases of the plan and write the report, also when the batch ends early.
+    """Segment the cases of the plan and write the report of the run or of all cases, also when the batch ends early.
 
     Args:
         on_outcome: called with each outcome as it comes.
@@ -36,7 +37,7 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
     began = time.perf_counter()
     with run_log(plan) as say:
         try:
-            for outcome in _course(plan, logged(watcher, say)):
+            for outcome in _course(plan, logged(watcher, say), at_rest=lambda: _list_all(plan, seen.values())):
                 seen[outcome.case] = outcome
                 if outcome.state is not State.NOT_STARTED:
                     say("case end", **said_of(outcome))
@@ -47,15 +48,22 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
             outcomes = [seen.get(name, Outcome(case=name, state=State.NOT_STARTED)) for name in names]
             if plan.settings.report_file:
                 write_named(plan.settings.report_file, json_text(_report(plan, outcomes, seconds)).encode())
+            _list_all(plan, outcomes)
         say("run end", seconds=seconds, states={state: count(outcomes, state) for state in State})
     return outcomes
 
 
-def _course(plan: RunPlan, watcher: Watcher) -> Iterator[Outcome]:
+def _course(plan: RunPlan, watcher: Watcher, at_rest: Callable[[], None]) -> Iterator[Outcome]:
     """The outcomes of the plan's cases, and of those that come later where the input is watched."""
     if plan.settings.watch_s is None:
         return segment_batch(plan.cases, plan.ensemble, plan.settings, watcher=watcher)
-    return watch(partial(look_again, plan), Resources(plan.ensemble, plan.settings), watcher=watcher)
+    return watch(partial(look_again, plan), Resources(plan.ensemble, plan.settings), watcher=watcher, at_rest=at_rest)
+
+
+def _list_all(plan: RunPlan, outcomes: Iterable[Outcome]) -> None:
+    """Write the report of all cases into the folder for reports, where there is one."""
+    if plan.settings.report_folder:
+        write_cohort(plan.settings.report_folder, outcomes)
 
 
 def count(outcomes: Iterable[Outcome], state: State) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from htcnns.files.cases import Case
+from htcnns.files.digests import FileDigest, digests_since, stamps_of
 from htcnns.files.member import Member
 from htcnns.files.scans import read_case
 from htcnns.image.dissent import dissent_notes, dissenting_share, region_counts
@@ -16,7 +17,7 @@ from htcnns.image.lesion_shape import touched_borders
 from htcnns.image.notes import Kind, Note
 from htcnns.image.postprocess import agreeing, postprocess
 from htcnns.image.preprocess import Prepared, preprocess
-from htcnns.labels import Label, LabelSet, Region, RegionSet, region_mask
+from htcnns.labels import Label, LabelSet, Region, RegionSet, Sequence, region_mask
 from htcnns.reports.outcome import MemberFinding
 from htcnns.runs.ensemble import Ensemble, Stopwatch, member_probabilities
 from htcnns.runs.settings import RunSettings
@@ -33,12 +34,14 @@ class ReadyCase:
         prepared: what the networks see.
         affine: (4, 4) of the scans, voxel index to world mm.
         seconds: wall time of reading and of preparing.
+        digests: of each scan's file; empty unless asked for.
     """
 
     case: Case
     prepared: Prepared
     affine: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
+    digests: dict[Sequence, FileDigest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +78,25 @@ class Segmentation:
     seconds: dict[str, float]
 
 
-def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0) -> ReadyCase:
+def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0, wants_digests: bool = False) -> ReadyCase:
     """Read and prepare a case for the members.
 
     Args:
         most_missing: sequences that it may lack.
+        wants_digests: whether digests of the scans are taken, too.
 
     Raises:
         InputError: more sequences are missing, or a file cannot be used.
     """
     began = time.perf_counter()
+    stamps = stamps_of(case.files)
     volume = read_case(case, most_missing=most_missing)
+    digests = digests_since(case.files, stamps) if wants_digests else {}
     was_read = time.perf_counter()
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
     seconds = {"read": was_read - began, "prepare": time.perf_counter() - was_read}
-    return ReadyCase(case, replace(prepared, notes=(*volume.notes, *prepared.notes)), volume.affine, seconds)
+    prepared = replace(prepared, notes=(*volume.notes, *prepared.notes))
+    return ReadyCase(case, prepared, volume.affine, seconds, digests)
 
 
 def segment_prepared(

@@ -3,16 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from htcnns.errors import InputError, SettingsError
+from htcnns.errors import InputError, OutputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep
 from htcnns.files.case import Case, Leftover
 from htcnns.files.case_list import search_list
 from htcnns.files.cases import Search, holds_foreign_case, search
+from htcnns.files.cohort_files import cohort_files
 from htcnns.files.line_log import require_log_place
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
-from htcnns.files.own import is_own_report
+from htcnns.files.own import is_own_page, is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
 from htcnns.runs.ensemble import Ensemble, start_ensemble
@@ -172,7 +173,10 @@ def _outputs_of(
     read = files | {path.parent / MANIFEST: "the manifest of the weights" for path in files}
     read |= {settings.case_list: "the list of cases"} if settings.case_list else {}
     read |= {settings.log: "the log"} if settings.log else {}
-    require_separate(cases, report=settings.report, read=read)
+    of_cohort = cohort_files(settings.report_folder).paths if settings.report_folder else ()
+    require_separate(
+        cases, report=settings.report, read=read | dict.fromkeys(of_cohort, "a part of the report of all cases")
+    )
     return cases
 
 
@@ -228,8 +232,24 @@ def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
         require_file_place(settings.report_file, setting="report")
     if settings.report_folder:
         require_folder_place(settings.report_folder, setting="report")
+        _require_place_for_cohort(settings.report_folder)
     if settings.log:
         require_log_place(settings.log)
     report = followed(settings.report_file).parent if settings.report_file else settings.report_folder
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
+
+
+def _require_place_for_cohort(folder: Path) -> None:
+    """Raise OutputError where the files about all cases cannot be written, or would replace somebody's own page."""
+    files = cohort_files(folder)
+    for path in files.paths:
+        require_file_place(path, setting="report")
+    if exists(files.page) and not is_own_page(files.page):
+        raise OutputError(
+            "is no page of a run, and would be replaced",
+            place=files.page,
+            setting="report",
+            expected="a folder for reports alone",
+            remedy="Give another folder.",
+        )

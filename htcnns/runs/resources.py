@@ -7,6 +7,7 @@ import torch
 from htcnns.errors import DeviceError, DeviceMemoryError
 from htcnns.runs.devices import choose_precision, precision_name
 from htcnns.runs.ensemble import Ensemble, load_ensemble
+from htcnns.runs.method import method_digest
 from htcnns.runs.settings import RunSettings
 
 
@@ -16,11 +17,13 @@ class Resources:
     Attributes:
         ensemble: the members on their device.
         settings: the run's settings, with the number of windows at a time that fits.
+        method: digest of what decides a mask beside the scans; the same however much fits.
     """
 
     def __init__(self, ensemble: Ensemble, settings: RunSettings) -> None:
         self.ensemble = ensemble
         self.settings = settings
+        self.method = method_digest(ensemble.members, settings)
 
     def step_down(self, error: DeviceMemoryError) -> str:
         """Halve the windows at a time, or where it is one go from a GPU that "auto" chose to the CPU.

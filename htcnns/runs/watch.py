@@ -16,7 +16,13 @@ _STOP_S = 0.2  # between two times that the watcher is asked whether to stop
 _Marks = tuple[object, ...]
 
 
-def watch(look: Callable[[], Iterable[CaseOutputs]], resources: Resources, *, watcher: Watcher) -> Iterator[Outcome]:
+def watch(
+    look: Callable[[], Iterable[CaseOutputs]],
+    resources: Resources,
+    *,
+    watcher: Watcher,
+    at_rest: Callable[[], None] = lambda: None,
+) -> Iterator[Outcome]:
     """Segment the cases of each look that are complete, clear and as they were at the look before.
 
     A case whose files change after that is taken once more, and kept where it counts as finished all the same. The run
@@ -26,6 +32,7 @@ def watch(look: Callable[[], Iterable[CaseOutputs]], resources: Resources, *, wa
     Args:
         look: what the input holds at the moment; an InputError means that nobody can tell.
         resources: changed where a device's memory is not enough.
+        at_rest: called when all that was ready at a look is done.
 
     Raises:
         OutputError, SettingsError: as `runs.batch.segment_on` and `look`.
@@ -46,6 +53,8 @@ def watch(look: Callable[[], Iterable[CaseOutputs]], resources: Resources, *, wa
                 yield outcome
             if outcome.state is not State.FAILED:
                 finished.add(outcome.case)
+        if ready:
+            at_rest()
         if not is_quiet:
             quiet_since = time.monotonic()
         if not is_over:

@@ -11,6 +11,8 @@ import numpy as np
 from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import require_writable, sweep
 from htcnns.files.cases import Case, find_cases
+from htcnns.files.fold_lists import Listed
+from htcnns.files.names.brats import patient_of
 from htcnns.files.nifti import read_grid, read_label_map
 from htcnns.files.prepared_cases import (
     Card,
@@ -29,7 +31,7 @@ from htcnns.files.scans import read_case
 from htcnns.image.preprocess import PreprocessSettings, Undo, preprocess
 from htcnns.image.resample import resample
 from htcnns.labels import SEQUENCES, Label, LabelSet, Region, decode
-from htcnns.training.folds import patient_of
+from htcnns.training.folds import among
 from htcnns.training.recent import Recent
 from htcnns.volume import Shape, grid_difference, turn
 
@@ -78,6 +80,7 @@ def pack(
     *,
     unlabelled: Collection[str] = (),
     patients: Mapping[str, str] = BY_NAME,
+    listed: Collection[Listed] = (),
     on_case: Callable[[Packed], None] = lambda _: None,
 ) -> tuple[Card, ...]:
     """Prepare every case of a folder once; a case whose files have changed since is prepared again.
@@ -88,14 +91,19 @@ def pack(
         rules: how truths are read; the first whose pattern fits a case counts.
         unlabelled: names of cases that may lack a truth.
         patients: patient of each case whose name does not say it.
+        listed: lines of a list of the only cases that are packed; none for all that are there.
         on_case: gets each case when its file is there.
 
     Raises:
-        InputError: no case, cases without truth, a truth on another grid or with unknown numbers.
+        InputError: no case, listed cases that are not there, cases without truth, a truth on another grid or with
+            unknown numbers.
         SettingsError: a case that no rule fits, or a name in `unlabelled` that no case has.
         OutputError: the cache cannot be written.
     """
     cases = find_cases(data, skip=(cache,))
+    if listed:
+        chosen = among((case.name for case in cases), listed, place=data)
+        cases = tuple(case for case in cases if case.name in chosen)
     _require_truths(cases, unlabelled, data)
     ruled = [(case, _rule_for(case, rules) if case.truth else None) for case in cases]
     require_writable(cache)

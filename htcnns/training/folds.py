@@ -10,9 +10,9 @@ from types import MappingProxyType
 from htcnns.errors import InputError, SettingsError, WeightsError
 from htcnns.files.fold_lists import Listed
 from htcnns.files.manifest import read_manifest
+from htcnns.files.names.brats import patient_of
 from htcnns.files.prepared_cases import Card, CaseKind
 
-_TIME_POINT = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}", re.IGNORECASE)  # BraTS 2023 on: patient, then visit
 _MASK_ENDING = re.compile(r"[-_.](seg|label|mask|t1n|t1c|t1ce|t1|t2w|t2f|t2|flair)$", re.IGNORECASE)
 
 
@@ -66,12 +66,6 @@ class Folds:
             )
 
 
-def patient_of(case_name: str) -> str:
-    """The patient of a case by its name: names of BraTS 2023 and later without the visit, all others as they are."""
-    match = _TIME_POINT.fullmatch(case_name)
-    return match[1] if match else case_name
-
-
 def seen_by(weights: Path, patients: Collection[str], cards: Iterable[Card]) -> list[str]:
     """Names of the cases of these patients that the weights of a folder were trained on, sorted.
 
@@ -117,7 +111,8 @@ def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> 
     """The folds that a list gives.
 
     Args:
-        listed: lines of the list; those of cases that are not there are passed over.
+        listed: lines of the list; those of cases that are not there are passed over, and cases without a fold are
+            trained on in each.
         place: the list's name, for messages.
 
     Raises:
@@ -133,23 +128,23 @@ def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> 
             expected="a fold for every case",
             remedy="Add them, or leave the cases out.",
         )
-    fold_of: dict[str, int] = {}
+    fold_of: dict[str, int | None] = {}
     seen: dict[str, str] = {}
     for card in measured:
         patient, folds = card.patients[0], folds_of[card.name]
         if len(folds) > 1:
             raise InputError(f"{card.name} is in folds {_and(folds)}", place=place, remedy="Leave it in one of them.")
-        (fold,) = folds
-        if fold_of.setdefault(patient, fold) != fold:
+        if fold_of.setdefault(patient, *folds) not in folds:
             raise InputError(
                 f"{seen[patient]} and {card.name} are of one patient",
                 place=place,
-                found=f"folds {fold_of[patient]} and {fold}",
+                found=f"folds {_and({fold_of[patient], *folds})}",
                 expected="one fold for all cases of a patient",
                 remedy="Move one of them.",
             )
         seen[patient] = card.name
-    numbers = set(fold_of.values())
+    held_out = {patient: fold for patient, fold in fold_of.items() if fold is not None}
+    numbers = set(held_out.values())
     if len(numbers) < 2 or numbers != set(range(len(numbers))):
         raise InputError(
             f"its folds are {_and(numbers) or 'none'}",
@@ -157,16 +152,46 @@ def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> 
             expected="at least two, numbered from 0 without a gap",
             remedy="Number them again.",
         )
-    return Folds(MappingProxyType(fold_of), len(numbers))
+    return Folds(MappingProxyType(held_out), len(numbers))
 
 
-def _folds_by_name(listed: Iterable[Listed]) -> dict[str, set[int]]:
-    """The folds in which each name is listed; a file's name also counts without its last word, such as -seg."""
-    folds: dict[str, set[int]] = defaultdict(set)
+def among(names: Iterable[str], listed: Iterable[Listed], *, place: object) -> frozenset[str]:
+    """The names that a list has.
+
+    Args:
+        names: of the cases that there are.
+        listed: lines of the list, each of one of these cases.
+        place: where the cases are, for messages.
+
+    Raises:
+        InputError: lines of cases that are not there; the first few are named.
+    """
+    there = frozenset(names)
+    lines = [_called(line) for line in listed]
+    strange = [sorted(line, key=len)[-1] for line in lines if not line & there]
+    if strange:
+        raise InputError(
+            f"has no case {', '.join(strange[:5])}",
+            place=place,
+            found=f"{len(strange)} of the {len(lines)} cases of the list missing",
+            expected="every case of the list",
+            remedy="Add them, or take them out of the list.",
+        )
+    return there.intersection(name for line in lines for name in line)
+
+
+def _folds_by_name(listed: Iterable[Listed]) -> dict[str, set[int | None]]:
+    """The folds in which each name is listed."""
+    folds: dict[str, set[int | None]] = defaultdict(set)
     for line in listed:
-        for name in line.names | {_MASK_ENDING.sub("", name) for name in line.names}:
+        for name in _called(line):
             folds[name].add(line.fold)
     return folds
+
+
+def _called(line: Listed) -> frozenset[str]:
+    """What a line's case may be called; a file's name also counts without its last word, such as -seg."""
+    return line.names | {_MASK_ENDING.sub("", name) for name in line.names}
 
 
 def _is_measured(card: Card) -> bool:
@@ -177,5 +202,8 @@ def _sorted(cards: Iterable[Card]) -> tuple[Card, ...]:
     return tuple(sorted(cards, key=lambda card: card.name))
 
 
-def _and(numbers: Iterable[int]) -> str:
-    return " and ".join(map(str, sorted(numbers)))
+def _and(folds: Iterable[int | None]) -> str:
+    """The numbers of folds, least first; "none" for that of cases that are never held out."""
+    return " and ".join(
+        "none" if fold is None else str(fold) for fold in sorted(folds, key=lambda f: (f is None, f or 0))
+    )

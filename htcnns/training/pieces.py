@@ -8,6 +8,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.atomic import require_writable, sweep
+from htcnns.files.names.brats import patient_of
 from htcnns.files.pieces import Piece, read_pieces
 from htcnns.files.prepared_cases import (
     Card,
@@ -23,7 +24,6 @@ from htcnns.files.prepared_cases import (
 from htcnns.image.resample import resample, resample_scan
 from htcnns.labels import SEQUENCES, decode
 from htcnns.training.cases import BY_NAME, TruthRule, resample_labels
-from htcnns.training.folds import patient_of
 from htcnns.volume import bounding_box, millimetre_shape
 
 _NUMBER = re.compile(r"[-_][a-z]+\d+$", re.IGNORECASE)  # the cube's own, behind its patient's case: _lesion12

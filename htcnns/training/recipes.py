@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +34,7 @@ class Round:
         steps: number of updates of the weights; 0 counts in epochs.
         epochs: number of times that every case is seen once; 0 counts in steps.
         learning_rate: the highest; reached after the warm-up, then half a cosine down to zero.
-        warmup: steps of linear warm-up.
+        warmup: steps of linear warm-up, or epochs where the round counts in these.
         patches: (share of the round's steps done, edges in voxels): small patches first, for more steps.
         variety: how patches are drawn and varied.
     """
@@ -65,9 +64,10 @@ class Round:
 
     def learning_rate_at(self, step: int, n_steps: int) -> float:
         """Linear warm-up, then half a cosine; rounds shorter than their warm-up only warm up."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, n_steps - self.warmup)
+        warmup = round(self.warmup * n_steps / self.epochs) if self.epochs else self.warmup
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, n_steps - warmup)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -271,24 +271,6 @@ class Recipe:
         shapes = [shape for each in member.rounds for _, shape in each.patches]
         for shape in (*shapes, self.window, self.whole, *([self.piece_patch] if CaseKind.PIECE in self.mix else [])):
             require_window(shape, network.multiple, network=member.name)
-
-
-def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with fits of so many steps, in the proportions of its rounds, rounded up; for a first look.
-
-    Raises:
-        SettingsError: a round that counts in epochs.
-    """
-    return replace(recipe, members=tuple(_shortened(member, steps) for member in recipe.members))
-
-
-def _shortened(member: MemberRecipe, steps: int) -> MemberRecipe:
-    if any(each.epochs for each in member.rounds):
-        raise _impossible("steps", f"rounds of {member.name} in epochs", "rounds in steps")
-    ends = [0, *accumulate(each.steps for each in member.rounds)]
-    cut = [-(-end * steps // ends[-1]) for end in ends]  # rounded up
-    rounds = [replace(each, steps=b - a) for each, (a, b) in zip(member.rounds, pairwise(cut), strict=True) if b > a]
-    return replace(member, rounds=tuple(rounds))
 
 
 def _impossible(setting: str, found: object, expected: str) -> SettingsError:

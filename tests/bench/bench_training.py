@@ -15,9 +15,9 @@ from htcnns.training.cases import open_store
 from htcnns.training.echoes import DISTANCE
 from htcnns.training.fits import FitRequest, run_fit
 from htcnns.training.losses import deep_supervision
+from htcnns.training.own_recipes import COMPACT
 from htcnns.training.progress import Progress
 from htcnns.training.recipes import Recipe
-from htcnns.training.shipped_recipes import COMPACT
 
 CUBE = (96, 96, 96)
 CYCLE = COMPACT.echoes * DISTANCE  # steps over which every drawn patch is shown as often as it will be

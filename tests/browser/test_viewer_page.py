@@ -12,7 +12,7 @@ from PIL import Image
 
 from htcnns.doors.view_server import HOST, Site, open_server
 from htcnns.files.nifti import write_case_file
-from htcnns.files.shown_cases import shown_cases
+from htcnns.files.viewer_cases import shown_cases
 from htcnns.image.phantom import make_phantom
 from htcnns.labels import LABEL_SETS, SEQUENCES, Region, default_label_set, encode, region_mask
 from htcnns.volume import voxel_ml

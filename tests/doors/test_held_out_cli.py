@@ -66,9 +66,20 @@ def test_one_member_of_every_fold_is_trained_by_itself_and_not_again(tmp_path: P
     assert rows(tmp_path / "out" / "cross_validation.csv")
 
 
-def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable) -> None:
-    (tmp_path / "list.csv").write_text("case,fold\na,1\nb,0\n")
-    assert cv("--folds", tmp_path / "list.csv").code == 0
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.csv", "case,fold\na,1\nb,0\n"),
+        (
+            "list.json",
+            '{"training": [{"fold": 1, "label": "x/a_seg.nii.gz"}, {"fold": 0, "image": ["x/b/flair.nii"]}]}',
+        ),
+    ],
+    ids=["CSV", "JSON"],
+)
+def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert cv("--folds", tmp_path / name).code == 0
     assert rows(tmp_path / "out" / "folds.csv") == [{"case": "a", "fold": "1"}, {"case": "b", "fold": "0"}]
 
 

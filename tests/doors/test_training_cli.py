@@ -1,5 +1,6 @@
 """Training from the command line: what is printed on the way, and what lies in the folders afterwards."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from prepared import TINY_RECIPE, write_phantoms
 
+from htcnns.files.manifest import read_manifest
 from htcnns.reports.gallery import Shown
 from htcnns.training.synthesis.contrasts import Contrasts
 from htcnns.training.synthesis.series import Material
@@ -26,6 +28,42 @@ def test_cases_to_validate_on_are_scored_and_shown(tmp_path: Path, htcnns: Calla
     assert all(" WT 0." in line and ", ET 0." in line for line in looks)
     names = {path.name for path in (tmp_path / "work" / "unet").iterdir()}
     assert names == {"checkpoint.pt", "curves.csv", "curves.png", "validation.csv"}
+
+
+@pytest.fixture
+def train(tmp_path: Path, htcnns: Callable) -> Callable:
+    """A function that trains on three phantoms, with these further arguments."""
+    packs = write_phantoms(tmp_path / "packs", ["a", "b", "c"])
+    (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
+    folders = ("--work", tmp_path / "work", "--out", tmp_path / "weights")
+    flags = ("--recipe", tmp_path / "tiny.toml", *folders, "--source", "phantoms", "--device", "cpu")
+    return lambda *more: htcnns("train", packs, *flags, *more)
+
+
+def test_a_fold_of_a_list_is_scored_and_not_trained_on(tmp_path: Path, train: Callable) -> None:
+    entries = [{"fold": int(name == "b"), "image": [f"Data/{name}/{name}_flair.nii.gz"]} for name in "abc"]
+    (tmp_path / "folds.json").write_text(json.dumps({"training": entries}))
+    said = train("--folds", tmp_path / "folds.json", "--fold", "1")
+    assert (said.code, said.err) == (0, "")
+    (member,) = read_manifest(tmp_path / "weights")
+    assert member.trained_on["cases"] == ["a", "c"]
+    rows = (tmp_path / "work" / "unet" / "validation.csv").read_text().splitlines()
+    assert {row.split(",")[1] for row in rows[1:]} == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--folds", "3"), "--fold: is missing; expected folds, and the number of the one that is held out"),
+        (("--fold", "0"), "--folds: is missing"),
+        (("--folds", "3", "--fold", "3"), "--fold: no fold 3; expected 0 to 2"),
+    ],
+    ids=["no fold", "no folds", "too high"],
+)
+def test_a_fold_that_cannot_be_held_out_is_refused(train: Callable, arguments: tuple, says: str) -> None:
+    said = train(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"htcnns: {says}")
 
 
 @pytest.fixture

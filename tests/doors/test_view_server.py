@@ -16,7 +16,7 @@ import pytest
 
 from htcnns.doors.view_server import HEADERS, Answer, Request, Site, open_server
 from htcnns.errors import SettingsError
-from htcnns.files.shown_cases import shown_cases
+from htcnns.files.viewer_cases import shown_cases
 from htcnns.labels import default_label_set
 
 CASE, BARE = "BraTS-GLI-00001-000", "BraTS-GLI-00002-000"

@@ -38,7 +38,7 @@ def mask_of(tmp_path: Path, case: Case) -> Callable[..., CaseOutputs]:
 
 
 def _notes(outputs: CaseOutputs, label_set: str = "brats2023", *, is_asked: bool = False) -> tuple[str, ...] | None:
-    return kept_notes(replace(outputs, numbers=LABEL_SETS[label_set]), is_asked=is_asked)
+    return kept_notes(replace(outputs, numbers=LABEL_SETS[label_set]), is_asked=is_asked, method="")
 
 
 def _outputs(case: Case, mask: Path) -> CaseOutputs:

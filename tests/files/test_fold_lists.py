@@ -38,6 +38,12 @@ def test_a_plain_list_of_the_same_entries_is_read(tmp_path: Path) -> None:
     assert [line.fold for line in read_fold_list(path)] == [0, 1]
 
 
+def test_an_entry_without_a_fold_is_held_out_by_none(tmp_path: Path) -> None:
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps({"training": [{"image": ["a/b_flair.nii.gz"]}, {"fold": 0, "image": ["a/c.nii.gz"]}]}))
+    assert [line.fold for line in read_fold_list(path)] == [None, 0]
+
+
 def test_paths_with_backslashes_are_taken_apart(tmp_path: Path) -> None:
     path = tmp_path / "folds.json"
     path.write_text(json.dumps([{"fold": 2, "label": r"data\case7\seg.nii"}]))

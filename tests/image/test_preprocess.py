@@ -468,3 +468,14 @@ def test_a_sequence_of_another_head_is_said() -> None:
     assert len(said) == 1
     assert "same head" in said[0] or "flipped" in said[0]
     assert not [note for note in preprocess(own, LPS, WINDOW).notes if "same head" in note]
+
+
+@pytest.mark.slow
+def test_z_scores_are_those_of_monais_nonzero_channel_wise_normalisation() -> None:
+    from monai.transforms import NormalizeIntensity
+
+    phantom = make_phantom((48, 56, 44), seed=3)
+    prepared = preprocess(phantom.sequences, phantom.affine, PreprocessSettings(window=(1, 1, 1)))
+    expected = np.asarray(NormalizeIntensity(nonzero=True, channel_wise=True)(phantom.sequences))
+    turned = turn(expected, prepared.undo.order, prepared.undo.flips)[(..., *prepared.undo.box)]
+    np.testing.assert_allclose(prepared.array, turned, atol=1e-4)

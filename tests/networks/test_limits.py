@@ -17,6 +17,7 @@ TRANSBTS = {"channels": [4, 8], "blocks": [0, 1], "embedding": 8, "layers": 1, "
 VNET = {"channels": [4, 8], "n_convs": [1], "n_convs_up": [1], "norm": "instance", "dropout": 0}
 DMFNET = {"channels": [4, 8], "groups": 4, "norm": "instance", "mie": False, "sie": False}
 SWIN = {"channels": [4, 4, 8], "blocks": [1], "heads": [2], "attended": 2, "merging": "monai-1.5"}
+SEGRESNET = {"channels": [4, 8], "blocks": [1, 1], "blocks_up": [1], "groups": 4, "dropout": 0}
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES, ids=str)
@@ -60,6 +61,8 @@ def test_every_named_size_has_an_outline_without_memory(name: str, size: str) ->
         ("swin_unetr", SWIN | {"heads": 2}, "swin_unetr cannot be built in that size; found TypeError"),
         ("swin_unetr", SWIN | {"heads": [3]}, "swin_unetr cannot be built in that size; found ValueError"),
         ("swin_unetr", SWIN | {"channels": [4, 4], "blocks": [], "heads": []}, "swin_unetr cannot be built in that s"),
+        ("segresnet", SEGRESNET | {"blocks_up": [65]}, "impossible blocks_up; found 65, expected whole numbers from 0"),
+        ("segresnet", SEGRESNET | {"groups": 3}, "segresnet cannot be built in that size; found ValueError"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -17,6 +17,7 @@ SMALLEST = {
     "vnet": (16, 16, 32),
     "dmfnet": (16, 16, 32),
     "swin_unetr": (32, 32, 64),
+    "segresnet": (8, 8, 16),
 }
 TWO_TINY: dict[str, dict] = {
     "unet": {"channels": (4, 8), "n_convs": (1, 1)},
@@ -49,6 +50,7 @@ TWO_TINY: dict[str, dict] = {
         "attended": 3,
         "merging": "monai-1.5",
     },
+    "segresnet": {"channels": (4, 8), "blocks": (1, 1), "blocks_up": (1,), "groups": 2, "dropout": 0.2},
 }
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -67,6 +69,7 @@ def tiny(name: str) -> Network:
         ("vnet", 45_607_906),
         ("dmfnet", 3_875_858),
         ("swin_unetr", 62_191_941),
+        ("segresnet", 4_702_227),
     ],
 )
 def test_published_size_has_the_published_number_of_parameters(name: str, expected: int) -> None:
@@ -77,11 +80,13 @@ def test_published_size_has_the_published_number_of_parameters(name: str, expect
     ("name", "n_out", "parameters", "macs"),
     [
         ("unet", 3, 31_198_991, 482_801_057_792),
+        ("res_unet", 3, 102_353_167, 722_972_672_000),
         ("transbts", 3, 32_723_891, 325_377_327_104),
         ("axial_unet", 3, 50_561_760, 538_065_207_296),
         ("vnet", 5, 45_615_928, 769_321_336_832),
         ("dmfnet", 4, 3_875_890, 26_362_773_504),
         ("swin_unetr", 3, 62_191_941, 771_643_486_848),
+        ("segresnet", 3, 4_702_227, 148_008_599_552),
     ],
 )
 def test_published_counts_with_as_many_channels_as_published(name: str, n_out: int, parameters: int, macs: int) -> None:
@@ -255,14 +260,14 @@ def test_every_network_keeps_to_the_contract(name: str) -> None:
 
 def test_networks_and_their_sizes_are_read_only() -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
-        NETWORKS["segresnet"] = NETWORKS["unet"]  # type: ignore[index]
+        NETWORKS["mednext"] = NETWORKS["unet"]  # type: ignore[index]
     with pytest.raises(TypeError, match="does not support item assignment"):
         NETWORKS["unet"].sizes["huge"] = {}  # type: ignore[index]
 
 
 def test_an_unknown_network_lists_the_known_ones() -> None:
     with pytest.raises(
-        SettingsError, match=r"unknown network 'unett'; expected one of unet, .*swin_unetr\. Did you mean 'unet'"
+        SettingsError, match=r"unknown network 'unett'; expected one of unet, .*segresnet\. Did you mean 'unet'"
     ):
         build_network("unett", {})
 
@@ -297,6 +302,9 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
         ("swin_unetr", {"blocks": (1,)}),
         ("swin_unetr", {"heads": (2,)}),
         ("swin_unetr", {"heads": (2, 3)}),
+        ("segresnet", {"blocks": (1,)}),
+        ("segresnet", {"blocks_up": (1, 1)}),
+        ("segresnet", {"groups": 3}),
     ],
     ids=str,
 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from parameters import n_parameters, on_meta
+from parameters import n_macs, n_parameters, on_meta
 
 from htcnns.networks.blocks import InstanceNorm
 from htcnns.networks.unet import SIZES, UNet
@@ -136,3 +136,4 @@ def test_kaists_large_network_has_its_parameters_and_biases_that_theirs_does_not
     network = on_meta("unet", "kaist_large")
     layers = [*network.decoder.transpconvs, *network.decoder.seg_layers]
     assert n_parameters(network) - sum(layer.bias.numel() for layer in layers) == 87_413_760
+    assert n_macs(network) == 1_671_177_830_400

@@ -10,7 +10,7 @@ import pytest
 from htcnns.image.lesion_shape import AxialDiameters, Diameter, Side
 from htcnns.image.notes import Kind, Note
 from htcnns.labels import Region
-from htcnns.reports.case_report import CaseFacts, Geometry, Measures, RunFacts, case_record, record_text
+from htcnns.reports.case_report import CaseFacts, Digests, Geometry, Measures, RunFacts, case_record, record_text
 from htcnns.reports.outcome import MemberFinding, Outcome, State
 
 SCHEMA = json.loads(files("htcnns.reports").joinpath("case_report.schema.json").read_text(encoding="utf-8"))
@@ -50,7 +50,8 @@ MEMBER = MemberFinding(
     n_cleaned=3,
 )
 MEMORY = {"process": 100.0, "device": None}
-DONE = CaseFacts(geometry=GEOMETRY, measures=MEASURES, peak_memory_mib=MEMORY, picture="P7.png")
+DIGESTS = Digests("1" * 64, {"t1n": {"sha256": "2" * 64, "stamp": ""}}, "3" * 64)
+DONE = CaseFacts(geometry=GEOMETRY, measures=MEASURES, digests=DIGESTS, peak_memory_mib=MEMORY, picture="P7.png")
 HOSTILE = "P7\n<script>alert('\x1b[2J&\u202e\")</script>"
 
 

@@ -432,11 +432,11 @@ def test_the_next_case_is_read_before_an_outcome_is_asked_for(run: Run, monkeypa
     read, seen = threading.Event(), []
     prepare, names = batch.prepare_case, []
 
-    def note(case: Case, ensemble: Ensemble, *, most_missing: int) -> ReadyCase:
+    def note(case: Case, ensemble: Ensemble, **named: object) -> ReadyCase:
         names.append(case.name)
         if len(names) == 2:
             read.set()
-        return prepare(case, ensemble, most_missing=most_missing)
+        return prepare(case, ensemble, **named)
 
     monkeypatch.setattr(batch, "prepare_case", note)
     run(watcher=Watcher(on_window=lambda *_: seen.append(read.wait(20))))
@@ -580,10 +580,10 @@ def test_a_run_that_waits_for_another_can_be_stopped(tmp_path: Path, run: Run) -
 def test_a_case_that_is_not_read_in_time_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare, for_ever = batch.prepare_case, threading.Event()
 
-    def hang(case: Case, ensemble: Ensemble, *, most_missing: int) -> ReadyCase:
+    def hang(case: Case, ensemble: Ensemble, **named: object) -> ReadyCase:
         if case.name == NAMES[1]:
             for_ever.wait(60)
-        return prepare(case, ensemble, most_missing=most_missing)
+        return prepare(case, ensemble, **named)
 
     monkeypatch.setattr(batch, "prepare_case", hang)
     outcomes = run(time_limit_s=2.0)

@@ -1,7 +1,9 @@
 """Reports of cases: what is measured on a mask, and what a run leaves in the folder of reports."""
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,12 +15,12 @@ from torch import nn
 
 from htcnns.errors import SettingsError
 from htcnns.files.cases import find_cases
-from htcnns.files.nifti import read_label_map, read_volume
+from htcnns.files.nifti import read_label_map, read_volume, write_case_file
 from htcnns.image.lesion_shape import Side, largest_lesion
 from htcnns.image.phantom import make_phantom
 from htcnns.labels import GLIOMA, Label, Region
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs import case_reports
+from htcnns.runs import case_reports, pipeline
 from htcnns.runs.batch import segment_batch
 from htcnns.runs.case_reports import measure, middle_x_mm
 from htcnns.runs.ensemble import Ensemble
@@ -303,3 +305,101 @@ def test_reports_and_previews_of_one_name_are_refused(tmp_path: Path, plan_of: C
 def test_a_map_of_disagreement_needs_a_folder(report: str | None) -> None:
     with pytest.raises(SettingsError, match=r"^disagreement: has no place; found report .*, expected a folder"):
         RunSettings(disagreement=True, report=report)
+
+
+def test_the_same_scans_weights_and_settings_are_finished(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict]
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    assert [run()[0].state for _ in range(2)] == [State.DONE, State.KEPT]
+    digests = report_of(CASE)["digests"]
+    t1n, mask = tmp_path / "in" / CASE / f"{CASE}-t1n.nii.gz", tmp_path / "out" / f"{CASE}.nii.gz"
+    assert digests["inputs"]["t1n"]["sha256"] == hashlib.sha256(t1n.read_bytes()).hexdigest()
+    assert digests["mask"] == hashlib.sha256(mask.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("change", [{"fusion": "mean"}, {"overlap": 0.2}, {"labels": "brats2021"}], ids=str)
+def test_a_case_is_done_again_under_other_settings(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, change: dict
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    run()
+    assert [run(**change)[0].state for _ in range(2)] == [State.DONE, State.KEPT]
+    assert run(report=None, **change)[0].state is State.KEPT
+
+
+def test_a_case_is_done_again_with_other_scans_only_where_a_report_knows_them(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    run()
+    make_case(tmp_path / "in", CASE, seed=2)
+    assert run(report=None)[0].state is State.KEPT
+    assert [run()[0].state for _ in range(2)] == [State.DONE, State.KEPT]
+
+
+def test_a_case_is_done_again_by_other_weights(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, ensemble: Ensemble
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    run()
+    how = RunSettings(report=tmp_path / "reports")
+    cases = [outputs_of(case, tmp_path / "out", how, GLIOMA) for case in find_cases(tmp_path / "in")]
+    one = replace(ensemble, members=ensemble.members[:1])
+    assert [o.state for o in segment_batch(cases, one, how, watcher=Watcher())] == [State.DONE]
+
+
+def test_an_empty_mask_is_finished_where_its_report_says_so(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, ensemble: Ensemble, always: Callable[..., nn.Module]
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    for networks in ensemble.networks.values():
+        networks[:] = [always(0.1, 0.1, 0.1)]
+    assert [run()[0].state for _ in range(2)] == [State.DONE, State.KEPT]
+    assert run(report=None)[0].state is State.DONE
+
+
+def test_a_mask_that_was_changed_by_hand_is_kept_with_a_note(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    run()
+    path = tmp_path / "out" / f"{CASE}.nii.gz"
+    mask = read_label_map(path)
+    mask.array[mask.array == 2] = 0
+    write_case_file(path, mask.array, mask.affine)
+    (outcome,) = run()
+    assert outcome.state is State.KEPT
+    assert outcome.notes == (
+        "its mask is not the one that its report was made from; segment the case again for a report that fits",
+    )
+    np.testing.assert_array_equal(read_label_map(path).array, mask.array)
+
+
+@pytest.mark.parametrize("change", [{"digests": None}, {"format": 1}, {"digests": {"inputs": [1]}}], ids=str)
+def test_a_report_that_does_not_say_what_it_was_made_from_finishes_nothing(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict], change: dict
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    run()
+    path = tmp_path / "reports" / f"{CASE}.json"
+    path.write_text(json.dumps(report_of(CASE) | change))
+    assert run()[0].state is State.DONE
+
+
+def test_scans_that_change_while_they_are_read_are_refused(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The grid and the size stay as they were."""
+    path = make_case(tmp_path / "in", CASE) / f"{CASE}-t2f.nii.gz"
+    read = pipeline.read_case
+
+    def read_and_change(*arguments: object, **named: object) -> object:
+        volume = read(*arguments, **named)
+        path.write_bytes(path.read_bytes())
+        return volume
+
+    monkeypatch.setattr(pipeline, "read_case", read_and_change)
+    (outcome,) = run()
+    assert outcome.state is State.FAILED
+    assert outcome.error.startswith(f"{CASE}: t2f ({path.name}) changed while it was read. Run again")

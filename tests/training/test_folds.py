@@ -11,15 +11,16 @@ from prepared import make_card
 from htcnns.errors import InputError, SettingsError, WeightsError
 from htcnns.files.fold_lists import Listed
 from htcnns.files.manifest import read_manifest, write_manifest
+from htcnns.files.names.brats import patient_of
 from htcnns.files.prepared_cases import CaseKind
 from htcnns.labels import Region
-from htcnns.training.folds import Folds, deal, given, patient_of, seen_by
+from htcnns.training.folds import Folds, among, deal, given, seen_by
 
 FIVE = [make_card(name) for name in "eadbc"]
 VISITS = [make_card(f"case{visit}", patients=[patient]) for visit, patient in ((0, "p"), (1, "q"), (2, "p"), (3, "r"))]
 
 
-def listed(name: str, fold: int) -> Listed:
+def listed(name: str, fold: int | None) -> Listed:
     return Listed(frozenset([name]), fold)
 
 
@@ -120,6 +121,29 @@ def test_given_folds_know_a_case_by_the_name_of_a_file() -> None:
     assert given(cards, lines, place="x") == Folds({"BraTS2021_01146": 0, "BraTS2021_00011": 1}, 2)
 
 
+def test_a_listed_case_without_a_fold_is_trained_on_in_each() -> None:
+    lines = [("a", 0), ("b", None), ("c", 1), ("d", None), ("e", 1)]
+    folds = given(FIVE, [listed(*line) for line in lines], place="x")
+    assert folds.by_case(FIVE) == {"a": 0, "c": 1, "e": 1}
+    assert [card.name for card in folds.trained_on(FIVE, 1)] == ["a", "b", "d"]
+
+
+def test_names_of_a_list_are_found_among_cases() -> None:
+    lines = [
+        Listed(frozenset(["TrainingData", "BraTS2021_01146", "BraTS2021_01146_seg"]), 0),
+        Listed(frozenset(["imagesTr", "BraTS2021_00011_t1ce"]), None),
+    ]
+    names = ["BraTS2021_00002", "BraTS2021_00011", "BraTS2021_01146"]
+    assert among(names, lines, place="cases") == {"BraTS2021_00011", "BraTS2021_01146"}
+
+
+def test_a_listed_case_that_is_not_there_is_named() -> None:
+    lines = [listed("a", 0), Listed(frozenset(["TrainingData", "BraTS2021_01146_seg"]), 0)]
+    message = r"cases: has no case BraTS2021_01146_seg; found 1 of the 2 cases of the list missing, expected every case"
+    with pytest.raises(InputError, match=message):
+        among("abc", lines, place="cases")
+
+
 @pytest.mark.parametrize(
     ("cards", "lines", "message"),
     [
@@ -130,10 +154,16 @@ def test_given_folds_know_a_case_by_the_name_of_a_file() -> None:
             [("case0", 0), ("case1", 1), ("case2", 1), ("case3", 0)],
             "folds.json: case0 and case2 are of one patient; found folds 0 and 1, expected one fold",
         ),
+        (FIVE[:2], [("a", None), ("a", 1), ("e", 0)], "folds.json: a is in folds 1 and none"),
+        (
+            VISITS,
+            [("case0", None), ("case1", 1), ("case2", 0), ("case3", 0)],
+            "folds.json: case0 and case2 are of one patient; found folds 0 and none, expected one fold",
+        ),
         (FIVE[:2], [("a", 0), ("e", 0)], "folds.json: its folds are 0; expected at least two, numbered from 0"),
         (FIVE[:2], [("a", 0), ("e", 2)], "folds.json: its folds are 0 and 2; expected at least two"),
     ],
-    ids=["missing", "twice", "patient", "one", "gap"],
+    ids=["missing", "twice", "patient", "twice, once without", "patient, once without", "one", "gap"],
 )
 def test_given_folds_that_cannot_be_used_are_refused(cards: list, lines: list[tuple[str, int]], message: str) -> None:
     with pytest.raises(InputError, match=message):

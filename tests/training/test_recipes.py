@@ -20,6 +20,7 @@ from htcnns.training.members import recipe_member
 from htcnns.training.recipe_text import recipe_data, recipe_of, recipe_toml
 from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
 from htcnns.training.shipped_recipes import RECIPES
+from htcnns.training.shortened_recipes import shortened
 
 TINY = {"channels": [4, 8], "n_convs": [1, 1]}
 COMPACT = RECIPES["compact"]
@@ -49,6 +50,34 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 1e-3
     assert Round(steps=1).learning_rate_at(0, 1) > 0
+
+
+def test_a_round_of_epochs_warms_up_for_epochs() -> None:
+    each = Round(epochs=300, learning_rate=1.0, warmup=50)
+    n_steps = each.n_steps(10, 4)  # 750, of which an epoch is two and a half
+    rates = [each.learning_rate_at(step, n_steps) for step in range(n_steps)]
+    assert rates[:125] == pytest.approx([(step + 1) / 125 for step in range(125)])
+    assert rates[125] == 1.0
+    assert rates[125 + (750 - 125) // 2] == pytest.approx(0.5, abs=0.01)
+    assert rates[-1] < 1e-4
+
+
+def test_a_shortened_fit_keeps_the_proportions_of_its_rounds() -> None:
+    first, last = Round(steps=100, warmup=10), Round(steps=300, warmup=20)
+    (member,) = shortened(replace(COMPACT, members=(replace(UNET, rounds=(first, last)),)), 8).members
+    assert member.rounds == (replace(first, steps=2), replace(last, steps=6))
+
+
+def test_a_shortened_fit_of_epochs_counts_in_steps_and_keeps_the_share_of_its_warmup() -> None:
+    (member,) = shortened(RECIPES["swin-brats18"], 30).members
+    (only,) = member.rounds
+    assert (only.steps, only.epochs, only.warmup) == (30, 0, 5)
+
+
+def test_a_fit_of_steps_and_epochs_cannot_be_shortened() -> None:
+    mixed = replace(COMPACT, members=(replace(UNET, rounds=(Round(steps=1), Round(epochs=1))),))
+    with pytest.raises(SettingsError, match="steps: cannot be given; found rounds of unet in steps and in epochs"):
+        shortened(mixed, 3)
 
 
 @pytest.mark.parametrize(("n_cases", "batch", "expected"), [(10, 1, 5000), (10, 4, 1250), (7, 2, 1750), (3, 8, 188)])
@@ -364,3 +393,28 @@ def test_the_papers_recipes_are_the_papers(name: str) -> None:
         shares = {n: getattr(variety, n) for n in Augmentation.__dataclass_fields__ if n.endswith("_share")}
         assert {n for n, share in shares.items() if share} == {"tumour_share", "flip_share"}
         assert (variety.scale, variety.shift) == (0.1, 0.1)
+
+
+def test_the_recipe_of_swin_unetr_is_the_published_one() -> None:
+    recipe = RECIPES["swin-brats18"]
+    (member,) = recipe.members
+    (only,) = member.rounds
+    assert (member.network, member.size) == ("swin_unetr", "published")
+    assert (recipe.optimizer, recipe.weight_decay, only.learning_rate) == ("adamw", 1e-5, 1e-4)
+    assert (only.epochs, only.warmup, only.patches) == (300, 50, ((0.0, (128, 128, 128)),))
+    assert (recipe.entropy_weight, recipe.clip_norm, recipe.average, recipe.batch) == (0.0, 0.0, 0.0, 4)
+    assert recipe.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
+    shares = {n: getattr(only.variety, n) for n in Augmentation.__dataclass_fields__ if n.endswith("_share")}
+    assert {n: share for n, share in shares.items() if share} == {"flip_share": 0.5}
+    assert (only.variety.scale, only.variety.shift) == (0.1, 0.1)
+
+
+def test_the_compact_recipe_of_swin_unetr_differs_in_what_two_cores_need() -> None:
+    published, compact = RECIPES["swin-brats18"], RECIPES["swin-brats18-compact"]
+    assert (compact.sequences, compact.regions, compact.window) == (
+        published.sequences,
+        published.regions,
+        published.window,
+    )
+    assert compact.members[0].size == "compact"
+    assert compact.members[0].rounds[0].steps == 1000

@@ -20,6 +20,7 @@ AXIAL = {"channels": (4, 8, 8), "n_convs": (1, 1, 1), "hidden": (8, 8), "heads":
 VNET = {"channels": (4, 8, 8), "n_convs": (1, 2), "n_convs_up": (1, 1), "dropout": 0.3}
 DMFNET = {"channels": (8, 16, 16), "groups": 4, "mie": True, "sie": True}
 SWIN = {"channels": (4, 4, 8, 8), "blocks": (1, 2), "heads": (2, 2), "attended": 3, "merging": "monai-1.5"}
+SEGRESNET = {"channels": (4, 8, 8), "blocks": (1, 2, 1), "blocks_up": (1, 1), "groups": 2, "dropout": 0.2}
 NETWORKS = {
     "unet": ("unet", {"channels": (4, 8, 8), "n_convs": (1, 2, 1)}),
     "res_unet": ("res_unet", {"channels": (4, 8, 8), "blocks": (1, 2, 1), "n_convs_up": (1, 1)}),
@@ -31,6 +32,7 @@ NETWORKS = {
     "dmfnet": ("dmfnet", {**DMFNET, "norm": "instance"}),
     "dmfnet with batch normalisation": ("dmfnet", {**DMFNET, "norm": "batch"}),
     "swin_unetr": ("swin_unetr", SWIN),
+    "segresnet": ("segresnet", SEGRESNET),
 }
 each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS, indirect=True)
 

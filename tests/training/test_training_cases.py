@@ -10,6 +10,7 @@ from prepared import write_phantoms
 
 from htcnns.errors import InputError, OutputError, SettingsError
 from htcnns.files.cases import find_cases
+from htcnns.files.fold_lists import Listed
 from htcnns.files.nifti import read_volume, write_case_file
 from htcnns.files.prepared_cases import CaseKind, prepared_path, read_cards, read_prepared
 from htcnns.image.phantom import make_phantom
@@ -160,6 +161,20 @@ def test_a_case_named_as_unlabelled_knows_no_region(data: Path, cache: Path, mak
 def test_an_unlabelled_case_that_is_not_there_is_refused(data: Path, cache: Path) -> None:
     with pytest.raises(SettingsError, match="unlabelled: BraTS-GLI-2: no such case"):
         pack(data, cache, [RULE], unlabelled=["BraTS-GLI-2"])
+
+
+def test_the_cases_of_a_list_alone_are_packed(data: Path, cache: Path, add_case: Callable[..., Path]) -> None:
+    add_case(data, "BraTS-GLI-00002-000", seed=2)
+    line = Listed(frozenset(["TrainingData", "BraTS-GLI-00002-000", "BraTS-GLI-00002-000-seg"]), 0)
+    (card,) = pack(data, cache, [RULE], listed=[line])
+    assert card.name == "BraTS-GLI-00002-000"
+    assert [path.name for path in cache.iterdir()] == [prepared_path(cache, card.name).name]
+
+
+def test_a_listed_case_that_is_not_there_is_refused_before_anything_is_written(data: Path, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"data: has no case BraTS-GLI-00009-000; found 1 of the 1 cases of the list"):
+        pack(data, cache, [RULE], listed=[Listed(frozenset(["BraTS-GLI-00009-000"]), 0)])
+    assert not cache.exists()
 
 
 def test_a_folder_without_cases_is_refused(tmp_path: Path, cache: Path) -> None:

@@ -22,6 +22,7 @@ TINY = {
     "dmfnet": {"channels": (8, 16, 16), "groups": 4, "norm": "batch", "mie": True, "sie": True},
     "swin_unetr": {"channels": (8, 8, 8, 8, 8), "blocks": (1, 1, 1), "heads": (1, 2, 2), "attended": 2}
     | {"merging": "monai-1.5"},
+    "segresnet": {"channels": (8, 8, 8), "blocks": (1, 1, 1), "blocks_up": (1, 1), "groups": 2, "dropout": 0.0},
 }
 FIRST = {
     "unet": "encoder.stages.0.0.convs.0.conv.weight",
@@ -31,6 +32,7 @@ FIRST = {
     "vnet": "stem.conv.weight",
     "dmfnet": "stem.weight",
     "swin_unetr": "stem.weight",
+    "segresnet": "stem.0.weight",
 }
 HEAD = {
     "unet": "decoder.seg_layers.0.weight",
@@ -40,6 +42,7 @@ HEAD = {
     "vnet": "head.0.weight",
     "dmfnet": "head.1.weight",
     "swin_unetr": "head.weight",
+    "segresnet": "head.2.weight",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from htcnns.files.foreign_weights import nnunet_v1, nnunet_v2, transbts
+from htcnns.files.foreign_weights import dmfnet, nnunet_v1, nnunet_v2, segresnet, swin_unetr, transbts
 from htcnns.files.foreign_weights.kind import Kind
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -13,5 +13,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "kaist-bl": nnunet_v1.KAIST_BL,
         "kaist-bl-l-gn": nnunet_v1.KAIST_LARGE,
         "transbts": transbts.KIND,
+        "swin-unetr-1.4": swin_unetr.UNTIL_1_4,
+        "swin-unetr-1.5": swin_unetr.SINCE_1_5,
+        "segresnet": segresnet.KIND,
+        "dmfnet": dmfnet.KIND,
     }
 )

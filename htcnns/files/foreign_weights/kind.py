@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from htcnns.errors import SettingsError, WeightsError
+from htcnns.files.places import is_file, is_folder
 from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import Label, Region, RegionSet, Sequence
 from htcnns.networks import outline_network
@@ -87,6 +88,28 @@ class Kind:
 def the_file_itself(path: Path) -> tuple[Path, ...]:
     """The checkpoint of families that keep each in one file with nothing beside it."""
     return (path,)
+
+
+def find_named(path: Path, *, names: tuple[str, ...]) -> tuple[Path, ...]:
+    """The checkpoint itself, or of a folder those of the first of these names that there are.
+
+    Args:
+        names: below the folder; may hold "*".
+
+    Raises:
+        WeightsError: a folder without any.
+    """
+    if not is_folder(path):
+        return (path,)
+    for name in names:
+        if found := sorted(each for each in path.glob(name) if is_file(each)):
+            return tuple(found)
+    raise WeightsError(
+        f"no {names[0]} there",
+        place=path,
+        expected=" or ".join(names),
+        remedy="Give that folder, or the checkpoints themselves.",
+    )
 
 
 def without_original(_: Tensor) -> None:

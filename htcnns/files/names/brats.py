@@ -69,6 +69,7 @@ NAMINGS = (
     ),
 )
 
+_TIME_POINT = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}", re.IGNORECASE)  # BraTS 2023 on: patient, then visit
 FREE_ENDINGS = MappingProxyType({sequence: f"_{sequence}" for sequence in Sequence})
 ENDINGS: Mapping[Convention, Mapping[Sequence, str]] = MappingProxyType(
     {naming.convention: naming.endings for naming in NAMINGS} | {Convention.FREE: FREE_ENDINGS}
@@ -78,6 +79,12 @@ ENDINGS: Mapping[Convention, Mapping[Sequence, str]] = MappingProxyType(
 def is_brats_case(name: str) -> bool:
     """Whether a folder of this name is a case's by one of BraTS's conventions."""
     return any(naming.case.fullmatch(name) for naming in NAMINGS)
+
+
+def patient_of(case_name: str) -> str:
+    """The patient of a case by its name: names of BraTS 2023 and later without the visit, all others as they are."""
+    match = _TIME_POINT.fullmatch(case_name)
+    return match[1] if match else case_name
 
 
 def read_brats(stem: str) -> tuple[Convention, str, Sequence | None] | None:

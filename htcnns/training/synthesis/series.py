@@ -9,6 +9,7 @@ import numpy as np
 from htcnns.errors import SettingsError
 from htcnns.files.anatomy import read_anatomies
 from htcnns.files.atomic import require_writable, sweep
+from htcnns.files.names.brats import patient_of
 from htcnns.files.nifti import write_case_file
 from htcnns.files.prepared_cases import (
     Card,
@@ -23,7 +24,6 @@ from htcnns.files.prepared_cases import (
 from htcnns.files.shapes import TumourShape, read_shapes
 from htcnns.image.phantom import make_phantom
 from htcnns.labels import LABEL_SETS, SEQUENCES, Label, LabelSet, Region, encode
-from htcnns.training.folds import patient_of
 from htcnns.training.synthesis.contrasts import Contrasts
 from htcnns.training.synthesis.heads import Anatomy, anatomy_of
 from htcnns.training.synthesis.make import AFFINE, SyntheticHead, make_head

@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from htcnns.files.foreign_weights.kind import Foreign
 from htcnns.files.manifest import read_manifest
 from htcnns.files.member import Member
 from htcnns.files.weights import load_networks
+from htcnns.networks import build_network
 from htcnns.runs.foreign_member import ImportSettings, import_member
+from htcnns.volume import Shape
 
 NNUNET = Path(__file__).parents[3] / ".work" / "nnunet"  # where `make bench` puts it
 
@@ -44,5 +47,20 @@ def logits(generator: torch.Generator) -> Callable[[Member, Callable[[Tensor], T
         x = torch.randn(1, len(member.sequences), *member.window, generator=generator)
         with torch.no_grad():
             return load_networks(member)[0](x), original(x)
+
+    return run
+
+
+@pytest.fixture
+def read_logits(generator: torch.Generator) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A function that gives the logits of a checkpoint that was read and of the original, of a window of that shape."""
+
+    def run(foreign: Foreign, original: Callable[[Tensor], Tensor], window: Shape) -> tuple[Tensor, Tensor]:
+        of = foreign.description
+        network = build_network(of.network, of.size, n_in=len(of.sequences), n_out=len(of.outputs)).eval()
+        network.load_state_dict(foreign.tensors)
+        x = torch.randn(1, len(of.sequences), *window, generator=generator)
+        with torch.inference_mode():
+            return network(x), original(x)
 
     return run

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.usefixtures("dna")
 
 BUILDS = "build_network_architecture"
 NEAR = 1e-4
+PATCH = (32, 24, 16)  # of the plans, in the order of SimpleITK
+CPU = torch.device("cpu")
 
 
 def written_by_nnunet(folder: Path, plans: dict, labels: dict) -> torch.nn.Module:
@@ -100,23 +102,72 @@ def test_another_network_than_the_plans_have_does_not_pass_the_comparison(
         assert not torch.allclose(foreign.original(x), before, atol=1e-3)
 
 
-def test_a_checkpoint_of_its_own_trainer_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: Callable[..., Member]
-) -> None:
+@pytest.fixture
+def trainer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """A function that gives nnU-Net's own trainer, ready to train in its folder for fold 0; skips without its packages.
+
+    `make bench` installs these.
+    """
     module = pytest.importorskip("nnunetv2.training.nnUNetTrainer.nnUNetTrainer", exc_type=ImportError)
     for name in ("nnUNet_results", "nnUNet_preprocessed", "nnUNet_raw"):
-        monkeypatch.setenv(name, str(tmp_path / "theirs"))
+        monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("nnUNet_compile", "f")
-    (tmp_path / "theirs" / "Dataset777_Tiny" / "nnUNetPlans_3d_fullres").mkdir(parents=True)
-    (tmp_path / "theirs" / "Dataset777_Tiny" / "nnUNetPlans_3d_fullres" / "case.npz").touch()
-    plans = theirs.plans() | {"continue_training": False}
-    trainer = module.nnUNetTrainer(plans, "3d_fullres", 0, theirs.dataset(), torch.device("cpu"))
-    trainer.initialize()
+
+    def run(plans: dict, dataset: dict) -> object:
+        cases = tmp_path / "Dataset777_Tiny" / "nnUNetPlans_3d_fullres"
+        cases.mkdir(parents=True)
+        (cases / "case.npz").touch()  # its kind of data is told by a file
+        trainer = module.nnUNetTrainer(plans | {"continue_training": False}, "3d_fullres", 0, dataset, CPU)
+        trainer.initialize()
+        folder = Path(trainer.output_folder_base)
+        (folder / "plans.json").write_text(json.dumps(plans))
+        (folder / "dataset.json").write_text(json.dumps(dataset))
+        return trainer
+
+    return run
+
+
+def train(trainer: object, *, n_steps: int) -> None:
+    """So many steps of nnU-Net's own loop on random patches."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 4, *PATCH, generator=generator)
+    with torch.no_grad():
+        outputs = trainer.network(x)
+    n_labels = 1 if trainer.label_manager.has_regions else outputs[0].shape[1] - 1
+    n_channels = outputs[0].shape[1] if trainer.label_manager.has_regions else 1
+    targets = [
+        torch.randint(0, n_labels + 1, (2, n_channels, *each.shape[2:]), generator=generator).float()
+        for each in outputs
+    ]
+    losses = [float(trainer.train_step({"data": x, "target": targets})["loss"]) for _ in range(n_steps)]
+    assert len(set(losses)) == n_steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [theirs.REGIONS, theirs.LABELS], ids=["regions", "labels"])
+@pytest.mark.parametrize("is_residual", [False, True], ids=["plain", "residual"])
+def test_what_nnunet_trained_gives_the_logits_of_its_predictor(
+    trainer_of: Callable, imported: Callable[..., Member], read_logits: Callable, is_residual: bool, labels: dict
+) -> None:
+    predictors = pytest.importorskip("nnunetv2.inference.predict_from_raw_data", exc_type=ImportError)
+    trainer = trainer_of(theirs.plans(residual=is_residual), theirs.dataset(labels))
+    train(trainer, n_steps=2)
     folder = Path(trainer.output_folder_base)
-    (folder / "plans.json").write_text(json.dumps(theirs.plans()))
-    (folder / "dataset.json").write_text(json.dumps(theirs.dataset()))
     trainer.save_checkpoint(f"{trainer.output_folder}/checkpoint_final.pth")
+    predictor = predictors.nnUNetPredictor(use_mirroring=False, device=CPU, perform_everything_on_device=False)
+    predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    predictor.network.load_state_dict(predictor.list_of_parameters[0])
+    predictor.network.eval()
+    (path,) = KINDS["nnunet-v2"].find(folder)
+
+    def original(x: torch.Tensor) -> torch.Tensor:
+        return predictor._internal_maybe_mirror_and_predict(x.permute(theirs.ITK_AXES)).permute(theirs.ITK_AXES)
+
+    ours, expected = read_logits(KINDS["nnunet-v2"].read(path), original, PATCH[::-1])
+    torch.testing.assert_close(ours, expected, rtol=0, atol=NEAR)
+    assert expected.abs().max() > 0.01
     member = imported("nnunet-v2", folder)
+    assert member.head is (Head.SIGMOID if labels is theirs.REGIONS else Head.SOFTMAX)
     assert member.trained_on["trainer"] == "nnUNetTrainer"
 
 

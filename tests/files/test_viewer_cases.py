@@ -10,7 +10,7 @@ import pytest
 
 from htcnns.errors import InputError
 from htcnns.files.nifti import read_volume, write_case_file
-from htcnns.files.shown_cases import MARGIN, ShownCase, nifti_content, read_shown, shown_cases
+from htcnns.files.viewer_cases import MARGIN, ShownCase, nifti_content, read_shown, shown_cases
 from htcnns.labels import LABEL_SETS, Label, Sequence, default_label_set
 
 OLD, NEW = "BraTS2021_00495", "BraTS-GLI-00001-000"

@@ -1,0 +1,92 @@
+"""Digests of files, and whether a file still holds the bytes that one was taken of."""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from htcnns.errors import InputError
+from htcnns.labels import Sequence
+
+_SETTLED_NS = 2 * 10**9  # a file system may give two changes within one tick of its clock the same time
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """What identifies the bytes of a file.
+
+    Attributes:
+        sha256: of its bytes, as they are stored.
+        stamp: its size, inode and times of change; "" where it had just changed, so that these would not show another
+            change.
+    """
+
+    sha256: str
+    stamp: str
+
+
+def stamps_of(files: Mapping[Sequence, Path]) -> dict[Sequence, str]:
+    """Size, inode and times of change of each file, links followed; "" where nothing can be seen."""
+    return {sequence: _stamp(path) for sequence, path in files.items()}
+
+
+def digests_since(files: Mapping[Sequence, Path], stamps: Mapping[Sequence, str]) -> dict[Sequence, FileDigest]:
+    """The digests of files that were read after their stamps were taken, so that they are of the bytes that were read.
+
+    Raises:
+        InputError: a file has changed since then, or cannot be read.
+    """
+    found = {sequence: FileDigest(sha256_of(path), _settled(path)) for sequence, path in files.items()}
+    for sequence, path in files.items():
+        if _stamp(path) != stamps[sequence]:
+            raise InputError(
+                f"{sequence} ({path.name}) changed while it was read",
+                remedy="Run again when nothing writes to it any more.",
+            )
+    return found
+
+
+def has_same_bytes(path: Path, known: FileDigest) -> bool:
+    """Whether the file holds the bytes of that digest; it is read only where its stamp does not say so.
+
+    The time of change in a stamp is the system's own, which no program can set back, as it can that of writing.
+    """
+    try:
+        return bool(known.stamp and _stamp(path) == known.stamp) or sha256_of(path) == known.sha256
+    except InputError:
+        return False
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of the file's bytes, as hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read, or is no regular file.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise InputError("is no regular file", place=path, remedy="Give the file itself.")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"cannot be read ({error.strerror or error})", place=path, remedy="Give reading rights or copy it again."
+        ) from error
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_size}-{found.st_ino}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
+def _settled(path: Path) -> str:
+    """The stamp; "" where the file changed so short a time ago that another change might not show in it."""
+    stamp = _stamp(path)
+    is_settled = bool(stamp) and time.time_ns() - int(stamp.rpartition("-")[2]) > _SETTLED_NS
+    return stamp if is_settled else ""

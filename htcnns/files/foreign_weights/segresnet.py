@@ -1,0 +1,111 @@
+"""SegResNet as MONAI's bundle `brats_mri_segmentation` has it, trained on BraTS 2018: models/model.pt."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
+from htcnns.files.foreign_weights.fitting import Naming, fitted, shape_of
+from htcnns.files.foreign_weights.kind import Description, Foreign, Kind, find_named
+from htcnns.labels import GLIOMA, Region, Sequence
+from htcnns.networks.contract import Head
+
+WINDOW = (224, 224, 144)  # as it was trained: whole brains fit, whose normalisation is that of the training
+GROUPS, DROPOUT = 8, 0.2  # which no tensor shows
+_NAMES = (  # of our parts and theirs, in the order in which they are looked for
+    (r"^stem\.0\.", "convInit.conv."),
+    (r"^head\.0\.", "conv_final.0."),
+    (r"^head\.2\.", "conv_final.2.conv."),
+    (r"^narrow\.(\d+)\.0\.", r"up_samples.\1.0.conv."),
+    (r"^downs\.(\d+)\.0\.", r"down_layers.\1.0.conv."),
+    (r"^downs\.", "down_layers."),
+    (r"^ups\.", "up_layers."),
+    (r"\.layers\.0\.", ".norm1."),
+    (r"\.layers\.2\.", ".conv1.conv."),
+    (r"\.layers\.3\.", ".norm2."),
+    (r"\.layers\.5\.", ".conv2.conv."),
+)
+_DOWN = re.compile(r"down_layers\.(\d+)\.\d+\.norm1\.weight")
+_UP = re.compile(r"up_layers\.(\d+)\.\d+\.norm1\.weight")
+
+
+def read(path: Path) -> Foreign:
+    """The bundle's `model.pt`, which holds nothing but the tensors.
+
+    Raises:
+        WeightsError: tensors that do not fit.
+    """
+    checkpoint = read_checkpoint(path)
+    theirs = tensors_in(replace(checkpoint, content={"tensors": checkpoint.content}), "tensors")
+    description = Description(
+        network="segresnet",
+        size=_size(theirs, path),
+        sequences=(Sequence.T1C, Sequence.T1N, Sequence.T2W, Sequence.T2F),
+        regions=GLIOMA,
+        head=Head.SIGMOID,
+        outputs=(Region.TC, Region.WT, Region.ET),
+        window=WINDOW,
+        made_by={"trainer": "MONAI's bundle brats_mri_segmentation"},
+    )
+    return Foreign(
+        description=description,
+        tensors=fitted(theirs, description.outline(path).state_dict(), Naming(_theirs), place=path),
+        checkpoint=checkpoint.path,
+        sha256=checkpoint.sha256,
+        original=partial(_original, description, theirs),
+    )
+
+
+KIND = Kind("MONAI's bundle brats_mri_segmentation", partial(find_named, names=("models/model.pt", "model.pt")), read)
+
+
+def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """The arguments of our class that their tensors show."""
+    width = shape_of(theirs, "convInit.conv.weight", n_axes=5, place=path)[0]
+    blocks = _counts(theirs, _DOWN)
+    return {
+        "channels": [width * 2**s for s in range(len(blocks))],
+        "blocks": blocks,
+        "blocks_up": _counts(theirs, _UP),
+        "groups": GROUPS,
+        "dropout": DROPOUT,
+    }
+
+
+def _counts(theirs: Mapping[str, Tensor], of_block: re.Pattern) -> list[int]:
+    """How many blocks there are at each resolution."""
+    numbers = [int(match[1]) for name in theirs if (match := of_block.fullmatch(name))]
+    return [numbers.count(number) for number in sorted(set(numbers))]
+
+
+def _theirs(ours: str) -> str:
+    """Their name of a tensor."""
+    for part, name in _NAMES:
+        ours = re.sub(part, name, ours)
+    return ours
+
+
+def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """What MONAI's own class gives."""
+    size: dict[str, Any] = description.size
+    network = _monais()(
+        init_filters=size["channels"][0],
+        in_channels=len(description.sequences),
+        out_channels=len(description.outputs),
+        blocks_down=size["blocks"],
+        blocks_up=size["blocks_up"],
+    ).eval()
+    network.load_state_dict(dict(tensors))
+    return network(x)
+
+
+def _monais() -> type[nn.Module]:
+    with torch.inference_mode(mode=False):  # tensors that it makes when it is imported are for trainings, too
+        from monai.networks.nets import SegResNet  # slow
+    return SegResNet
