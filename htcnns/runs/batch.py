@@ -26,46 +26,6 @@ Engine = Callable[..., Worked]  # takes what `segment_here` takes, but for the t
 _WAIT_S = 0.5  # before cases that other runs are at are tried again
 
 
-def segment_batch(
-    cases: Iterable[CaseOutputs], ensemble: Ensemble, settings: RunSettings, *, watcher: Watcher
-) -> Iterator[Outcome]:
-    """As `segment_on`, on fresh resources."""
-    return segment_on(Resources(ensemble, settings), cases, watcher=watcher)
-
-
-def segment_on(
-    resources: Resources, cases: Iterable[CaseOutputs], *, watcher: Watcher, engine: Engine | None = None
-) -> Iterator[Outcome]:
-    """Segment cases: one outcome after another, first those that an earlier run finished, then the others.
-
-    A full or unwritable disk ends the batch, anything else only the case, whether it is looked at, segmented or
-    replaced by an empty mask. When the watcher stops it, the cases at hand and those after them get no outcome. A case
-    that another run into the same folder is at comes last: it is kept if that run finished it, and segmented if that
-    run ended before.
-
-    Args:
-        resources: changed where a device's memory is not enough.
-        cases: cases and their output files, no two of which are the same.
-        engine: what they are segmented by; None for `segment_here`, in their order.
-
-    Raises:
-        OutputError: a file cannot be written; the cases before it are finished.
-    """
-    waiting = []
-    for outputs in cases:
-        done = _done_before(outputs, resources)
-        if done and done.state is State.FAILED:
-            yield _reported(done, partial(write_failed, outputs, done, resources=resources))
-        elif done:
-            yield done
-        else:
-            waiting.append(outputs)
-    try:
-        yield from _until_none_waits(waiting, resources, watcher, engine or segment_here)
-    except Stopped:
-        return
-
-
 def segment_here(
     resources: Resources, cases: list[CaseOutputs], *, watcher: Watcher, turn: AbstractContextManager | None = None
 ) -> Worked:
@@ -88,6 +48,39 @@ def segment_here(
             limit_s=resources.settings.time_limit_s,
         )
         yield from zip(cases, outcomes, strict=True)
+
+
+def segment_on(
+    resources: Resources, cases: Iterable[CaseOutputs], *, watcher: Watcher, engine: Engine = segment_here
+) -> Iterator[Outcome]:
+    """Segment cases: one outcome after another, first those that an earlier run finished, then the others.
+
+    A full or unwritable disk ends the batch, anything else only the case, whether it is looked at, segmented or
+    replaced by an empty mask. When the watcher stops it, the cases at hand and those after them get no outcome. A case
+    that another run into the same folder is at comes last: it is kept if that run finished it, and segmented if that
+    run ended before.
+
+    Args:
+        resources: changed where a device's memory is not enough.
+        cases: cases and their output files, no two of which are the same.
+        engine: what they are segmented by.
+
+    Raises:
+        OutputError: a file cannot be written; the cases before it are finished.
+    """
+    waiting = []
+    for outputs in cases:
+        done = _done_before(outputs, resources)
+        if done and done.state is State.FAILED:
+            yield _reported(done, partial(write_failed, outputs, done, resources=resources))
+        elif done:
+            yield done
+        else:
+            waiting.append(outputs)
+    try:
+        yield from _until_none_waits(waiting, resources, watcher, engine)
+    except Stopped:
+        return
 
 
 def failed_case(outputs: CaseOutputs, error: Exception, *, resources: Resources, seconds: float) -> Outcome:

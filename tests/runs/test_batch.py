@@ -20,10 +20,11 @@ from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import GLIOMA, Label
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import batch, case_files
-from htcnns.runs.batch import segment_batch
+from htcnns.runs.batch import segment_on
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.pipeline import ReadyCase
 from htcnns.runs.plan import outputs_of
+from htcnns.runs.resources import Resources
 from htcnns.runs.settings import RunSettings
 from htcnns.runs.watcher import Watcher
 
@@ -51,7 +52,7 @@ def run(tmp_path: Path, ensemble: Ensemble) -> Run:
         how = RunSettings(**settings)
         cases = [outputs_of(case, tmp_path / "out", how, GLIOMA) for case in find_cases(tmp_path / "in")]
         outcomes = {}
-        for outcome in segment_batch(cases, ensemble, how, watcher=watcher or Watcher()):
+        for outcome in segment_on(Resources(ensemble, how), cases, watcher=watcher or Watcher()):
             outcomes[outcome.case] = outcome
             on_outcome(outcome)
         return [outcomes[each.case.name] for each in cases if each.case.name in outcomes]
