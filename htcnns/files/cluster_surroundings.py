@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from htcnns.errors import InputError, OutputError
+
+_CONNECT_S = 10.0
 
 
 @contextmanager
@@ -27,14 +30,28 @@ def ray_surroundings() -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"no temporary folder; {error}", remedy="Mount a writable /tmp, or set TMPDIR.") from error
     with folder as path:
-        os.environ.update(_told_to_ray())
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token())
         yield Path(path)
 
 
 @cache
-def _told_to_ray() -> dict[str, str]:
-    """One token per process, as Ray keeps the first one."""
-    return {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+def _token() -> str:
+    """One per process, as Ray keeps the first one."""
+    return secrets.token_hex(32)
+
+
+def hush_ray() -> None:
+    """Keep off the terminal what Ray logs, for this process and before Ray is imported."""
+    os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+
+
+def require_listener(address: str) -> None:
+    """Raise ConnectionError where nothing listens at host:port; Ray itself would take minutes to find that out."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(getattr(error, "strerror", None) or str(error)) from error
 
 
 def present_folder() -> Path:

@@ -156,8 +156,8 @@ class Crew:
             found = self._ray.get(answer)
         except self._ray.exceptions.RayTaskError:  # a mistake of ours in a worker
             raise
-        except self._ray.exceptions.RayError:
-            yield from self._replaced(seat, watcher)
+        except self._ray.exceptions.RayError as error:
+            yield from self._replaced(seat, error, watcher)
             return
         if answer in seat.tasks:
             yield seat.tasks.pop(answer), found
@@ -166,7 +166,7 @@ class Crew:
         else:
             seat.starting, seat.station, seat.n_ended = None, found, 0
 
-    def _replaced(self, seat: _Seat, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
+    def _replaced(self, seat: _Seat, reason: Exception, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
         """_LOST for each case of a worker that has ended; another one is started in its place."""
         lost, seat.tasks = list(seat.tasks.values()), {}
         with suppress(self._ray.exceptions.RayError):
@@ -178,8 +178,8 @@ class Crew:
         else:
             error = DeviceError(
                 "workers on Ray end before they have started",
-                found=f"{seat.n_ended} in turn",
-                remedy="Give each more memory, or look at Ray's logs on its machines.",
+                found=f"{seat.n_ended} in turn, the last by: {str(reason).strip().splitlines()[-1].strip()}",
+                remedy="Install the same htcnns on every machine, and give each worker enough memory.",
             )
             self._give_up(seat, error, watcher)
         yield from ((task, _LOST) for task in lost)
