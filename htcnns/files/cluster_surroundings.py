@@ -40,11 +40,6 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def hush_ray() -> None:
-    """Keep off the terminal what Ray logs, for this process and before Ray is imported."""
-    os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
-
-
 def require_listener(address: str) -> None:
     """Raise ConnectionError where nothing listens at host:port; Ray itself would take minutes to find that out."""
     host, _, port = address.rpartition(":")

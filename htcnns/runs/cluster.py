@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from htcnns.errors import EXIT_TERMINATED, DeviceError, SettingsError
-from htcnns.files.cluster_surroundings import hush_ray, present_folder, ray_surroundings, require_listener
+from htcnns.files.cluster_surroundings import present_folder, ray_surroundings, require_listener
 from htcnns.files.surroundings import n_cpus
 from htcnns.runs.crew import Crew, Room
 from htcnns.runs.devices import htcnns_version
@@ -78,7 +78,6 @@ def _connected(settings: RunSettings) -> Iterator[ModuleType]:
 
 @contextmanager
 def _session(settings: RunSettings, options: dict[str, Any]) -> Iterator[ModuleType]:
-    hush_ray()
     import ray  # optional
 
     is_main = threading.current_thread() is threading.main_thread()
