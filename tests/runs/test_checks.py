@@ -124,6 +124,7 @@ def test_a_card_holds_the_largest_window_or_not(needed_mib: float, state: CheckS
     assert (check.state, check.found.endswith("of the card's 8.0 GiB")) == (state, True)
 
 
+@pytest.mark.slow
 def test_a_gpu_that_cannot_be_used_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
