@@ -180,10 +180,7 @@ def mirrored(member: Member, settings: RunSettings) -> str:
 
 def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> int:
     """Number of windows that all members together run over a case; folds count, mirrored passes do not."""
-    return sum(
-        len(ensemble.networks[member.name]) * len(_windows(ensemble, member, prepared, overlap=overlap).starts)
-        for member in ensemble.members
-    )
+    return sum(n for n, _ in window_voxels(ensemble, prepared, overlap=overlap))
 
 
 def window_voxels(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> tuple[tuple[int, int], ...]:
