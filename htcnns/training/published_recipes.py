@@ -113,8 +113,8 @@ _SMALL_BOUNDARIES = replace(
 
 # BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published; the
 # brain is cut out at the scans' background, as everywhere here, where a fixed threshold was published. Warm-up,
-# cosine, weight decay, clipping of gradients and half precision are ours, and so is what varies, of which only the number
-# is known.
+# cosine, weight decay, clipping of gradients and half precision are ours, and so is what varies, of which only the
+# number is known.
 _PUBLISHED_VIEW = (160, 160, 160)
 _FIVE_FOLD = 5  # versions of every case in an epoch
 _PUBLISHED_ROUND = Round(
