@@ -68,7 +68,7 @@ def _call(script: str, folder: Path, *words: object, **variables: object) -> sub
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("bin_folder")
-@pytest.mark.parametrize(("first", "step"), [(0, 1), (1, 1), (0, 2)], ids=["0-1", "1-2", "0-2:2"])
+@pytest.mark.parametrize(("first", "step"), [(1, 1), (0, 2)], ids=["1-2", "0-2:2"])
 def test_the_tasks_of_a_slurm_array_do_each_case_once(
     tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path, first: int, step: int
 ) -> None:
