@@ -148,6 +148,23 @@ def test_a_stop_ends_a_watch_and_what_was_seen_is_not_started(
     assert [outcome.case for outcome in done] == [NAMES[0]]
 
 
+def test_a_finished_case_whose_files_change_before_a_stop_is_reported_as_done(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2w.nii.gz"
+    _bring(archive, NAMES[1])
+    done: list[str] = []
+
+    def touch_and_break(outcome: Outcome) -> None:
+        done.append(outcome.case)
+        os.utime(path, (0, 0))
+        (tmp_path / "in" / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").unlink(missing_ok=True)
+
+    stop = Watcher(on_pending=lambda _: done.append("pending") or None, should_stop=lambda: "pending" in done)
+    outcomes = watch(on_outcome=touch_and_break, watcher=stop, until_idle_s=None)
+    assert _states(outcomes)[NAMES[0]] is State.DONE
+
+
 def test_a_stop_is_answered_before_the_next_look(watch: Callable[..., list[Outcome]], archive: Path) -> None:
     _bring(archive, NAMES[0])
     stop = threading.Event()
