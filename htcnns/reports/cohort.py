@@ -183,7 +183,7 @@ def _least_agreeing(members: Iterable[Mapping[str, Any]], agreement: float | Non
 
 def _state(value: object) -> State:
     """The state of a case that has a report; a kept one says done, and one not started has none."""
-    state = State(value)
+    state = State(_text(value))
     if state not in (State.DONE, State.FAILED):
         raise ValueError(f"{state} is no state of a report")
     return state
