@@ -77,6 +77,14 @@ class CaseOutputs:
         disagreement = self.report.disagreement if self.report else None
         return (*self.maps.values(), *([disagreement] if disagreement else []))
 
+    @property
+    def beside(self) -> dict[str, Path]:
+        """Every map and the overlay picture by what they are called in the case's report."""
+        disagreement = self.report.disagreement if self.report else None
+        others = {"picture": self.picture, "disagreement": disagreement}
+        maps = {region.name: path for region, path in self.maps.items()}
+        return maps | {name: path for name, path in others.items() if path}
+
 
 def mask_name(case: Case, *, short: bool) -> str:
     """The file name of a case's mask.
@@ -86,6 +94,11 @@ def mask_name(case: Case, *, short: bool) -> str:
     """
     is_short = short and case.flat and case.naming is Convention.BRATS_2021
     return f"{case.name.rpartition('_')[2] if is_short else case.name}.nii.gz"
+
+
+def disagreement_beside(record: Path) -> Path:
+    """Where the map of where members disagree lies beside a case's report."""
+    return record.with_name(f"{record.stem}-disagreement.nii.gz")
 
 
 def require_free_places(outputs: CaseOutputs) -> None:
@@ -143,8 +156,14 @@ def write_picture(outputs: CaseOutputs, png: bytes) -> None:
 
 
 def remove_report(outputs: CaseOutputs) -> None:
-    """Remove an earlier report of the case, so that none stands beside a newer mask or failure."""
-    for path in outputs.report.paths if outputs.report else ():
+    """Remove an earlier report of the case, so that none stands beside a newer mask or failure.
+
+    Its map of where members disagree goes with it, asked for or not, unless somebody else wrote it.
+    """
+    if outputs.report is None:
+        return
+    unasked = disagreement_beside(outputs.report.record)
+    for path in (*outputs.report.paths, *([unasked] if is_own(unasked) else [])):
         if os.path.isfile(path) or os.path.islink(path):
             with suppress(OSError):  # whoever writes the new one says why nobody may
                 path.unlink()

@@ -14,7 +14,7 @@ from htcnns.files.cohort_files import cohort_files
 from htcnns.files.line_log import require_log_place
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.member import Member
-from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name
+from htcnns.files.outputs import CaseOutputs, ReportFiles, disagreement_beside, mask_name
 from htcnns.files.own import is_own_page, is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
@@ -137,10 +137,9 @@ def _report_files(case: Case, settings: RunSettings) -> ReportFiles | None:
     folder = settings.report_folder
     if folder is None:
         return None
-    disagreement = folder / f"{case.name}-disagreement.nii.gz" if settings.disagreement else None
-    return ReportFiles(
-        record=folder / f"{case.name}.json", picture=folder / f"{case.name}.png", disagreement=disagreement
-    )
+    record = folder / f"{case.name}.json"
+    disagreement = disagreement_beside(record) if settings.disagreement else None
+    return ReportFiles(record=record, picture=folder / f"{case.name}.png", disagreement=disagreement)
 
 
 def _find(input: Path, output: Path, settings: RunSettings) -> Search:
