@@ -21,7 +21,7 @@ from htcnns.image.windows import Windows, mirror_axes, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
 from htcnns.networks.contract import Network, each_axis, region_probabilities
 from htcnns.networks.limits import require_edges
-from htcnns.runs.devices import choose_device, choose_precision, precision_name
+from htcnns.runs.devices import choose_device, choose_precision, not_usable, precision_name
 from htcnns.runs.settings import RunSettings
 from htcnns.volume import Shape, size_text
 
@@ -109,9 +109,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
             )
             torch.cuda.synchronize(device)
     except RuntimeError as error:  # out of memory is one of them
-        raise DeviceError(
-            f"cannot be used ({str(error).splitlines()[0]})", place=device, remedy="Free the device or use device cpu."
-        ) from error
+        raise not_usable(device, error) from error
     return Ensemble(members=members, networks=networks, device=device, precision=precision)
 
 
