@@ -405,8 +405,8 @@ WEIGHTS_FAULTS = {
         r"unet: another shape .*; found .*, expected",
     ),
     "other network": (
-        _manifest(network="segresnet"),
-        r"unet: .*unknown network 'segresnet'; expected one of unet, res_unet, transbts",
+        _manifest(network="attention_unet"),
+        r"unet: .*unknown network 'attention_unet'; expected one of unet, res_unet, transbts",
     ),
     "other window": (
         _manifest(window=[32, 32, 31]),

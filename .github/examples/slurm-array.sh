@@ -4,6 +4,8 @@
 #
 #   sbatch slurm-array.sh /data/archive /data/masks /data/reports [FLAGS of `htcnns segment`]
 #
+# To do shards 2 and 5 of eight once more: HTCNNS_SHARDS=8 sbatch --array=2,5 slurm-array.sh …
+#
 # It calls `htcnns` from PATH, or the image that HTCNNS_SIF names (apptainer build htcnns.sif docker-daemon:htcnns:latest).
 #SBATCH --job-name=htcnns
 #SBATCH --array=0-7
@@ -27,7 +29,15 @@ if [[ -n ${HTCNNS_SIF:-} ]]; then
     --bind "$input:$input:ro" --bind "$output" --bind "$reports" "$HTCNNS_SIF" htcnns)
 fi
 
-# Shards count from 0 whatever the array does: --array=1-8 and --array=0-14:2 are eight shards too.
-shard=$(((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN) / SLURM_ARRAY_TASK_STEP))
-exec srun "${run[@]}" segment "$input" "$output" --shard "$shard/$SLURM_ARRAY_TASK_COUNT" --report "$reports" \
+# Shards count from 0 whatever the array does: --array=1-8 and --array=0-14:2 are eight shards too. HTCNNS_SHARDS names
+# their number where the array holds only some of them.
+shards=${HTCNNS_SHARDS:-$SLURM_ARRAY_TASK_COUNT} shard=$SLURM_ARRAY_TASK_ID
+if [[ -z ${HTCNNS_SHARDS:-} ]]; then
+  if (((SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN) / SLURM_ARRAY_TASK_STEP + 1 != shards)); then
+    echo "The array has gaps: set HTCNNS_SHARDS to the number of shards, whose numbers the tasks then are." >&2
+    exit 2
+  fi
+  shard=$(((shard - SLURM_ARRAY_TASK_MIN) / SLURM_ARRAY_TASK_STEP))
+fi
+exec srun "${run[@]}" segment "$input" "$output" --shard "$shard/$shards" --report "$reports" \
   --log "$reports/shard-$shard.jsonl" --time-limit 1800 --on-unclear fail "$@"

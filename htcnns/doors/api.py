@@ -6,10 +6,11 @@ from pathlib import Path
 from htcnns.errors import SettingsError
 from htcnns.files.atomic import followed, require_named_place
 from htcnns.files.case import Case
+from htcnns.files.clashes import require_no_scan
 from htcnns.files.manifest import choose_members, chosen_weights, read_manifest
 from htcnns.files.names.brats import Convention
 from htcnns.files.names.words import stem
-from htcnns.files.outputs import CaseOutputs, require_no_scan, write_mask
+from htcnns.files.outputs import CaseOutputs, write_mask
 from htcnns.labels import Sequence, require_numbers
 from htcnns.reports.outcome import Outcome
 from htcnns.runs.course import run

@@ -18,7 +18,7 @@ def doctor(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
 ) -> int:
-    """Say whether a run would work here, how long a case takes, and what to do."""
+    """Say whether a run would work here, and what to do about it."""
     from htcnns.runs.checks import checks  # imports torch
     from htcnns.runs.settings import RunSettings
 

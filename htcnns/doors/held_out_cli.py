@@ -129,7 +129,7 @@ def ablation(
     threads: Threads = 0,
     workers: Workers = 1,
 ) -> int:
-    """Train and score a recipe without its additions, with each alone, and with all."""
+    """Measure what each addition of a recipe is worth."""
     from htcnns.doors.fold_arguments import read_folds  # imports torch
     from htcnns.doors.held_out_printer import run_parts
     from htcnns.training.campaign import Campaign

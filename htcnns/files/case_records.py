@@ -25,12 +25,14 @@ class Origin:
         label_set: name of the label set of the mask.
         inputs: digest of each scan.
         mask: digest of the mask's file.
+        beside: digest of each file of `CaseOutputs.beside` that was written with it.
     """
 
     method: str
     label_set: str
     inputs: dict[Sequence, FileDigest]
     mask: FileDigest
+    beside: dict[str, FileDigest]
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -79,6 +81,7 @@ def origin_of(record: dict[str, Any]) -> Origin | None:
             label_set=record["label_set"],
             inputs=inputs,
             mask=FileDigest(str(digests["mask"]), ""),
+            beside={name: FileDigest(str(digest), "") for name, digest in digests.get("beside", {}).items()},
         )
-    except (KeyError, TypeError):  # changed by hand
+    except (KeyError, TypeError, AttributeError):  # changed by hand
         return None

@@ -106,6 +106,11 @@ def holds_foreign_case(folder: Path, *, channels: tuple[Sequence, ...] | None = 
     return any(map(_is_foreign, found.cases))
 
 
+def holds_no_file(root: Path, *, skip: Collection[Path] = ()) -> bool:
+    """Whether nothing lies in a folder but folders and what is hidden; raises InputError where it cannot be listed."""
+    return not any(listing.files or listing.odd for listing in walk(root, skip=skip))
+
+
 def _is_foreign(case: Case) -> bool:
     """Whether a file of the case comes from no run, or nobody can tell."""
     files = list(case.files.values()) or [path for path in case.folder.glob("*") if words.stem(path.name)]

@@ -54,10 +54,7 @@ def has_same_bytes(path: Path, known: FileDigest) -> bool:
 
     The time of change in a stamp is the system's own, which no program can set back, as it can that of writing.
     """
-    try:
-        return bool(known.stamp and _stamp(path) == known.stamp) or sha256_of(path) == known.sha256
-    except InputError:
-        return False
+    return bool(known.stamp and _stamp(path) == known.stamp) or sha256_of_any(path) == known.sha256
 
 
 def sha256_of(path: Path) -> str:
@@ -75,6 +72,14 @@ def sha256_of(path: Path) -> str:
         raise InputError(
             f"cannot be read ({error.strerror or error})", place=path, remedy="Give reading rights or copy it again."
         ) from error
+
+
+def sha256_of_any(path: Path) -> str:
+    """As `sha256_of`, but "" where nothing can be read."""
+    try:
+        return sha256_of(path)
+    except InputError:
+        return ""
 
 
 def _stamp(path: Path) -> str:

@@ -20,8 +20,8 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[st
     """Notes on a case that an earlier run finished; None where the case must be done.
 
     Where a report of the case is asked for, finished means that one lies there of the same scans, to the byte, by the
-    same weights and settings, and beside it every file that is asked for. A mask that was changed since then is kept,
-    with a note, as long as it would be kept without a report.
+    same weights and settings, and beside it every file that is asked for, as it was written with the mask. A mask that
+    was changed since then is kept, with a note, as long as it would be kept without a report.
 
     Without a report, finished means a readable label map on the grid of the case's reference with at least one voxel,
     and beside it every map on that grid and every picture that is asked for. A mask without any voxel never counts: it
@@ -38,7 +38,7 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[st
     origin = _origin(outputs)
     if origin is None or not _is_same(origin, outputs, method):
         return None
-    if has_same_bytes(outputs.mask, origin.mask) and _maps_fit(outputs):
+    if has_same_bytes(outputs.mask, origin.mask):
         return ()
     notes = _notes_on_mask(outputs, is_asked=is_asked)
     return None if notes is None else (*notes, _CHANGED)
@@ -87,22 +87,18 @@ def _origin(outputs: CaseOutputs) -> Origin | None:
 
 
 def _is_same(origin: Origin, outputs: CaseOutputs, method: str) -> bool:
-    """Whether the run would make the mask from the same; the scans come last, as they cost most."""
+    """Whether the run would make the mask from the same, and what is asked for beside it is what was made with it.
+
+    The scans come last, as they cost most.
+    """
     files = outputs.case.files
     return (
         (origin.method, origin.label_set) == (method, outputs.numbers.name)
         and origin.inputs.keys() == files.keys()
+        and outputs.beside.keys() <= origin.beside.keys()
+        and all(has_same_bytes(path, origin.beside[name]) for name, path in outputs.beside.items())
         and all(has_same_bytes(files[sequence], known) for sequence, known in origin.inputs.items())
     )
-
-
-def _maps_fit(outputs: CaseOutputs) -> bool:
-    """Whether every map beside the mask, if there is any, can be read and lies on its grid."""
-    try:
-        grid = read_grid(outputs.mask)
-        return all(_lies_on(path, grid) for path in outputs.all_maps)
-    except InputError:
-        return False
 
 
 def _lies_on(path: Path, grid: Grid) -> bool:

@@ -1,21 +1,19 @@
-"""The files that a case's run writes: where each goes, what must not be replaced by one, and writing them."""
+"""The files that a case's run writes: where each goes, and writing them."""
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from htcnns.errors import InputError, SettingsError, TakenError
+from htcnns.errors import InputError, TakenError
 from htcnns.files.atomic import require_replaceable, write_whole
 from htcnns.files.case import Case
 from htcnns.files.names.brats import Convention
 from htcnns.files.nifti import read_label_map, write_empty_mask, write_label_map, write_map
 from htcnns.files.own import is_own
-from htcnns.files.places import resolved
 from htcnns.labels import SEQUENCES, LabelSet, Region, RegionSet, Sequence
 
 
@@ -79,6 +77,14 @@ class CaseOutputs:
         disagreement = self.report.disagreement if self.report else None
         return (*self.maps.values(), *([disagreement] if disagreement else []))
 
+    @property
+    def beside(self) -> dict[str, Path]:
+        """Every map and the overlay picture by what they are called in the case's report."""
+        disagreement = self.report.disagreement if self.report else None
+        others = {"picture": self.picture, "disagreement": disagreement}
+        maps = {region.name: path for region, path in self.maps.items()}
+        return maps | {name: path for name, path in others.items() if path}
+
 
 def mask_name(case: Case, *, short: bool) -> str:
     """The file name of a case's mask.
@@ -88,6 +94,11 @@ def mask_name(case: Case, *, short: bool) -> str:
     """
     is_short = short and case.flat and case.naming is Convention.BRATS_2021
     return f"{case.name.rpartition('_')[2] if is_short else case.name}.nii.gz"
+
+
+def disagreement_beside(record: Path) -> Path:
+    """Where the map of where members disagree lies beside a case's report."""
+    return record.with_name(f"{record.stem}-disagreement.nii.gz")
 
 
 def require_free_places(outputs: CaseOutputs) -> None:
@@ -118,54 +129,6 @@ def require_free_places(outputs: CaseOutputs) -> None:
             )
 
 
-def require_different_masks(cases: Iterable[CaseOutputs]) -> None:
-    """Raise SettingsError where two cases would write one mask."""
-    owners: dict[Path, str] = {}
-    for each in cases:
-        if each.mask in owners:
-            raise SettingsError(
-                "two cases would write one mask",
-                place=each.mask.name,
-                found=f"{owners[each.mask]} and {each.case.name}",
-                expected="one case per mask",
-                remedy="Put them into different input folders.",
-            )
-        owners[each.mask] = each.case.name
-
-
-def require_no_scan(cases: Iterable[CaseOutputs], *, report: Path | None = None) -> None:
-    """Raise SettingsError where a file to be written is a scan or a truth of any of the cases, by whatever path."""
-    require_separate(cases, report=report, read={})
-
-
-def require_separate(cases: Iterable[CaseOutputs], *, report: Path | None, read: Mapping[Path, str]) -> None:
-    """Raise SettingsError where two files to be written are one, or one is also read, by whatever path.
-
-    Args:
-        read: what each file is that the run reads, in addition to the scans and truths of the cases.
-    """
-    cases = tuple(cases)
-    folders: dict[Path, Path] = {}
-    owners = {key: what for path, what in read.items() for key in _keys(path, folders)}
-    for each in cases:
-        for file in filter(None, (*each.case.files.values(), each.case.truth)):
-            owners |= dict.fromkeys(_keys(file, folders), f"a scan or truth of {each.case.name}")
-    written = [(path, f"an output of {each.case.name}") for each in cases for path in each.paths]
-    written += [(report, "the report")] if report else []
-    for path, what in written:
-        keys = _keys(path, folders)
-        owner = next((owners[key] for key in keys if key in owners), None)
-        if owner:
-            raise SettingsError(
-                f"is {owner}, and {what} would overwrite it",
-                place=path,
-                setting="report" if path == report else "",
-                expected="a new file",
-                remedy="Give another folder or name.",
-            )
-        owners |= dict.fromkeys(keys, what)
-
-
 def write_mask(outputs: CaseOutputs, label_map: np.ndarray, *, affine: np.ndarray) -> None:
     """Write the mask of (I, J, K) Label values on the grid of the case's reference.
 
@@ -193,8 +156,14 @@ def write_picture(outputs: CaseOutputs, png: bytes) -> None:
 
 
 def remove_report(outputs: CaseOutputs) -> None:
-    """Remove an earlier report of the case, so that none stands beside a newer mask or failure."""
-    for path in outputs.report.paths if outputs.report else ():
+    """Remove an earlier report of the case, so that none stands beside a newer mask or failure.
+
+    Its map of where members disagree goes with it, asked for or not, unless somebody else wrote it.
+    """
+    if outputs.report is None:
+        return
+    unasked = disagreement_beside(outputs.report.record)
+    for path in (*outputs.report.paths, *([unasked] if is_own(unasked) else [])):
         if os.path.isfile(path) or os.path.islink(path):
             with suppress(OSError):  # whoever writes the new one says why nobody may
                 path.unlink()
@@ -260,18 +229,6 @@ def _is_too_long(path: Path) -> bool:
 def _is_the_users(path: Path, outputs: CaseOutputs) -> bool:
     """Whether a file of the input stands there that no run wrote."""
     return path in outputs.in_input and os.path.lexists(path) and not is_own(path)
-
-
-def _keys(path: Path, folders: dict[Path, Path]) -> set[Path]:
-    """What a file is known by: where links lead to, and where the name itself stands, as a link can be replaced.
-
-    Args:
-        folders: where each folder lies that was asked for before; filled in here.
-    """
-    if path.parent not in folders:
-        folders[path.parent] = resolved(path.parent)
-    place = folders[path.parent] / path.name
-    return {place, resolved(place)} if os.path.islink(place) else {place}
 
 
 def _holds_tumour(path: Path) -> bool:

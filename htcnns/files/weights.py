@@ -60,11 +60,6 @@ def write_weights(path: Path, content: bytes) -> WeightsFile:
     return WeightsFile(path, hashlib.sha256(content).hexdigest())
 
 
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _load(member: Member, file: WeightsFile) -> Network:
     """One file's network, with every check on the way; memory is taken once everything fits."""
     place = f"{file.path}: {member.name}"

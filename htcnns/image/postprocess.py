@@ -154,7 +154,8 @@ def with_filled_holes(label_map: np.ndarray, regions: RegionSet, filled: Collect
     """The label map, what a region surrounds in an axial slice made part of it, in the order of the set.
 
     A voxel is surrounded where no way over faces leads out of the slice around the region, so a necrosis that was taken
-    for oedema joins the core whose rim encloses it.
+    for oedema joins the core whose rim encloses it. What is written later than the region stays, such as a resection
+    cavity in an enhancing rim.
 
     Args:
         label_map: (I, J, K) uint8 of Label values, K from one axial slice to the next.
@@ -163,11 +164,13 @@ def with_filled_holes(label_map: np.ndarray, regions: RegionSet, filled: Collect
     Source: our own measurement on 27 held-out patients, one member: Dice of TC was 0.709 without this, 0.727 with it
     and 0.711 where only what is surrounded in three dimensions is filled.
     """
+    covered = [Label.BACKGROUND]
     for stroke in regions.strokes:
         if stroke.region.name in filled:
             mask = region_mask(label_map, stroke.region)
-            holes = binary_fill_holes(mask, structure=_IN_SLICE) & ~mask
+            holes = binary_fill_holes(mask, structure=_IN_SLICE) & np.isin(label_map, covered)
             label_map = np.where(holes, np.uint8(stroke.label), label_map)
+        covered.append(stroke.label)
     return label_map
 
 

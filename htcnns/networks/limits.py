@@ -43,14 +43,14 @@ _DEPTHS = {
 _LARGEST = dict.fromkeys(_DEPTHS, LARGEST_DEPTH) | {"heads": LARGEST_HEADS, "attended": LARGEST_ATTENDED}
 
 
-def require_edges(shape: Shape, *, what: str) -> None:
+def require_edges(shape: Shape, *, what: str, remedy: str = "Correct the manifest.") -> None:
     """Raise SettingsError where a window or box is longer or larger than any run could take."""
     if max(shape) > LARGEST_EDGE or prod(shape) > MOST_WINDOW_VOXELS:
         raise SettingsError(
             f"{what} is too large for the memory",
             found=shown(list(shape)),
             expected=f"edges of at most {LARGEST_EDGE} and {MOST_WINDOW_VOXELS / 1e6:.1f} million voxels",
-            remedy="Correct the manifest.",
+            remedy=remedy,
         )
 
 

@@ -83,7 +83,7 @@ class Measures:
     largest: Diameter | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Digests:
     """What a mask was made from, and the mask, as sha256; the same again means that the case is finished.
 
@@ -91,11 +91,13 @@ class Digests:
         method: of weights and settings.
         inputs: sha256 and stamp of each scan's file, by sequence.
         mask: of the mask's file.
+        beside: of each map and of the overlay picture that were written with it, by region, picture or disagreement.
     """
 
     method: str
     inputs: Mapping[str, Mapping[str, str]]
     mask: str
+    beside: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def listed_record(record: Mapping[str, Any], *, report: str) -> CohortCase:
     return CohortCase(
         case=_text(record["case"]),
         title=_text(record["title"]),
-        state=State(record["state"]),
+        state=_state(record["state"]),
         error=_text(record["error"]),
         findings=tuple({"kind": Kind(each["kind"]), "text": _text(each["text"])} for each in record["findings"]),
         notes=tuple(map(_text, record["notes"])),
@@ -179,6 +179,14 @@ def _least_agreeing(members: Iterable[Mapping[str, Any]], agreement: float | Non
         (member["name"], region) for member in members for region, dice in member["dice"].items() if dice == agreement
     )
     return tuple(map(_text, next(pairs, ())))
+
+
+def _state(value: object) -> State:
+    """The state of a case that has a report; a kept one says done, and one not started has none."""
+    state = State(_text(value))
+    if state not in (State.DONE, State.FAILED):
+        raise ValueError(f"{state} is no state of a report")
+    return state
 
 
 def _text(value: object) -> str:

@@ -70,6 +70,8 @@ def segment_on(
     """
     waiting = []
     for outputs in cases:
+        if watcher.should_stop():
+            return
         done = _done_before(outputs, resources)
         if done and done.state is State.FAILED:
             yield _reported(done, partial(write_failed, outputs, done, resources=resources))
@@ -111,8 +113,8 @@ def _until_none_waits(
 
 def _done_before(outputs: CaseOutputs, resources: Resources) -> Outcome | None:
     """The outcome of a case that an earlier run finished, or that nobody can tell of; None where it must be done."""
-    settings = resources.settings
-    if settings.again or outputs.case.fault:
+    settings, case = resources.settings, outputs.case
+    if settings.again or case.fault or len(case.missing) > settings.most_missing:  # as another run may have allowed
         return None
     try:
         notes = kept_notes(outputs, is_asked=settings.labels is not None, method=resources.method)
@@ -120,7 +122,7 @@ def _done_before(outputs: CaseOutputs, resources: Resources) -> Outcome | None:
         return _fail(outputs, error, on_failure=settings.on_failure, seconds=0.0)
     if notes is None:
         return None
-    return Outcome(case=outputs.case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
+    return Outcome(case=case.name, state=State.KEPT, mask=outputs.mask, notes=notes)
 
 
 def _read(outputs: CaseOutputs, *, resources: Resources, claims: Claims) -> ReadyCase | Outcome | None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from htcnns.files.digests import sha256_of
+from htcnns.files.digests import sha256_of, sha256_of_any
 from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, remove_report, write_disagreement, write_record, write_report_picture
 from htcnns.image.lesion_shape import (
@@ -65,6 +65,7 @@ def write_finished(
             method=resources.method,
             inputs={str(sequence): asdict(digest) for sequence, digest in ready.digests.items()},
             mask=sha256_of(outputs.mask),
+            beside={name: digest for name, path in outputs.beside.items() if (digest := sha256_of_any(path))},
         ),
         peak_memory_mib=peak_memory_mib(resources.ensemble.device),
         picture=outputs.report.picture.name,

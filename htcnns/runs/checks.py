@@ -1,5 +1,6 @@
 """Whether a run would work here: each thing that it needs as a value, with what to do about it."""
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +26,14 @@ from htcnns.files.surroundings import (
 from htcnns.files.weights import verify_file
 from htcnns.image.phantom import make_phantom
 from htcnns.image.preprocess import preprocess
-from htcnns.runs.devices import choose_device, choose_precision, environment, peak_memory_mib, precision_name
+from htcnns.runs.devices import (
+    choose_device,
+    choose_precision,
+    htcnns_version,
+    not_usable,
+    peak_memory_mib,
+    precision_name,
+)
 from htcnns.runs.ensemble import Ensemble, start_ensemble, window_voxels
 from htcnns.runs.pipeline import ReadyCase, segment_prepared
 from htcnns.runs.settings import RunSettings
@@ -71,8 +79,8 @@ def checks(settings: RunSettings, *, output: Path | None) -> Iterator[Check]:
         settings: weights, members, device and precision of the run that is asked about.
         output: folder for its masks; None to leave that out.
     """
-    found = environment()
-    yield Check(name="software", found=f"htcnns {found['htcnns']}, Python {found['python']}, PyTorch {found['torch']}")
+    python = platform.python_version()
+    yield Check(name="software", found=f"htcnns {htcnns_version()}, Python {python}, PyTorch {torch.__version__}")
     yield _tried("device", lambda: _device(settings))
     yield _threads()
     yield _tried("memory", _memory)
@@ -99,11 +107,14 @@ def _tried(name: str, check: Callable[[], Check]) -> Check:
 def _device(settings: RunSettings) -> Check:
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
-    if device.type == "cuda":
-        free, total = (n / 2**30 for n in torch.cuda.mem_get_info(device))
-        name = f"{device}, {torch.cuda.get_device_name(device)} with {free:.1f} of {total:.1f} GiB free"
-    else:
-        name = f"cpu, {torch.backends.cpu.get_cpu_capability()}"
+    try:
+        name = _card(device) if device.type == "cuda" else f"cpu, {torch.backends.cpu.get_cpu_capability()}"
+    except RuntimeError as error:  # a card that is broken, or taken by others
+        unusable = not_usable(device, error)
+        if settings.device != "auto":
+            raise unusable from error
+        found = f"{unusable.place}: {unusable.problem}; a run would take the CPU instead"
+        return Check(name="device", state=CheckState.WARN, found=found, remedy=unusable.remedy)
     found = f"{name}, in {precision_name(precision)}"
     if device.type == "cpu" and has_nvidia_driver():
         built = f"PyTorch was built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch is a CPU build"
@@ -115,6 +126,11 @@ def _device(settings: RunSettings) -> Check:
         remedy = "A CPU with bf16 (AVX-512 BF16 or AMX), or a GPU, is faster."
         return Check(name="device", state=CheckState.WARN, found=found, remedy=remedy)
     return Check(name="device", found=found)
+
+
+def _card(device: torch.device) -> str:
+    free, total = (n / 2**30 for n in torch.cuda.mem_get_info(device))
+    return f"{device}, {torch.cuda.get_device_name(device)} with {free:.1f} of {total:.1f} GiB free"
 
 
 def _threads() -> Check:

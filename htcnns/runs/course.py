@@ -60,8 +60,10 @@ def _run(plan: RunPlan, engine: Engine, *, watcher: Watcher, on_outcome: Callabl
     with run_log(plan) as say:
         try:
             for outcome in _course(plan, engine, logged(watcher, say), at_rest=lambda: _list_all(plan, seen.values())):
-                seen[outcome.case] = outcome
-                if outcome.state is not State.NOT_STARTED:
+                if outcome.state is State.NOT_STARTED:
+                    seen.setdefault(outcome.case, outcome)  # one that changed after it was done stays done
+                else:
+                    seen[outcome.case] = outcome
                     say("case end", **said_of(outcome))
                     on_outcome(outcome)
         finally:

@@ -71,6 +71,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[name]
 
 
+def not_usable(device: torch.device, error: RuntimeError) -> DeviceError:
+    """What a device is reported as that PyTorch cannot use, such as one without memory left."""
+    return DeviceError(
+        f"cannot be used ({str(error).splitlines()[0]})", place=device, remedy="Free the device or use device cpu."
+    )
+
+
 def precision_name(dtype: torch.dtype) -> str:
     """fp32, bf16 or fp16."""
     return next(name for name, known in PRECISIONS.items() if known == dtype)

@@ -21,7 +21,7 @@ from htcnns.image.windows import Windows, mirror_axes, place_windows, slide
 from htcnns.labels import SEQUENCES, RegionSet
 from htcnns.networks.contract import Network, each_axis, region_probabilities
 from htcnns.networks.limits import require_edges
-from htcnns.runs.devices import choose_device, choose_precision, precision_name
+from htcnns.runs.devices import choose_device, choose_precision, not_usable, precision_name
 from htcnns.runs.settings import RunSettings
 from htcnns.volume import Shape, size_text
 
@@ -109,9 +109,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
             )
             torch.cuda.synchronize(device)
     except RuntimeError as error:  # out of memory is one of them
-        raise DeviceError(
-            f"cannot be used ({str(error).splitlines()[0]})", place=device, remedy="Free the device or use device cpu."
-        ) from error
+        raise not_usable(device, error) from error
     return Ensemble(members=members, networks=networks, device=device, precision=precision)
 
 
@@ -180,10 +178,7 @@ def mirrored(member: Member, settings: RunSettings) -> str:
 
 def n_windows(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> int:
     """Number of windows that all members together run over a case; folds count, mirrored passes do not."""
-    return sum(
-        len(ensemble.networks[member.name]) * len(_windows(ensemble, member, prepared, overlap=overlap).starts)
-        for member in ensemble.members
-    )
+    return sum(n for n, _ in window_voxels(ensemble, prepared, overlap=overlap))
 
 
 def window_voxels(ensemble: Ensemble, prepared: Prepared, *, overlap: float | None) -> tuple[tuple[int, int], ...]:

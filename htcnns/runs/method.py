@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import fields
 
 from htcnns.files.member import Member
 from htcnns.reports.strict_json import json_text
+from htcnns.runs.ensemble import mirrored
 from htcnns.runs.settings import RunSettings
 
-_DECIDING = ("precision", "fusion", "overlap", "mirror")  # the label set stands in the report by itself
+_DECIDING = ("precision", "fusion", "overlap")  # the label set stands in the report by itself
+_FOR_PEOPLE = frozenset({"name", "title", "trained_on", "scores"})  # of a member
 
 
 def method_digest(members: Iterable[Member], settings: RunSettings) -> str:
@@ -16,23 +19,12 @@ def method_digest(members: Iterable[Member], settings: RunSettings) -> str:
     Where something is computed is not among them, nor how much at a time, so that machines of a cluster agree.
     """
     content = {
-        "members": [_computed_by(member) for member in members],
+        "members": [_computed_by(member) | {"mirror": mirrored(member, settings)} for member in members],
         "settings": {name: getattr(settings, name) for name in _DECIDING},
     }
     return hashlib.sha256(json_text(content).encode()).hexdigest()
 
 
 def _computed_by(member: Member) -> dict[str, object]:
-    return {
-        "network": member.network,
-        "size": member.size,
-        "files": [file.sha256 for file in member.files],
-        "sequences": member.sequences,
-        "regions": member.regions.name,
-        "head": member.head,
-        "outputs": member.outputs,
-        "window": member.window,
-        "whole": member.whole,
-        "box": member.box,
-        "rules": member.rules,
-    }
+    values = {field.name: getattr(member, field.name) for field in fields(member) if field.name not in _FOR_PEOPLE}
+    return values | {"files": [file.sha256 for file in member.files]}

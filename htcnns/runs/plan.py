@@ -1,5 +1,6 @@
 """A folder of cases in, a folder of masks and a report out: every check before the first network runs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,12 +8,13 @@ from htcnns.errors import InputError, OutputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep
 from htcnns.files.case import Case, Leftover
 from htcnns.files.case_list import search_list
-from htcnns.files.cases import Search, holds_foreign_case, search
+from htcnns.files.cases import Search, holds_foreign_case, holds_no_file, search
+from htcnns.files.clashes import Clash, clashes, mask_clashes
 from htcnns.files.cohort_files import cohort_files
 from htcnns.files.line_log import require_log_place
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.member import Member
-from htcnns.files.outputs import CaseOutputs, ReportFiles, mask_name, require_different_masks, require_separate
+from htcnns.files.outputs import CaseOutputs, ReportFiles, disagreement_beside, mask_name
 from htcnns.files.own import is_own_page, is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
@@ -128,22 +130,33 @@ def _require_reports_apart(input: Path, settings: RunSettings, found: Search) ->
         )
 
 
+def _require_log_apart(log: Path | None, of_cohort: tuple[Path, ...]) -> None:
+    """Raise SettingsError where the report of all cases would replace the log."""
+    if log and resolved(log) in map(resolved, of_cohort):
+        raise SettingsError(
+            "is a part of the report of all cases, which would replace the log",
+            place=log,
+            setting="log",
+            expected="a new file",
+            remedy="Give another folder or name.",
+        )
+
+
 def _report_files(case: Case, settings: RunSettings) -> ReportFiles | None:
     """Where the report of a case goes."""
     folder = settings.report_folder
     if folder is None:
         return None
-    disagreement = folder / f"{case.name}-disagreement.nii.gz" if settings.disagreement else None
-    return ReportFiles(
-        record=folder / f"{case.name}.json", picture=folder / f"{case.name}.png", disagreement=disagreement
-    )
+    record = folder / f"{case.name}.json"
+    disagreement = disagreement_beside(record) if settings.disagreement else None
+    return ReportFiles(record=record, picture=folder / f"{case.name}.png", disagreement=disagreement)
 
 
 def _find(input: Path, output: Path, settings: RunSettings) -> Search:
     """What the input holds, or of it what the list names; what the run itself writes there is left out.
 
     Raises:
-        InputError: as `files.cases.search` or `files.case_list.search_list`, but a watched input may hold no case; an
+        InputError: as `files.cases.search` or `files.case_list.search_list`, but a watched input may hold no file; an
             unclear case, unless it may fail alone.
     """
     folders = (output, settings.probabilities, settings.previews)
@@ -154,7 +167,7 @@ def _find(input: Path, output: Path, settings: RunSettings) -> Search:
         else:
             found = search(input, channels=settings.channels, skip=own)
     except InputError:
-        if settings.watch_s is None or not is_folder(input) or settings.case_list:
+        if settings.watch_s is None or settings.case_list or not is_folder(input) or not holds_no_file(input, skip=own):
             raise
         return Search((), ())  # nothing has come yet
     if settings.stops_when_unclear:
@@ -173,21 +186,41 @@ def _outputs_of(
     """The outputs of every case, none of which takes the place of another or of a file that is read.
 
     Raises:
-        SettingsError: one would, or the label set lacks what the members give.
+        SettingsError: one would, unless it may fail alone, or the label set lacks what the members give.
     """
     places = filter(None, (output, settings.probabilities, settings.previews))
     in_input = frozenset(folder for folder in places if _is_of_the_input(folder, input, found))
     cases = tuple(_outputs_in(in_input, case, output, settings, members[0].regions) for case in found.cases)
-    require_different_masks(cases)
     files = {file.path: "a file of the weights" for member in members for file in member.files}
     read = files | {path.parent / MANIFEST: "the manifest of the weights" for path in files}
     read |= {settings.case_list: "the list of cases"} if settings.case_list else {}
     read |= {settings.log: "the log"} if settings.log else {}
     of_cohort = cohort_files(settings.report_folder).paths if settings.report_folder else ()
-    require_separate(
-        cases, report=settings.report, read=read | dict.fromkeys(of_cohort, "a part of the report of all cases")
+    _require_log_apart(settings.log, of_cohort)
+    read |= dict.fromkeys(of_cohort, "a part of the report of all cases")
+    found_clashes = (*mask_clashes(cases), *clashes(cases, report=settings.report, read=read))
+    return _with_clashes(cases, found_clashes, settings)
+
+
+def _with_clashes(
+    cases: tuple[CaseOutputs, ...], found: Iterable[Clash], settings: RunSettings
+) -> tuple[CaseOutputs, ...]:
+    """The cases; those that clash are at fault, and write no report nor over any file that no run wrote.
+
+    Raises:
+        SettingsError: the report of the run clashes, or a case that may not fail alone.
+    """
+    faults: dict[str, InputError] = {}
+    for clash in found:
+        if settings.stops_when_unclear or not clash.case:
+            raise clash.error
+        faults.setdefault(clash.case, clash.error.inside(clash.case, kind=InputError))
+    return tuple(
+        replace(each, case=replace(each.case, fault=fault), report=None, in_input=frozenset(each.paths))
+        if (fault := faults.get(each.case.name))
+        else each
+        for each in cases
     )
-    return cases
 
 
 def _of_the_shard(cases: tuple[CaseOutputs, ...], settings: RunSettings) -> tuple[CaseOutputs, ...]:

@@ -41,7 +41,7 @@ def _paper(name: str, title: str, *, learning_rate: float) -> Recipe:
 
 # Zhu 2024, doi 10.1016/j.patcog.2024.110553, as the paper has it: its code cannot run its loss on boundaries. The
 # weight of that loss, the turning, the mirroring and the 500 voxels of ET are the code's; that regions overlap, where
-# patches lie, the cosine and half precision are ours.
+# patches lie, the cosine, half precision, plain Adam for AMSGrad and z-scores of what is not clipped are ours.
 _BOUNDARIES = Recipe(
     name="dmfnet-mie-sie-bsc",
     title="DMFNet with multi-modality spatial information and boundary correction, as published",
@@ -112,8 +112,9 @@ _SMALL_BOUNDARIES = replace(
 )
 
 # BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published; the
-# brain is cut out at the scans' background, as everywhere here, where a fixed threshold was published. Warm-up and
-# cosine, weight decay and clipping of gradients are ours, and so is what varies, of which only the number is known.
+# brain is cut out at the scans' background, as everywhere here, where a fixed threshold was published. Warm-up,
+# cosine, weight decay, clipping of gradients and half precision are ours, and so is what varies, of which only the
+# number is known.
 _PUBLISHED_VIEW = (160, 160, 160)
 _FIVE_FOLD = 5  # versions of every case in an epoch
 _PUBLISHED_ROUND = Round(
@@ -124,6 +125,9 @@ _PUBLISHED_ROUND = Round(
 )
 _SMALL_VIEW = (96, 128, 96)  # about 1.4 mm along each axis of a mean brain
 _SHORT_ROUND = Round(steps=1200, learning_rate=1e-3, patches=((0.0, _SMALL_VIEW),), variety=ANY_SCANNER)
+
+
+_AS_CUT = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # nothing is cleaned up
 
 
 def _post_treatment(name: str, title: str, *, size: str, batch: int, view: Shape, each: Round) -> Recipe:
@@ -137,9 +141,11 @@ def _post_treatment(name: str, title: str, *, size: str, batch: int, view: Shape
         head=Head.SOFTMAX,
         preprocessing=Preprocessing(largest_piece=True, resize=view, clip=(0.01, 0.99)),
         batch=batch,
+        average=0.0,
         mix=MappingProxyType({CaseKind.HEAD: 1.0, CaseKind.SYNTHETIC: 1.0}),
         window=view,
         whole=view,
+        rules=_AS_CUT,
     )
 
 
@@ -172,6 +178,7 @@ _SWIN = Recipe(
     entropy_weight=0.0,
     clip_norm=0.0,
     average=0.0,
+    rules=_AS_CUT,
     checkpoint_steps=250,
 )
 _SWIN_COMPACT = replace(

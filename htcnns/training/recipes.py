@@ -17,6 +17,7 @@ from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, RegionSet, Sequence
 from htcnns.networks import NETWORKS, build_network
 from htcnns.networks.contract import Head, outputs_of, require_window
+from htcnns.networks.limits import require_edges
 from htcnns.training.augment import Augmentation
 from htcnns.training.losses import LossWeights
 from htcnns.volume import Shape
@@ -24,6 +25,7 @@ from htcnns.volume import Shape
 LOSSES = ("dice", "generalised_dice", "entropy", "key_point")  # whose weights are settings of a recipe
 OPTIMIZERS = ("adam", "adamw")
 PRECISIONS = ("bf16", "fp16", "fp32")
+_REMEDY = "Correct the recipe."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +226,9 @@ class Recipe:
         self.rules.require_regions(self.regions)
         if self.preprocessing.resize and self.mix.get(CaseKind.PIECE, 0) > 0:
             raise _impossible("mix", dict(self.mix), "no pieces, as a piece of a brain cannot be resized as a whole")
+        for what, shape in (("window", self.window), ("whole", self.whole), ("resize", self.preprocessing.resize)):
+            if shape:
+                require_edges(shape, what=what, remedy=_REMEDY)
         for member in self.members:
             self._require_patches(member)
 
@@ -274,6 +279,4 @@ class Recipe:
 
 
 def _impossible(setting: str, found: object, expected: str) -> SettingsError:
-    return SettingsError(
-        "impossible value", setting=setting, found=found, expected=expected, remedy="Correct the recipe."
-    )
+    return SettingsError("impossible value", setting=setting, found=found, expected=expected, remedy=_REMEDY)

@@ -1,5 +1,6 @@
 """The files that a run writes: none of an impossible name, none over a scan."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +9,12 @@ import pytest
 
 from htcnns.errors import InputError, SettingsError, TakenError
 from htcnns.files.cases import Case
+from htcnns.files.clashes import clashes, mask_clashes, require_no_scan
 from htcnns.files.names.brats import Convention
 from htcnns.files.nifti import write_empty_mask
 from htcnns.files.outputs import (
     CaseOutputs,
-    require_different_masks,
     require_free_places,
-    require_no_scan,
-    require_separate,
     stand_in,
 )
 from htcnns.labels import GLIOMA, LABEL_SETS, Region, Sequence
@@ -83,15 +82,17 @@ def test_a_map_whose_name_is_too_long_is_said(tmp_path: Path) -> None:
         require_free_places(outputs)
 
 
-def test_two_cases_for_one_mask_are_refused(tmp_path: Path) -> None:
+def test_two_cases_of_one_mask_clash_both(tmp_path: Path) -> None:
     mask = tmp_path / "00495.nii.gz"
-    cases = [_outputs(_case(tmp_path, name), mask) for name in ("BraTS2021_00495", "00495")]
-    says = (
-        r"00495\.nii\.gz: two cases would write one mask; found BraTS2021_00495 and 00495, expected one case per mask"
-    )
-    with pytest.raises(SettingsError, match=says):
-        require_different_masks(cases)
-    require_different_masks(cases[:1])
+    names = ("BraTS2021_00495", "00495")
+    cases = [_outputs(_case(tmp_path, name), mask) for name in names]
+    found = list(mask_clashes([*cases, _outputs(_case(tmp_path, "P7"), tmp_path / "P7.nii.gz")]))
+    assert tuple(clash.case for clash in found) == names
+    assert {str(clash.error).partition(".")[2] for clash in found} == {
+        "nii.gz: two cases would write one mask; found BraTS2021_00495 and 00495, expected one case per mask. "
+        "Put them into different input folders."
+    }
+    assert not list(mask_clashes(cases[:1]))
 
 
 @pytest.mark.parametrize("what", ["mask", "map", "picture"])
@@ -123,7 +124,7 @@ def test_a_folder_in_the_place_of_an_output_is_said(tmp_path: Path) -> None:
 def test_two_files_never_share_a_path(tmp_path: Path, place: str) -> None:
     outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz", picture=tmp_path / "P7.png")
     (tmp_path / "link").symlink_to(place)
-    with pytest.raises(SettingsError, match=r"^report: .*link: is .*, and the report would overwrite it"):
-        require_separate(
-            [outputs], report=tmp_path / "link", read={tmp_path / "weights" / "manifest.json": "the manifest"}
-        )
+    read = {tmp_path / "weights" / "manifest.json": "the manifest"}
+    (clash,) = clashes([outputs], report=tmp_path / "link", read=read)
+    assert re.match(r"report: .*link: is .*, and the report would overwrite it", str(clash.error))
+    assert clash.case == ""

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save as save_tensors
 
 from htcnns.errors import WeightsError
+from htcnns.files.digests import sha256_of
 from htcnns.files.manifest import read_manifest, shipped_weights
 from htcnns.files.member import Member, WeightsFile
-from htcnns.files.weights import digest, load_networks, save_weights, verify_file
+from htcnns.files.weights import load_networks, save_weights, verify_file
 from htcnns.labels import REGION_SETS, Label, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import Head, Network
@@ -43,7 +44,7 @@ def with_content(member: Member) -> Callable[[bytes], Member]:
     def replaced(content: bytes) -> Member:
         path = member.files[0].path
         path.write_bytes(content)
-        return replace(member, files=(WeightsFile(path, digest(path)),))
+        return replace(member, files=(WeightsFile(path, sha256_of(path)),))
 
     return replaced
 
@@ -110,7 +111,7 @@ def test_channels_last_is_saved_as_the_same_bytes(tmp_path: Path, network: torch
 
 
 def test_save_weights_gives_the_digest_of_its_file(member: Member) -> None:
-    assert digest(member.files[0].path) == member.files[0].sha256
+    assert sha256_of(member.files[0].path) == member.files[0].sha256
 
 
 def test_verify_names_a_good_file(member: Member) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from htcnns.files.digests import sha256_of
 from htcnns.files.manifest import MANIFEST
-from htcnns.files.weights import digest
 from htcnns.networks.limits import LARGEST_WIDTH, MOST_FILE_BYTES, MOST_HEADER_BYTES, MOST_MANIFEST_BYTES
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def _tensor_of(name: str, n_bytes: int) -> Callable[[Path], None]:
         header = json.dumps({name: {"dtype": "F16", "shape": [n_values], "data_offsets": [0, 2 * n_values]}}).encode()
         path.write_bytes(struct.pack("<Q", len(header)) + header)
         os.truncate(path, 8 + len(header) + 2 * n_values)
-        _change_manifest(folder, lambda manifest: manifest["members"][0]["files"][0].update(sha256=digest(path)))
+        _change_manifest(folder, lambda manifest: manifest["members"][0]["files"][0].update(sha256=sha256_of(path)))
 
     return change
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from htcnns.errors import WeightsError
+from htcnns.files.digests import sha256_of
 from htcnns.files.manifest import read_manifest
 from htcnns.files.member import Member, WeightsFile
-from htcnns.files.weights import digest, load_networks
+from htcnns.files.weights import load_networks
 
 DTYPES = (
     *("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4", "F6_E2M3"),
@@ -35,7 +36,7 @@ def _attempt(seed: int, member: Member, path: Path) -> str:
     """What went wrong with the spoiled file of this seed; "" where nothing did."""
     path.write_bytes(_spoiled(random.Random(seed), member.files[0].path.read_bytes()))
     try:
-        load_networks(replace(member, files=(WeightsFile(path, digest(path)),)))
+        load_networks(replace(member, files=(WeightsFile(path, sha256_of(path)),)))
     except WeightsError as error:
         sentence = error.sentence()
         return "" if len(sentence) <= 1000 and sentence.endswith(".") else f"{seed}: {sentence}"

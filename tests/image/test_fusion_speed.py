@@ -68,7 +68,7 @@ def test_fusing_noisy_ellipsoids_is_fifty_times_faster_than_simpleitk(rng: np.ra
     assert times_faster(np.stack([noisy_tumour(rng) for _ in range(3)])) >= AT_LEAST
 
 
-@pytest.mark.parametrize("case", ["TCGA-DU-7294", "TCGA-FG-6692"])
+@pytest.mark.parametrize("case", ["TCGA-FG-6692"])
 def test_fusing_real_candidates_is_fifty_times_faster_than_simpleitk(data: Path, case: str):
     folder = data / "unlabelled" / case / "candidates"
     paths = [folder / f"{name}-20.nii.gz" for name in ("hnfnetv1", "sanet0", "scan")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from htcnns.errors import SettingsError
-from htcnns.image.postprocess import Changes, PostprocessRules, agreeing, postprocess
+from htcnns.image.postprocess import Changes, PostprocessRules, agreeing, postprocess, with_filled_holes
 from htcnns.labels import GLIOMA, REGION_SETS, Label, Region, RegionSet, region_mask
 
 SHAPE = (32, 32, 32)
@@ -220,6 +220,18 @@ def test_what_a_region_surrounds_in_an_axial_slice_joins_it():
     assert (label_map[8:16, 8:16, 10:14] == Label.NCR).all()
     assert n_labelled(label_map, Label.NCR) == 8 * 8 * 4
     assert changes == Changes({Label.NCR: 4 * 4 * 4})
+
+
+@pytest.mark.parametrize(
+    ("regions", "filled", "rim", "inner"),
+    [(WITH_CAVITY, "ET", Label.ET, Label.RC), (PAEDIATRIC, "ED", Label.ED, Label.NCR)],
+    ids=["cavity in a rim", "core in oedema"],
+)
+def test_what_is_written_later_than_a_region_stays_inside_it(regions: RegionSet, filled: str, rim: Label, inner: Label):
+    label_map = np.zeros(SHAPE, np.uint8)
+    label_map[8:16, 8:16, 10:14] = rim
+    label_map[10:14, 10:14, 10:14] = inner
+    np.testing.assert_array_equal(with_filled_holes(label_map, regions, [filled]), label_map)
 
 
 def test_a_ring_that_is_open_in_a_slice_is_not_filled_there():

@@ -50,7 +50,12 @@ MEMBER = MemberFinding(
     n_cleaned=3,
 )
 MEMORY = {"process": 100.0, "device": None}
-DIGESTS = Digests("1" * 64, {"t1n": {"sha256": "2" * 64, "stamp": ""}}, "3" * 64)
+DIGESTS = Digests(
+    method="1" * 64,
+    inputs={"t1n": {"sha256": "2" * 64, "stamp": ""}},
+    mask="3" * 64,
+    beside={"WT": "4" * 64, "picture": "5" * 64},
+)
 DONE = CaseFacts(geometry=GEOMETRY, measures=MEASURES, digests=DIGESTS, peak_memory_mib=MEMORY, picture="P7.png")
 HOSTILE = "P7\n<script>alert('\x1b[2J&\u202e\")</script>"
 

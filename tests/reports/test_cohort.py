@@ -13,7 +13,7 @@ import pytest
 from htcnns.files.cohort_files import page_parts
 from htcnns.image.notes import Kind, Note
 from htcnns.reports.case_report import record_text
-from htcnns.reports.cohort import CohortCase, cohort_record, cohort_table, listed_outcome
+from htcnns.reports.cohort import CohortCase, cohort_record, cohort_table, listed_outcome, listed_record
 from htcnns.reports.cohort_page import PageParts, cohort_page
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.plain_text import from_csv_cell
@@ -86,6 +86,13 @@ def test_notes_with_a_kind_are_findings_without_a_report_too() -> None:
         ({"kind": "empty mask", "text": "is empty"},),
         ("a remark",),
     )
+
+
+@pytest.mark.parametrize("state", [State.KEPT, State.NOT_STARTED])
+def test_a_report_is_of_a_case_that_is_done_or_failed(state: State) -> None:
+    record = {"case": "P7", "title": "P7", "diameters": None, "least_dice": None, "state": state}
+    with pytest.raises(ValueError, match=f"{state} is no state of a report"):
+        listed_record(record, report="P7.json")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

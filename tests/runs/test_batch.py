@@ -423,6 +423,23 @@ def test_a_stop_between_windows_drops_the_case_at_hand_and_keeps_the_ones_before
 
 
 @pytest.mark.usefixtures("three")
+def test_a_stop_is_answered_while_finished_cases_are_looked_at(run: Run) -> None:
+    run()
+    kept: list[Outcome] = []
+    outcomes = run(on_outcome=kept.append, watcher=Watcher(should_stop=lambda: len(kept) >= 2))
+    assert _states(outcomes) == [State.KEPT, State.KEPT]
+
+
+def test_a_mask_of_three_sequences_is_not_kept_where_all_are_asked_for(three: Path, run: Run) -> None:
+    (three / NAMES[1] / f"{NAMES[1]}-t2f.nii.gz").unlink()
+    run(allow_missing=True)
+    assert _states(run(allow_missing=True)) == [State.KEPT] * 3
+    outcomes = run()
+    assert _states(outcomes) == [State.KEPT, State.FAILED, State.KEPT]
+    assert "t2f missing" in outcomes[1].error
+
+
+@pytest.mark.usefixtures("three")
 def test_a_stop_before_the_first_case_starts_none(tmp_path: Path, run: Run) -> None:
     assert _states(run(watcher=Watcher(should_stop=lambda: True))) == []
     assert not list((tmp_path / "out").iterdir())

@@ -329,6 +329,32 @@ def test_a_case_is_done_again_under_other_settings(
     assert run(report=None, **change)[0].state is State.KEPT
 
 
+@pytest.mark.parametrize("what", ["previews", "probabilities"])
+def test_pictures_and_maps_of_an_earlier_mask_finish_nothing(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run, what: str
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    beside = {what: tmp_path / what}
+    beside[what].mkdir()
+    run(**beside)
+    assert run(fusion="mean")[0].state is State.DONE
+    assert [run(fusion="mean", **beside)[0].state for _ in range(2)] == [State.DONE, State.KEPT]
+
+
+def test_a_map_of_disagreement_goes_with_its_report_unless_it_is_somebodys_own(
+    tmp_path: Path, make_case: Callable[..., Path], run: Run
+) -> None:
+    make_case(tmp_path / "in", CASE)
+    path = tmp_path / "reports" / f"{CASE}-disagreement.nii.gz"
+    run(disagreement=True)
+    assert path.exists()
+    run(fusion="mean")
+    assert not path.exists()
+    path.write_bytes(b"mine")
+    run(again=True)
+    assert path.read_bytes() == b"mine"
+
+
 def test_a_case_is_done_again_with_other_scans_only_where_a_report_knows_them(
     tmp_path: Path, make_case: Callable[..., Path], run: Run
 ) -> None:

@@ -95,6 +95,22 @@ def test_a_driver_without_a_pytorch_that_uses_it_is_warned_of(
     assert "an NVIDIA driver is here, but PyTorch" in check.found
 
 
+@pytest.mark.parametrize(("device", "state"), [("auto", CheckState.WARN), ("cuda:0", CheckState.FAIL)])
+def test_a_card_that_answers_nothing_is_warned_of_or_fails_where_it_was_named(
+    monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check], device: str, state: CheckState
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("CUDA error: out of memory\nmore lines")
+
+    for name, answer in (("is_available", lambda: True), ("device_count", lambda: 1), ("mem_get_info", refuse)):
+        monkeypatch.setattr(torch.cuda, name, answer)
+    monkeypatch.setattr(torch.cuda, "get_device_name", refuse)
+    check = check_of("device", device=device)
+    assert check.state is state
+    assert "cuda:0: cannot be used (CUDA error: out of memory)" in (str(check.error) if check.error else check.found)
+    assert isinstance(check.error, DeviceError) == (state is CheckState.FAIL)
+
+
 def test_a_tiny_case_is_segmented_and_a_usual_one_estimated(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
@@ -124,6 +140,7 @@ def test_a_card_holds_the_largest_window_or_not(needed_mib: float, state: CheckS
     assert (check.state, check.found.endswith("of the card's 8.0 GiB")) == (state, True)
 
 
+@pytest.mark.slow
 def test_a_gpu_that_cannot_be_used_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:

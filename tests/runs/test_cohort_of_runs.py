@@ -75,6 +75,7 @@ def test_volumes_in_the_table_are_the_masks_to_the_voxel(
         assert float(row["ET_ml"]) == round(voxels["ET"] * voxel_ml, 3)
 
 
+@pytest.mark.slow
 def test_every_case_in_the_folder_is_listed_whichever_run_did_it(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment, listed: Callable[[], dict]
 ) -> None:
@@ -89,6 +90,7 @@ def test_every_case_in_the_folder_is_listed_whichever_run_did_it(
     assert [(tmp_path / "reports" / name).read_bytes() for name in FILES] == before
 
 
+@pytest.mark.slow
 def test_a_failure_stays_until_its_case_is_done(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment, listed: Callable[[], dict]
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_failure_stays_until_its_case_is_done(
     assert {each["state"] for each in listed().values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_shards_into_one_folder_list_the_whole(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment, listed: Callable[[], dict]
 ) -> None:
@@ -117,6 +120,7 @@ def test_shards_into_one_folder_list_the_whole(
     assert set(listed()) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_hostile_names_reach_table_and_page_as_text(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment, listed: Callable[[], dict]
 ) -> None:
@@ -134,6 +138,7 @@ def test_hostile_names_reach_table_and_page_as_text(
     assert "%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "name"),
     [("{}", "notes.json"), ("no JSON", "x.json"), ('{"report": "htcnns case", "format": 2, "case": "P7"}', "P7.json")],
@@ -154,6 +159,7 @@ def test_a_file_that_is_no_report_is_named_and_loses_nothing(
     assert json.loads((tmp_path / "reports" / "cohort.json").read_text())["not_read"] == [name]
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_report_under_another_name_is_not_a_second_case(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
@@ -164,6 +170,7 @@ def test_a_copy_of_a_report_under_another_name_is_not_a_second_case(
     assert ([each.case for each in cases], not_read) == ([NAMES[0]], ("copy.json",))
 
 
+@pytest.mark.slow
 def test_what_a_run_knows_beyond_the_reports_is_listed(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
@@ -207,7 +214,7 @@ def test_a_case_that_is_named_as_the_list_is_refused(
     make_case(tmp_path / "in", "cohort", naming="free")
     said = segment()
     assert said.code == 2
-    assert "cohort.json: is the report of all cases, and an output of cohort would overwrite it" in said.err
+    assert "cohort.json: is a part of the report of all cases, and an output of cohort would overwrite it" in said.err
 
 
 def test_a_folder_in_the_place_of_the_page_is_refused_before_anything_is_done(

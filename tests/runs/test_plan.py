@@ -15,7 +15,7 @@ from htcnns.files.nifti import read_label_map
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.course import count, run
 from htcnns.runs.devices import environment
-from htcnns.runs.plan import RunPlan, plan_run
+from htcnns.runs.plan import RunPlan, look_again, plan_run
 from htcnns.runs.settings import RunSettings
 from htcnns.runs.shard import Shard
 from htcnns.runs.watcher import Watcher
@@ -329,6 +329,27 @@ def test_a_report_never_replaces_the_manifest_or_a_picture(
         plan_of(report=tiny_weights / "manifest.json")
     with pytest.raises(SettingsError, match=rf"is an output of {FIRST}, and the report would overwrite it"):
         plan_of(report=tmp_path / "pictures" / f"{FIRST}.png", previews=tmp_path / "pictures")
+
+
+@pytest.mark.parametrize("how", [{"on_unclear": "fail"}, {"watch_s": 1.0}], ids=["fail", "watch"])
+def test_a_case_that_is_named_as_the_list_may_fail_alone_and_writes_no_report(
+    tmp_path: Path, two: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], how: dict
+) -> None:
+    plan = plan_of(report=tmp_path / "reports", **how)
+    make_case(two, "cohort", naming="free")
+    *others, cohort = look_again(plan)
+    assert "cohort.json: is a part of the report of all cases" in str(cohort.case.fault)
+    assert cohort.report is None
+    assert [each.case.fault for each in others] == [None, None]
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("name", ["cohort.json", "cohort.csv", "index.html"])
+def test_the_log_is_no_part_of_the_report_of_all_cases(
+    tmp_path: Path, plan_of: Callable[..., RunPlan], name: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"log: .*{name}: is a part of the report of all cases, which would"):
+        plan_of(report=tmp_path / "reports", log=tmp_path / "elsewhere" / ".." / "reports" / name)
 
 
 @pytest.mark.usefixtures("two")

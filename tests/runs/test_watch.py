@@ -84,6 +84,28 @@ def test_an_input_that_is_empty_is_watched_and_one_that_is_not_there_is_refused(
     assert watch() == []
 
 
+def test_wrong_names_in_an_input_are_refused_at_first_and_said_once_later(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    wrong = tmp_path / "in" / "P7" / "scan.nii.gz"
+    _bring(archive, NAMES[0])
+    said: list[str] = []
+
+    def replace_by_wrong(_: Outcome) -> None:
+        shutil.rmtree(tmp_path / "in" / NAMES[0])
+        wrong.parent.mkdir()
+        wrong.write_bytes(b"")
+
+    watch(on_outcome=replace_by_wrong, watcher=Watcher(on_pending=said.append))
+    assert len(said) == 1
+    assert "in: no case; found 1 NIfTI (such as scan.nii.gz: " in said[0]
+    with pytest.raises(InputError, match=r"in: no case; found 1 NIfTI \(such as scan\.nii\.gz: "):
+        watch()
+    wrong.unlink()
+    assert watch(watcher=Watcher(on_pending=said.append)) == []
+    assert len(said) == 1
+
+
 def test_a_case_that_lacks_a_sequence_is_said_once_and_fails_only_when_the_watch_ends(
     archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
@@ -107,6 +129,19 @@ def test_a_case_that_is_not_clear_stops_nothing_and_fails_when_the_watch_ends(
     shutil.copy(folder / f"{NAMES[0]}-t1c.nii.gz", folder / f"{NAMES[0]}-t1c.nii")
     _bring(archive, NAMES[1])
     assert _states(watch()) == {NAMES[0]: State.FAILED, NAMES[1]: State.DONE}
+
+
+def test_two_cases_for_one_mask_fail_and_the_others_are_done(
+    tmp_path: Path, archive: Path, make_case: Callable[..., Path], watch: Callable[..., list[Outcome]]
+) -> None:
+    _bring(archive, NAMES[0])
+    make_case(tmp_path / "in", "00495", naming="free")
+    make_case(tmp_path / "elsewhere", "BraTS2021_00495", naming="BraTS 2021-22")
+    for path in (tmp_path / "elsewhere" / "BraTS2021_00495").iterdir():
+        shutil.copy(path, tmp_path / "in")
+    outcomes = watch(short_names=True)
+    assert _states(outcomes) == {NAMES[0]: State.DONE, "00495": State.FAILED, "BraTS2021_00495": State.FAILED}
+    assert all("two cases would write one mask" in each.error for each in outcomes if each.state is State.FAILED)
 
 
 def test_a_failed_case_whose_files_change_is_tried_again(archive: Path, watch: Callable[..., list[Outcome]]) -> None:
@@ -146,6 +181,23 @@ def test_a_stop_ends_a_watch_and_what_was_seen_is_not_started(
     outcomes = watch(on_outcome=done.append, watcher=Watcher(should_stop=lambda: bool(done)), until_idle_s=None)
     assert _states(outcomes) == {NAMES[0]: State.DONE, NAMES[1]: State.NOT_STARTED}
     assert [outcome.case for outcome in done] == [NAMES[0]]
+
+
+def test_a_finished_case_whose_files_change_before_a_stop_is_reported_as_done(
+    tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
+) -> None:
+    path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2w.nii.gz"
+    _bring(archive, NAMES[1])
+    done: list[str] = []
+
+    def touch_and_break(outcome: Outcome) -> None:
+        done.append(outcome.case)
+        os.utime(path, (0, 0))
+        (tmp_path / "in" / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").unlink(missing_ok=True)
+
+    stop = Watcher(on_pending=lambda _: done.append("pending") or None, should_stop=lambda: "pending" in done)
+    outcomes = watch(on_outcome=touch_and_break, watcher=stop, until_idle_s=None)
+    assert _states(outcomes)[NAMES[0]] is State.DONE
 
 
 def test_a_stop_is_answered_before_the_next_look(watch: Callable[..., list[Outcome]], archive: Path) -> None:

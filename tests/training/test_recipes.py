@@ -418,3 +418,16 @@ def test_the_compact_recipe_of_swin_unetr_differs_in_what_two_cores_need() -> No
     )
     assert compact.members[0].size == "compact"
     assert compact.members[0].rounds[0].steps == 1000
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window": (240, 240, 160)},
+        {"preprocessing": Preprocessing(resize=(240, 240, 160)), "mix": {CaseKind.HEAD: 1.0}},
+    ],
+    ids=["window", "resize"],
+)
+def test_a_recipe_whose_manifest_could_not_be_read_is_refused(settings: dict) -> None:
+    with pytest.raises(SettingsError, match=r"too large for the memory; found \[240, 240, 160\].*Correct the recipe"):
+        replace(COMPACT, **settings)

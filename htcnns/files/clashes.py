@@ -1,0 +1,87 @@
+"""Files to be written that have the place of another: two of one path, or one of a file that is read."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from htcnns.errors import SettingsError
+from htcnns.files.outputs import CaseOutputs
+from htcnns.files.places import resolved
+
+
+@dataclass(frozen=True)
+class Clash:
+    """A file that cannot be written, as another has its place.
+
+    Attributes:
+        case: name of the case whose file it is; empty for the report of the run.
+    """
+
+    case: str
+    error: SettingsError
+
+
+def mask_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
+    """Both of two cases that would write one mask."""
+    owners: dict[Path, str] = {}
+    for each in cases:
+        owner, name = owners.setdefault(each.mask, each.case.name), each.case.name
+        if owner != name:
+            error = SettingsError(
+                "two cases would write one mask",
+                place=each.mask.name,
+                found=f"{owner} and {name}",
+                expected="one case per mask",
+                remedy="Put them into different input folders.",
+            )
+            yield from (Clash(owner, error), Clash(name, error))
+
+
+def clashes(cases: Iterable[CaseOutputs], *, report: Path | None, read: Mapping[Path, str]) -> Iterator[Clash]:
+    """Every file to be written that another one to be written is too, or that is also read, by whatever path.
+
+    Args:
+        read: what each file is that the run reads, in addition to the scans and truths of the cases.
+    """
+    cases = tuple(cases)
+    folders: dict[Path, Path] = {}
+    owners = {key: what for path, what in read.items() for key in _keys(path, folders)}
+    for each in cases:
+        for file in filter(None, (*each.case.files.values(), each.case.truth)):
+            owners |= dict.fromkeys(_keys(file, folders), f"a scan or truth of {each.case.name}")
+    written = [(path, each.case.name) for each in cases for path in each.paths]
+    written += [(report, "")] if report else []
+    for path, name in written:
+        what = f"an output of {name}" if name else "the report"
+        keys = _keys(path, folders)
+        owner = next((owners[key] for key in keys if key in owners), None)
+        if owner:
+            error = SettingsError(
+                f"is {owner}, and {what} would overwrite it",
+                place=path,
+                setting="report" if path == report else "",
+                expected="a new file",
+                remedy="Give another folder or name.",
+            )
+            yield Clash(name, error)
+        else:
+            owners |= dict.fromkeys(keys, what)
+
+
+def require_no_scan(cases: Iterable[CaseOutputs], *, report: Path | None = None) -> None:
+    """Raise SettingsError where a file to be written is a scan or a truth of any of the cases, by whatever path."""
+    for clash in clashes(cases, report=report, read={}):
+        raise clash.error
+
+
+def _keys(path: Path, folders: dict[Path, Path]) -> set[Path]:
+    """What a file is known by: where links lead to, and where the name itself stands, as a link can be replaced.
+
+    Args:
+        folders: where each folder lies that was asked for before; filled in here.
+    """
+    if path.parent not in folders:
+        folders[path.parent] = resolved(path.parent)
+    place = folders[path.parent] / path.name
+    return {place, resolved(place)} if os.path.islink(place) else {place}
