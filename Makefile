@@ -8,7 +8,7 @@ FAST := not slow and not gpu and not image
 CASES := $(if $(DATA),--data="$(DATA)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-training train train-demo niivue clean need-engine need-data
+.PHONY: help setup demo check test fuzz image image-test bench bench-scores bench-cluster bench-training train train-demo niivue clean need-engine need-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ bench: need-data setup .work/nnunet/.done ## where the time of a batch goes, and
 
 bench-scores: need-data setup ## how fast masks are scored, on DATA=dir
 	$(BIN)/python tests/bench/bench_scores.py --data "$(DATA)"
+
+bench-cluster: need-data setup ## what Ray costs beside a plain batch, on DATA=dir
+	$(BIN)/python tests/bench/bench_cluster.py --data "$(DATA)"
 
 bench-training: setup ## what a training step costs beside its bare passes, on packed cases in CACHE=dir
 	@test -n "$(CACHE)" || { echo "make: this needs packed cases; name their folder with CACHE=dir" >&2; exit 1; }

@@ -141,6 +141,11 @@ class TakenError(OutputError):
     """One file that cannot be written because of what stands under its own name; others in its folder can be."""
 
 
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether a full or unwritable disk is the reason, so that no case could be written."""
+    return isinstance(error, OutputError) and not isinstance(error, TakenError)
+
+
 def require_known(name: str, known: Iterable[object], *, what: str, setting: str = "", place: object = "") -> None:
     """Raise SettingsError unless `name` is among the known ones; it lists them and names the nearest.
 

@@ -121,6 +121,9 @@ def _require_one_case(settings: RunSettings) -> None:
         "watch_s",
         "shard",
         "time_limit_s",
+        "engine",
+        "address",
+        "worker_cpus",
         "channels",
     ):
         if getattr(settings, name) != getattr(defaults, name):

@@ -119,6 +119,11 @@ def segment(
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only this share of the cases: 0/4, 1/4, 2/4 or 3/4 of four.")
     ] = "",
+    engine: Annotated[str, typer.Option(help="local, or ray for workers on a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="The Ray cluster: auto or host:port; default: workers on this machine.")
+    ] = None,
+    worker_cpus: Annotated[int | None, typer.Option(help="CPUs of each worker on Ray; default: 2.")] = None,
     channels: Channels = "",
 ) -> int:
     """Segment every case in IN and write one mask per case to OUT."""
@@ -151,6 +156,9 @@ def segment(
         watch_s=watch,
         until_idle_s=until_idle,
         shard=Shard.of_text(shard) if shard else None,
+        engine=engine,
+        address=address,
+        worker_cpus=worker_cpus,
         channels=sequences(channels),
     )
     return segment_and_print(input, output, settings)

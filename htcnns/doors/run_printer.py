@@ -16,7 +16,7 @@ from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.course import count, run
 from htcnns.runs.devices import precision_name
 from htcnns.runs.plan import RunPlan, plan_run
-from htcnns.runs.settings import RunSettings
+from htcnns.runs.settings import EngineName, RunSettings
 from htcnns.runs.watcher import Watcher
 
 N_NAMED = 20  # files that are named of those that were not used
@@ -104,6 +104,7 @@ class RunPrinter:
     def watcher(self, stop: StopRequest) -> Watcher:
         """The callbacks that move the progress bar."""
         return Watcher(
+            on_engine=self._print,
             on_start=self._start,
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
             on_pending=lambda sentence: self._print(f"not yet: {sentence}"),
@@ -118,9 +119,10 @@ class RunPrinter:
         shard = f" (shard {plan.settings.shard})" if plan.settings.shard else ""
         listed = f" of {plan.settings.case_list}" if plan.settings.case_list else ""
         watched = f", watched every {plan.settings.watch_s:g} s" if plan.settings.watch_s else ""
+        place = f"{ensemble.device} in {precision_name(ensemble.precision)}"
         self._print(
-            f"{counted(self.n_cases, 'case')}{listed}{shard} in {plan.input}{watched}; {names} on {ensemble.device} in "
-            f"{precision_name(ensemble.precision)}, fused by {plan.settings.fusion}"
+            f"{counted(self.n_cases, 'case')}{listed}{shard} in {plan.input}{watched}; {names} on "
+            f"{place if plan.settings.engine == EngineName.LOCAL else 'Ray'}, fused by {plan.settings.fusion}"
         )
         if ensemble.note:
             self._print(ensemble.note)

@@ -2,24 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
-from htcnns.errors import DeviceMemoryError, InputError, OutputError, TakenError
+from htcnns.errors import DeviceMemoryError, InputError, is_of_the_disk
 from htcnns.files.claims import Claims
 from htcnns.files.finished import kept_notes
-from htcnns.files.outputs import (
-    CaseOutputs,
-    remove_report,
-    require_free_places,
-    stand_in,
-    write_maps,
-    write_mask,
-    write_picture,
-)
-from htcnns.labels import SEQUENCES, Region, Sequence
+from htcnns.files.outputs import CaseOutputs, require_free_places, stand_in
 from htcnns.reports.outcome import Outcome, State, failure_of
-from htcnns.reports.picture import Legend, picture, png_bytes
+from htcnns.runs.case_files import write_case
 from htcnns.runs.case_reports import write_failed, write_finished
 from htcnns.runs.ensemble import Ensemble, Stopped, n_windows
 from htcnns.runs.local import TooLong, run_local
@@ -29,27 +21,49 @@ from htcnns.runs.settings import OnFailure, RunSettings
 from htcnns.runs.watcher import Watcher
 
 Read = Callable[[], ReadyCase | Outcome | None]
+Worked = Iterator[tuple[CaseOutputs, Outcome | None]]
+Engine = Callable[..., Worked]  # takes what `segment_here` takes, but for the turn
 _WAIT_S = 0.5  # before cases that other runs are at are tried again
 
 
-def segment_batch(
-    cases: Iterable[CaseOutputs], ensemble: Ensemble, settings: RunSettings, *, watcher: Watcher
+def segment_here(
+    resources: Resources, cases: list[CaseOutputs], *, watcher: Watcher, turn: AbstractContextManager | None = None
+) -> Worked:
+    """Each case with its outcome, in their order; with None where another run is at it.
+
+    The next case is read while the networks work on the current one.
+
+    Args:
+        turn: entered for as long as a case needs the networks, where other threads need them too.
+
+    Raises:
+        Stopped: the watcher has stopped it.
+        OutputError: as `segment_on`.
+    """
+    with Claims() as claims:
+        outcomes = run_local(
+            cases,
+            read=partial(_read, resources=resources, claims=claims),
+            work=partial(_work, resources=resources, watcher=watcher, claims=claims, turn=turn or nullcontext()),
+            limit_s=resources.settings.time_limit_s,
+        )
+        yield from zip(cases, outcomes, strict=True)
+
+
+def segment_on(
+    resources: Resources, cases: Iterable[CaseOutputs], *, watcher: Watcher, engine: Engine = segment_here
 ) -> Iterator[Outcome]:
-    """As `segment_on`, on fresh resources."""
-    return segment_on(Resources(ensemble, settings), cases, watcher=watcher)
+    """Segment cases: one outcome after another, first those that an earlier run finished, then the others.
 
-
-def segment_on(resources: Resources, cases: Iterable[CaseOutputs], *, watcher: Watcher) -> Iterator[Outcome]:
-    """Segment cases: one outcome after another, first those that an earlier run finished, then the others in order.
-
-    The next case is read while the networks work on the current one. A full or unwritable disk ends the batch,
-    anything else only the case, whether it is looked at, segmented or replaced by an empty mask. When the watcher stops
-    it, the case at hand and those after it get no outcome. A case that another run into the same folder is at comes
-    last: it is kept if that run finished it, and segmented if that run ended before.
+    A full or unwritable disk ends the batch, anything else only the case, whether it is looked at, segmented or
+    replaced by an empty mask. When the watcher stops it, the cases at hand and those after them get no outcome. A case
+    that another run into the same folder is at comes last: it is kept if that run finished it, and segmented if that
+    run ended before.
 
     Args:
         resources: changed where a device's memory is not enough.
         cases: cases and their output files, no two of which are the same.
+        engine: what they are segmented by.
 
     Raises:
         OutputError: a file cannot be written; the cases before it are finished.
@@ -65,25 +79,26 @@ def segment_on(resources: Resources, cases: Iterable[CaseOutputs], *, watcher: W
             yield done
         else:
             waiting.append(outputs)
-    with Claims() as claims:
-        try:
-            yield from _in_turn(waiting, resources, watcher, claims)
-        except Stopped:
-            return
+    try:
+        yield from _until_none_waits(waiting, resources, watcher, engine)
+    except Stopped:
+        return
 
 
-def _in_turn(waiting: list[CaseOutputs], resources: Resources, watcher: Watcher, claims: Claims) -> Iterator[Outcome]:
+def failed_case(outputs: CaseOutputs, error: Exception, *, resources: Resources, seconds: float) -> Outcome:
+    """The outcome of a case that failed, its report written; an empty mask too where the settings want one."""
+    failed = _fail(outputs, error, on_failure=resources.settings.on_failure, seconds=seconds)
+    return _reported(failed, lambda: write_failed(outputs, failed, resources=resources))
+
+
+def _until_none_waits(
+    waiting: list[CaseOutputs], resources: Resources, watcher: Watcher, engine: Engine
+) -> Iterator[Outcome]:
     """One outcome after another; cases that other runs are at are tried again until there are none."""
     is_told = False
     while waiting:
-        outcomes = run_local(
-            waiting,
-            read=partial(_read, resources=resources, claims=claims),
-            work=partial(_work, resources=resources, watcher=watcher, claims=claims),
-            limit_s=resources.settings.time_limit_s,
-        )
         taken = []
-        for outputs, outcome in zip(waiting, outcomes, strict=True):
+        for outputs, outcome in engine(resources, waiting, watcher=watcher):
             if outcome:
                 yield outcome
             else:
@@ -122,32 +137,37 @@ def _read(outputs: CaseOutputs, *, resources: Resources, claims: Claims) -> Read
 
 
 def _work(
-    outputs: CaseOutputs, read: Read, *, resources: Resources, watcher: Watcher, claims: Claims
+    outputs: CaseOutputs,
+    read: Read,
+    *,
+    resources: Resources,
+    watcher: Watcher,
+    claims: Claims,
+    turn: AbstractContextManager,
 ) -> Outcome | None:
     """The outcome of one case, its files written; None while another run is at it."""
-    if watcher.should_stop():
-        raise Stopped
-    watcher.on_start(outputs.case.name)
-    settings = resources.settings
-    began = time.perf_counter()
-    try:
-        found = read()
-        if not isinstance(found, ReadyCase):
-            return found
-        answer = _segment_as_fits(found, outputs, resources, watcher)
-        outcome = _write(outputs, found, answer, began)
-        return _reported(outcome, lambda: write_finished(outputs, found, answer, outcome, resources=resources))
-    except Stopped:
-        raise
-    except Exception as error:  # the case boundary: whatever a case does, the others go on
-        if _is_of_the_disk(error):
+    with turn:
+        if watcher.should_stop():
+            raise Stopped
+        watcher.on_start(outputs.case.name)
+        began = time.perf_counter()
+        try:
+            found = read()
+            if not isinstance(found, ReadyCase):
+                return found
+            answer = _segment_as_fits(found, outputs, resources, watcher)
+            outcome = write_case(outputs, found, answer, began=began)
+            return _reported(outcome, lambda: write_finished(outputs, found, answer, outcome, resources=resources))
+        except Stopped:
             raise
-        if isinstance(error, TooLong):
-            error = _too_long(error, settings)
-        failed = _fail(outputs, error, on_failure=settings.on_failure, seconds=time.perf_counter() - began)
-        return _reported(failed, lambda: write_failed(outputs, failed, resources=resources))
-    finally:
-        claims.give_back(outputs.mask)
+        except Exception as error:  # the case boundary: whatever a case does, the others go on
+            if is_of_the_disk(error):
+                raise
+            if isinstance(error, TooLong):
+                error = _too_long(error, resources.settings)
+            return failed_case(outputs, error, resources=resources, seconds=time.perf_counter() - began)
+        finally:
+            claims.give_back(outputs.mask)
 
 
 def _segment_as_fits(prepared: ReadyCase, outputs: CaseOutputs, resources: Resources, watcher: Watcher) -> Segmentation:
@@ -181,64 +201,15 @@ def _segment(
     return segment_prepared(prepared, ensemble, settings=settings, numbers=outputs.numbers, on_window=on_window)
 
 
-def _write(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, began: float) -> Outcome:
-    """Write mask, probability maps and picture."""
-    found = time.perf_counter()
-    remove_report(outputs)
-    if answer.probabilities is not None:
-        write_maps(outputs, answer.probabilities, affine=prepared.affine)
-    write_mask(outputs, answer.label_map, affine=prepared.affine)
-    notes = answer.notes + _draw(outputs, prepared, answer)
-    return Outcome(
-        case=outputs.case.name,
-        state=State.DONE,
-        mask=outputs.mask,
-        label_set=outputs.numbers.name,
-        labels={label.name: number for label, number in outputs.numbers.given_by(answer.regions).items()},
-        volumes_ml=answer.volumes_ml,
-        label_volumes_ml={label.name: volume for label, volume in answer.label_volumes_ml.items()},
-        members=answer.members,
-        missing=outputs.case.missing,
-        notes=notes,
-        seconds=time.perf_counter() - began,
-        forward_s=answer.forward_s,
-        n_windows=answer.n_windows,
-        steps_s=answer.seconds | {"write": time.perf_counter() - found},
-    )
-
-
 def _reported(outcome: Outcome, write: Callable[[], None]) -> Outcome:
     """The outcome, its report written; with a note where that fails, as the mask is good without it."""
     try:
         write()
     except Exception as error:
-        if _is_of_the_disk(error):
+        if is_of_the_disk(error):
             raise
         return replace(outcome, notes=(*outcome.notes, f"no report: {failure_of(outcome.case, error).sentence}"))
     return outcome
-
-
-def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tuple[str, ...]:
-    """Write the picture where one is wanted; a note if it cannot be drawn, as the mask is good without it."""
-    if not outputs.picture:
-        return ()
-    array = prepared.prepared.array
-    shown = {sequence: array[SEQUENCES.index(sequence)] for sequence in (Sequence.T1C, Sequence.T2F)}
-    name = outputs.case.name
-    try:
-        pixels = picture(shown, answer.grid_label_map, (1.0, 1.0, 1.0), legend=_legend(answer), title=name)
-        write_picture(outputs, png_bytes(pixels))
-    except Exception as error:  # whatever a picture does, the mask stays
-        if _is_of_the_disk(error):
-            raise
-        return (f"no picture: {failure_of(name, error).sentence}",)
-    return ()
-
-
-def _legend(answer: Segmentation) -> Legend:
-    """The volumes of the report, for the picture."""
-    volumes_ml = answer.label_volumes_ml
-    return Legend(volumes_ml, sum(volumes_ml[label] for label in Region.WT.value if label in volumes_ml))
 
 
 def _fail(outputs: CaseOutputs, error: Exception, *, on_failure: str, seconds: float) -> Outcome:
@@ -271,11 +242,6 @@ def _stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
     try:
         return stand_in(outputs)
     except Exception as error:
-        if _is_of_the_disk(error):
+        if is_of_the_disk(error):
             raise
         return False, f"no empty mask was written in its place: {failure_of(outputs.case.name, error).sentence}"
-
-
-def _is_of_the_disk(error: Exception) -> bool:
-    """Whether a full or unwritable disk is the reason, so that no case could be written."""
-    return isinstance(error, OutputError) and not isinstance(error, TakenError)

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import partial
 
 from htcnns.files.atomic import write_named
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.strict_json import json_text
-from htcnns.runs.batch import segment_batch
+from htcnns.runs.batch import Engine, segment_here, segment_on
 from htcnns.runs.case_reports import run_facts
+from htcnns.runs.cluster import start_crew
 from htcnns.runs.cohort import write_cohort
 from htcnns.runs.plan import RunPlan, look_again
 from htcnns.runs.resources import Resources
 from htcnns.runs.run_log import logged, run_log, said_of
+from htcnns.runs.settings import EngineName
 from htcnns.runs.watch import watch
 from htcnns.runs.watcher import Watcher
 
@@ -33,11 +36,30 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
     Raises:
         OutputError: the disk is full or a folder cannot be written any more.
     """
+    with _started(plan, watcher) as (started, engine):
+        return _run(started, engine, watcher=watcher, on_outcome=on_outcome)
+
+
+@contextmanager
+def _started(plan: RunPlan, watcher: Watcher) -> Iterator[tuple[RunPlan, Engine]]:
+    """The plan, with what its cases are computed on, and what segments them."""
+    if plan.settings.engine == EngineName.LOCAL:
+        yield plan, segment_here
+        return
+    with start_crew(Resources(plan.ensemble, plan.settings), watcher=watcher) as crew:
+        for first in crew.stations[:1]:  # none where the run was stopped meanwhile
+            watcher.on_engine(f"{crew.n_workers} workers; the first is on {first}")
+            plan = replace(plan, ensemble=first.described(plan.ensemble))
+        yield plan, crew.segment
+
+
+def _run(plan: RunPlan, engine: Engine, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
+    """As `run`, by what segments the cases."""
     seen: dict[str, Outcome] = {}
     began = time.perf_counter()
     with run_log(plan) as say:
         try:
-            for outcome in _course(plan, logged(watcher, say), at_rest=lambda: _list_all(plan, seen.values())):
+            for outcome in _course(plan, engine, logged(watcher, say), at_rest=lambda: _list_all(plan, seen.values())):
                 if outcome.state is State.NOT_STARTED:
                     seen.setdefault(outcome.case, outcome)  # one that changed after it was done stays done
                 else:
@@ -55,11 +77,12 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
     return outcomes
 
 
-def _course(plan: RunPlan, watcher: Watcher, at_rest: Callable[[], None]) -> Iterator[Outcome]:
+def _course(plan: RunPlan, engine: Engine, watcher: Watcher, at_rest: Callable[[], None]) -> Iterator[Outcome]:
     """The outcomes of the plan's cases, and of those that come later where the input is watched."""
+    resources = Resources(plan.ensemble, plan.settings)
     if plan.settings.watch_s is None:
-        return segment_batch(plan.cases, plan.ensemble, plan.settings, watcher=watcher)
-    return watch(partial(look_again, plan), Resources(plan.ensemble, plan.settings), watcher=watcher, at_rest=at_rest)
+        return segment_on(resources, plan.cases, watcher=watcher, engine=engine)
+    return watch(partial(look_again, plan), resources, watcher=watcher, at_rest=at_rest, engine=engine)
 
 
 def _list_all(plan: RunPlan, outcomes: Iterable[Outcome]) -> None:

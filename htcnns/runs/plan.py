@@ -18,8 +18,9 @@ from htcnns.files.outputs import CaseOutputs, ReportFiles, disagreement_beside, 
 from htcnns.files.own import is_own_page, is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
+from htcnns.runs.cluster import require_ray
 from htcnns.runs.ensemble import Ensemble, start_ensemble
-from htcnns.runs.settings import RunSettings
+from htcnns.runs.settings import EngineName, RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class RunPlan:
         settings: how the cases are run.
         cases: cases of the input, or of its shard, and their files to be written.
         not_used: what in the input looks like a scan or a case and belongs to none.
-        ensemble: loaded members.
+        ensemble: loaded members; where workers load them, checked and without their networks.
         swept: temporaries of killed runs, removed.
     """
 
@@ -50,6 +51,8 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     Raises:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
     """
+    if settings.engine == EngineName.RAY:
+        require_ray()
     _require_masks_alone(output, settings)
     members = choose_members(read_manifest(chosen_weights(settings.weights)), settings.members)
     found = _find(input, output, settings)
@@ -57,7 +60,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
     if settings.report:
         _require_new_to_input(settings.report, input, found)
     _require_reports_apart(input, settings, found)
-    ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
+    ensemble = _ensemble_of(members, settings)
     folders = _folders_to_write(output, settings)  # last, so that other mistakes leave no empty folder behind
     for folder in folders:
         require_writable(folder)
@@ -95,6 +98,13 @@ def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionS
         picture=pictures / f"{case.name}.png" if pictures else None,
         report=_report_files(case, settings),
     )
+
+
+def _ensemble_of(members: tuple[Member, ...], settings: RunSettings) -> Ensemble:
+    """The members where this process segments, else what is known of them before a worker has started."""
+    if settings.engine == EngineName.LOCAL:
+        return start_ensemble(members, device=settings.device, precision=settings.precision)
+    return replace(start_ensemble(members, device="cpu", precision="fp32"), networks={})
 
 
 def _require_masks_alone(output: Path, settings: RunSettings) -> None:

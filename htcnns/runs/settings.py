@@ -1,6 +1,7 @@
 """Everything that one run can be told, checked once."""
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,13 @@ from htcnns.runs.shard import Shard
 
 MOST_MISSING = 1  # sequences that a case may lack where this is allowed
 _SECONDS = ("time_limit_s", "watch_s", "until_idle_s")
+
+
+class EngineName(StrEnum):
+    """What cases are segmented by: this process, or workers on a Ray cluster."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class OnFailure(StrEnum):
@@ -64,6 +72,9 @@ class RunSettings:
             files are as they were at the look before; None to take what is there and end.
         until_idle_s: seconds without anything new after which such a run ends; None to go on until it is stopped.
         shard: which share of the cases this run does; None for all.
+        engine: local for this process, ray for workers on Ray.
+        address: host:port of a Ray cluster, or auto for the one of this machine; None to start one here for this run.
+        worker_cpus: CPUs of each worker on Ray; None for two, or one where a machine has no more.
         channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
 
     Raises:
@@ -94,12 +105,16 @@ class RunSettings:
     watch_s: float | None = None
     until_idle_s: float | None = None
     shard: Shard | None = None
+    engine: str = EngineName.LOCAL
+    address: str | None = None
+    worker_cpus: int | None = None
     channels: tuple[Sequence, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("weights", "report", "log", "probabilities", "previews", "case_list"):
             self._as_path(name)
         self._require_kinds()
+        self._require_cluster()
         require_known(self.fusion, FUSIONS, what="fusion", setting="fusion")
         require_known(self.on_failure, OnFailure, what="choice", setting="on_failure")
         require_known(self.on_unclear, OnUnclear, what="choice", setting="on_unclear")
@@ -156,6 +171,36 @@ class RunSettings:
                 remedy="Leave it out, or let the run watch its input.",
             )
 
+    def _require_cluster(self) -> None:
+        """Raise SettingsError where what is said of a cluster cannot be."""
+        require_known(self.engine, EngineName, what="engine", setting="engine")
+        if self.engine == EngineName.LOCAL:
+            for name in ("address", "worker_cpus"):
+                if getattr(self, name) is not None:
+                    raise SettingsError(
+                        "has no effect without a cluster", setting=name, remedy="Leave it out, or use engine ray."
+                    )
+        if self.address is not None and not re.fullmatch(r"auto|[^/\s]+:\d{1,5}", self.address):
+            raise SettingsError(
+                "no address of a Ray cluster",
+                setting="address",
+                found=repr(self.address),
+                expected="auto, or host:port of its head",
+                remedy="Use for instance 10.0.0.1:6379, or leave it out to start workers here.",
+            )
+        if self.worker_cpus is not None and self.worker_cpus < 1:
+            raise SettingsError(
+                "too few CPUs", setting="worker_cpus", found=self.worker_cpus, expected="at least 1", remedy="Use 2."
+            )
+        if self.engine == EngineName.RAY and self.device.startswith("cuda:"):
+            raise SettingsError(
+                "Ray gives each worker its GPU",
+                setting="device",
+                found=self.device,
+                expected="auto, cpu or cuda",
+                remedy="Use cuda.",
+            )
+
     def _as_path(self, name: str) -> None:
         """Make a path of a text; sets the field."""
         value = getattr(self, name)
@@ -169,6 +214,7 @@ class RunSettings:
             "overlap": (int, float),
             **dict.fromkeys(_SECONDS, (int, float)),
             "shard": (Shard,),
+            "worker_cpus": (int,),
         }
         kinds |= {name: wanted for name, wanted in optional.items() if getattr(self, name) is not None}
         for name, wanted in kinds.items():

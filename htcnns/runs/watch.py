@@ -8,7 +8,7 @@ from htcnns.files.case import Case
 from htcnns.files.file_mark import file_mark
 from htcnns.files.outputs import CaseOutputs
 from htcnns.reports.outcome import Outcome, State, failure_of
-from htcnns.runs.batch import segment_on
+from htcnns.runs.batch import Engine, segment_here, segment_on
 from htcnns.runs.resources import Resources
 from htcnns.runs.watcher import Watcher
 
@@ -22,6 +22,7 @@ def watch(
     *,
     watcher: Watcher,
     at_rest: Callable[[], None] = lambda: None,
+    engine: Engine = segment_here,
 ) -> Iterator[Outcome]:
     """Segment the cases of each look that are complete, clear and as they were at the look before.
 
@@ -33,6 +34,7 @@ def watch(
         look: what the input holds at the moment; an InputError means that nobody can tell.
         resources: changed where a device's memory is not enough.
         at_rest: called when all that was ready at a look is done.
+        engine: as in `runs.batch.segment_on`.
 
     Raises:
         OutputError, SettingsError: as `runs.batch.segment_on` and `look`.
@@ -47,7 +49,7 @@ def watch(
         is_quiet = not (ready or has_news)
         if is_quiet and until_idle_s is not None and time.monotonic() - quiet_since >= until_idle_s:
             ready, is_over = list(arrivals.left.values()), True
-        for outcome in segment_on(resources, ready, watcher=watcher):
+        for outcome in segment_on(resources, ready, watcher=watcher, engine=engine):
             arrivals.left.pop(outcome.case, None)
             if outcome.state is not State.KEPT or outcome.case not in finished:
                 yield outcome

@@ -19,11 +19,12 @@ from htcnns.files.claims import Claims
 from htcnns.files.outputs import CaseOutputs
 from htcnns.labels import GLIOMA, Label
 from htcnns.reports.outcome import Outcome, State
-from htcnns.runs import batch
-from htcnns.runs.batch import segment_batch
+from htcnns.runs import batch, case_files
+from htcnns.runs.batch import segment_on
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.pipeline import ReadyCase
 from htcnns.runs.plan import outputs_of
+from htcnns.runs.resources import Resources
 from htcnns.runs.settings import RunSettings
 from htcnns.runs.watcher import Watcher
 
@@ -51,7 +52,7 @@ def run(tmp_path: Path, ensemble: Ensemble) -> Run:
         how = RunSettings(**settings)
         cases = [outputs_of(case, tmp_path / "out", how, GLIOMA) for case in find_cases(tmp_path / "in")]
         outcomes = {}
-        for outcome in segment_batch(cases, ensemble, how, watcher=watcher or Watcher()):
+        for outcome in segment_on(Resources(ensemble, how), cases, watcher=watcher or Watcher()):
             outcomes[outcome.case] = outcome
             on_outcome(outcome)
         return [outcomes[each.case.name] for each in cases if each.case.name in outcomes]
@@ -154,14 +155,14 @@ def test_empty_takes_the_standard_grid_where_no_header_can_be_read(three: Path, 
 
 def test_whatever_a_case_raises_is_its_own_failure(three: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours while one case is written, with an error of two lines, and the others go on."""
-    write = batch.write_mask
+    write = case_files.write_mask
 
     def fail(outputs: CaseOutputs, label_map: np.ndarray, *, affine: np.ndarray) -> None:
         if outputs.case.name == NAMES[0]:
             raise RuntimeError("first line\nsecond line")
         write(outputs, label_map, affine=affine)
 
-    monkeypatch.setattr(batch, "write_mask", fail)
+    monkeypatch.setattr(case_files, "write_mask", fail)
     outcomes = run()
     assert _states(outcomes) == [State.FAILED, State.DONE, State.DONE]
     assert outcomes[0].error == f"{NAMES[0]}: RuntimeError: first line second line"
@@ -208,7 +209,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_mask(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(batch, "picture", fail)
+    monkeypatch.setattr(case_files, "picture", fail)
     outcomes = run(previews=tmp_path)
     assert _states(outcomes) == [State.DONE, State.DONE, State.DONE]
     assert outcomes[0].notes[-1] == f"no picture: {NAMES[0]}: RuntimeError: no ink"

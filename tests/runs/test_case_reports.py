@@ -21,11 +21,12 @@ from htcnns.image.phantom import make_phantom
 from htcnns.labels import GLIOMA, Label, Region
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import case_reports, pipeline
-from htcnns.runs.batch import segment_batch
+from htcnns.runs.batch import segment_on
 from htcnns.runs.case_reports import measure, middle_x_mm
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.pipeline import prepare_case
 from htcnns.runs.plan import RunPlan, outputs_of, plan_run
+from htcnns.runs.resources import Resources
 from htcnns.runs.settings import RunSettings
 from htcnns.runs.watcher import Watcher
 
@@ -50,7 +51,7 @@ def run(tmp_path: Path, ensemble: Ensemble) -> Run:
     def run(**settings: object) -> list[Outcome]:
         how = RunSettings(**({"report": tmp_path / "reports"} | settings))
         cases = [outputs_of(case, tmp_path / "out", how, GLIOMA) for case in find_cases(tmp_path / "in")]
-        return list(segment_batch(cases, ensemble, how, watcher=Watcher()))
+        return list(segment_on(Resources(ensemble, how), cases, watcher=Watcher()))
 
     return run
 
@@ -372,7 +373,7 @@ def test_a_case_is_done_again_by_other_weights(
     how = RunSettings(report=tmp_path / "reports")
     cases = [outputs_of(case, tmp_path / "out", how, GLIOMA) for case in find_cases(tmp_path / "in")]
     one = replace(ensemble, members=ensemble.members[:1])
-    assert [o.state for o in segment_batch(cases, one, how, watcher=Watcher())] == [State.DONE]
+    assert [o.state for o in segment_on(Resources(one, how), cases, watcher=Watcher())] == [State.DONE]
 
 
 def test_an_empty_mask_is_finished_where_its_report_says_so(

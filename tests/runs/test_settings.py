@@ -1,6 +1,7 @@
 """Settings are checked once, and each mistake names its setting."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,20 @@ def test_a_name_that_is_no_text_is_in_a_shard_too() -> None:
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^shard: no .*expected i/n with i from 0 up to n - 1"):
         Shard.of_text(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"engine": "spark"}, "unknown engine 'spark'"),
+        ({"address": "auto"}, "address: has no effect without a cluster"),
+        ({"worker_cpus": 2}, "worker_cpus: has no effect without a cluster"),
+        ({"engine": "ray", "address": "somewhere"}, "no address of a Ray cluster; found 'somewhere'"),
+        ({"engine": "ray", "worker_cpus": 0}, "too few CPUs; found 0"),
+        ({"engine": "ray", "device": "cuda:1"}, "Ray gives each worker its GPU"),
+    ],
+    ids=str,
+)
+def test_what_is_said_of_a_cluster_must_be_possible(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        RunSettings(**settings)

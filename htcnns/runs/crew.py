@@ -1,0 +1,223 @@
+"""The workers of a run on Ray: who has which case, and what becomes of the cases of one that is lost."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from htcnns.errors import DeviceError, HtcnnsError, OutputError
+from htcnns.files.outputs import CaseOutputs
+from htcnns.reports.outcome import Outcome
+from htcnns.runs.batch import Worked, failed_case
+from htcnns.runs.ensemble import Stopped
+from htcnns.runs.resources import Resources
+from htcnns.runs.watcher import Watcher
+from htcnns.runs.worker import Order, Station, Worker
+
+N_AT_ONCE = 2  # cases that a worker has: one in the networks, one that is read
+N_ATTEMPTS = 3  # workers that may end over one case, or one after another before they have started
+_LOOK_S = 0.2  # between two times that the watcher is asked whether to stop
+_STOP_S = 30.0  # that workers get to end their cases between two windows
+_PATIENCE_S = 300.0  # without any worker
+_LOST = object()  # what is returned of a case whose worker has ended
+
+
+@dataclass(frozen=True)
+class Room:
+    """What of a machine one worker gets."""
+
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A case that a worker has, and since when."""
+
+    outputs: CaseOutputs
+    began: float
+
+
+@dataclass
+class _Seat:
+    """Room for a worker, and the worker that has it.
+
+    Attributes:
+        starting: what its start will return; None once it has.
+        station: what it computes on; None until it has started.
+        tasks: its cases, by what will be returned of each.
+        n_ended: workers that have ended here without having started.
+    """
+
+    room: Room
+    worker: Any = None
+    starting: Any = None
+    station: Station | None = None
+    tasks: dict[Any, _Task] = field(default_factory=dict)
+    n_ended: int = 0
+
+
+class Crew:
+    """The workers of one run; changes with every call."""
+
+    def __init__(self, ray: ModuleType, order: Order, rooms: Iterable[Room]) -> None:
+        self._ray = ray
+        self._order = order
+        self._n_lost: dict[str, int] = {}  # workers that have ended over a case, by its name
+        self._last_seen = time.monotonic()  # when there was a worker
+        self._seats = [_Seat(room) for room in rooms]
+        for seat in self._seats:
+            self._hire(seat)
+
+    @property
+    def stations(self) -> list[Station]:
+        """What the workers that are there compute on."""
+        return [seat.station for seat in self._seats if seat.station]
+
+    @property
+    def n_workers(self) -> int:
+        """The number of workers, with those that are still to come."""
+        return len(self._seats)
+
+    def wait_for_first(self, watcher: Watcher) -> None:
+        """Return once a worker has started, or the watcher has stopped the run; raises as `runs.cluster.start_crew`."""
+        while not self.stations and not watcher.should_stop():
+            assert not list(self._returned(watcher))
+
+    def segment(self, resources: Resources, cases: list[CaseOutputs], *, watcher: Watcher) -> Worked:
+        """As `runs.batch.segment_here`, in the order in which cases are done.
+
+        A case whose worker or machine ends is done again, alone on its worker as it may be the reason; after the third
+        worker it fails.
+
+        Args:
+            resources: of this process, for the reports of cases that fail so.
+        """
+        waiting = deque(cases)
+        try:
+            while waiting or any(seat.tasks for seat in self._seats):
+                if watcher.should_stop():
+                    waiting.clear()
+                    self._stop()
+                self._hand_out(waiting, watcher)
+                for task, answer in self._returned(watcher):
+                    if answer is _LOST:
+                        if failed := self._after_loss(task, resources, watcher):
+                            yield task.outputs, failed
+                        else:
+                            waiting.appendleft(task.outputs)
+                    elif isinstance(answer, OutputError):
+                        raise answer
+                    elif not isinstance(answer, Stopped):
+                        yield task.outputs, answer
+            if watcher.should_stop():
+                raise Stopped
+        finally:
+            self._finish()
+
+    def _hand_out(self, waiting: deque[CaseOutputs], watcher: Watcher) -> None:
+        """Give cases to workers that have room for them; takes those from the waiting ones."""
+        while waiting and (seat := self._free_seat(waiting[0])):
+            outputs = waiting.popleft()
+            watcher.on_start(outputs.case.name)
+            seat.tasks[seat.worker.segment.remote(outputs)] = _Task(outputs, time.monotonic())
+
+    def _free_seat(self, outputs: CaseOutputs) -> _Seat | None:
+        """The worker with the fewest cases that has room for this one; None where there is none."""
+        free = [seat for seat in self._seats if seat.station and len(seat.tasks) < self._most(seat, outputs)]
+        return min(free, key=lambda seat: len(seat.tasks), default=None)
+
+    def _most(self, seat: _Seat, outputs: CaseOutputs) -> int:
+        """The number of cases that a worker may have, this one included."""
+        names = (outputs.case.name, *(task.outputs.case.name for task in seat.tasks.values()))
+        return 1 if any(name in self._n_lost for name in names) else N_AT_ONCE
+
+    def _returned(self, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
+        """What workers have returned of their cases, after a short wait; _LOST for each case of one that has ended."""
+        seats = {answer: seat for seat in self._seats for answer in (*seat.tasks, seat.starting) if answer}
+        done, _ = self._ray.wait(list(seats), timeout=_LOOK_S)
+        for answer in done:
+            yield from self._answered(seats[answer], answer, watcher)
+        if self.stations:
+            self._last_seen = time.monotonic()
+        elif time.monotonic() - self._last_seen > _PATIENCE_S:
+            raise DeviceError(
+                f"no worker on Ray for {_PATIENCE_S:.0f} s",
+                found=f"room for {len(self._seats)} when the run began",
+                expected="room that no other job has",
+                remedy="Look at the cluster by `ray status`, and run again.",
+            )
+
+    def _answered(self, seat: _Seat, answer: Any, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
+        try:
+            found = self._ray.get(answer)
+        except self._ray.exceptions.RayTaskError:  # a mistake of ours in a worker
+            raise
+        except self._ray.exceptions.RayError as error:
+            yield from self._replaced(seat, error, watcher)
+            return
+        if answer in seat.tasks:
+            yield seat.tasks.pop(answer), found
+        elif isinstance(found, HtcnnsError):
+            self._give_up(seat, found, watcher)
+        else:
+            seat.starting, seat.station, seat.n_ended = None, found, 0
+
+    def _replaced(self, seat: _Seat, reason: Exception, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
+        """_LOST for each case of a worker that has ended; another one is started in its place."""
+        lost, seat.tasks = list(seat.tasks.values()), {}
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(seat.worker)  # it may only have been out of reach
+        if not seat.station:
+            seat.n_ended += 1
+        if seat.n_ended < N_ATTEMPTS:
+            self._hire(seat)
+        else:
+            error = DeviceError(
+                "workers on Ray end before they have started",
+                found=f"{seat.n_ended} in turn, the last by: {str(reason).strip().splitlines()[-1].strip()}",
+                remedy="Install the same htcnns on every machine, and give each worker enough memory.",
+            )
+            self._give_up(seat, error, watcher)
+        yield from ((task, _LOST) for task in lost)
+
+    def _give_up(self, seat: _Seat, error: HtcnnsError, watcher: Watcher) -> None:
+        """Go on without a worker; raises the error where it was the last one."""
+        self._seats.remove(seat)
+        if not self._seats:
+            raise error
+        watcher.on_pending(f"one worker less: {error}")
+
+    def _after_loss(self, task: _Task, resources: Resources, watcher: Watcher) -> Outcome | None:
+        """The outcome of a case over which too many workers have ended; None where it is to be done again."""
+        name = task.outputs.case.name
+        self._n_lost[name] = self._n_lost.get(name, 0) + 1
+        if self._n_lost[name] < N_ATTEMPTS:
+            watcher.on_pending(f"{name}: the worker that was at it has ended; it is done again")
+            return None
+        error = DeviceError(
+            "workers end over it",
+            found=f"{N_ATTEMPTS} in turn",
+            remedy="Give each more memory, or leave the case out.",
+        )
+        return failed_case(task.outputs, error, resources=resources, seconds=time.monotonic() - task.began)
+
+    def _hire(self, seat: _Seat) -> None:
+        """Ask Ray for a worker; one that is to be on a machine that has gone waits there without harm."""
+        options = {"num_cpus": seat.room.cpus, "num_gpus": seat.room.gpus, "max_concurrency": N_AT_ONCE + 1}
+        seat.worker = self._ray.remote(Worker).options(**options).remote(self._order)
+        seat.starting, seat.station = seat.worker.start.remote(), None
+
+    def _stop(self) -> None:
+        for seat in self._seats:
+            if seat.tasks:
+                seat.worker.stop.remote()
+
+    def _finish(self) -> None:
+        """Let cases end that are still at work, as when an error ends the batch, and wait a while for that."""
+        self._stop()
+        if left := [answer for seat in self._seats for answer in seat.tasks]:
+            self._ray.wait(left, num_returns=len(left), timeout=_STOP_S)
