@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """usage: docker run IMAGE [FLAGS | infer --data_path=DIR --output_path=DIR [FLAGS] | htcnns COMMAND …]
 Without a command every case in /input is segmented into /output; FLAGS are those of `htcnns segment`.
+`infer` writes a mask for every case, an empty one where a case fails; of its FLAGS unknown ones are ignored.
 `htcnns --help` lists the commands."""
 
 

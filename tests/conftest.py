@@ -40,6 +40,19 @@ _TILT = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.1, 0.15), (3.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=300, help="rounds of each hostile generator")
     parser.addoption("--data", type=Path, default=None, help="folder with brats/, unlabelled/ and scores/")
+    parser.addoption("--checked", action="store_true", help="leave out what make check has run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under `--checked`, leave out the fast tests, but not those that `make check` skips for want of real cases."""
+    if config.getoption("--checked"):
+        config.hook.pytest_deselected(items=[item for item in items if not _is_left_by_check(item)])
+        items[:] = [item for item in items if _is_left_by_check(item)]
+
+
+def _is_left_by_check(item: pytest.Item) -> bool:
+    is_fast = not any(item.get_closest_marker(name) for name in ("slow", "gpu", "image"))
+    return not is_fast or "data" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -48,9 +48,9 @@ def clean_fusion(fused: Fused, rules: Sequence[PostprocessRules]) -> Fused:
 
 
 def _dated(fused: Fused, before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
-    """The notes; those on regions that lost voxels say that they are of the time before."""
-    poorer = {r.name for r in fused.regions.regions if (region_mask(before, r) != region_mask(after, r)).any()}
+    """The notes; those on regions that changed say that they are of the time before."""
+    changed = {r.name for r in fused.regions.regions if (region_mask(before, r) != region_mask(after, r)).any()}
     return tuple(
-        f"{note.rstrip('.')}; that was before the fusion was cleaned." if note.partition(":")[0] in poorer else note
+        f"{note.rstrip('.')}; that was before the fusion was cleaned." if note.partition(":")[0] in changed else note
         for note in fused.notes
     )

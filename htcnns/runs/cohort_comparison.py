@@ -14,6 +14,7 @@ from htcnns.files.member import Member
 from htcnns.files.names.brats import patient_of
 from htcnns.files.scans import read_case
 from htcnns.image.embedding import appearance, balanced, principal_components, two_dimensions
+from htcnns.image.member_input import shown_to_member
 from htcnns.image.preprocess import PreprocessSettings, preprocess
 from htcnns.image.windows import place_windows
 from htcnns.labels import SEQUENCES
@@ -143,11 +144,10 @@ def _of_bottleneck(case: Case, member: Member, ensemble: Ensemble) -> tuple[np.n
     """The means of each channel at the lowest resolution, over windows of the brain; of the member's first file."""
     volume = read_case(case)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
+    seen = shown_to_member(prepared, member.preprocessing)
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
-    x = torch.from_numpy(prepared.array[order])[None]
-    windows = place_windows(
-        prepared.brain.shape, member.window, overlap=OVERLAP, occupied=torch.from_numpy(prepared.brain)
-    )
+    x = torch.from_numpy(seen.array[order])[None]
+    windows = place_windows(seen.brain.shape, member.window, overlap=OVERLAP, occupied=torch.from_numpy(seen.brain))
     network = ensemble.networks[member.name][0]
     means = []
     for start in windows.starts:

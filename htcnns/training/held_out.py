@@ -246,8 +246,8 @@ class _FoldWork:
 
     def _map_card(self, card: Card, is_held_out: bool, without: Sequence | None) -> MapCard:
         settings = self.plan.settings
-        mirrors = "|".join(mirrored(member, settings) for member in self.members).rstrip("|")
-        how = f"{card.key} {settings.overlap} {mirrors} {precision_name(self._precision)} {is_held_out}"
+        shown = [_seen_by(member, settings) for member in self.members]
+        how = f"{card.key} {settings.overlap} {shown} {precision_name(self._precision)} {is_held_out}"
         how += f" without {without}" if without else ""
         return MapCard(
             case=card.name,
@@ -261,6 +261,11 @@ class _FoldWork:
     def _map(self, card: MapCard, case: PreparedCase, ensemble: Ensemble) -> HeldOutMap:
         found = packed_probabilities(ensemble, case, self.plan.settings)
         return held_out_map(card, found, case.label_map)
+
+
+def _seen_by(member: Member, settings: RunSettings) -> tuple[object, ...]:
+    """What decides how a member goes over a case, beside its tensors."""
+    return (mirrored(member, settings), member.window, member.whole, member.box, member.preprocessing)
 
 
 def without_sequence(case: PreparedCase, sequence: Sequence) -> PreparedCase:

@@ -156,6 +156,17 @@ def test_probabilities_of_other_weights_are_made_again(tmp_path: Path, ran: Ran,
     assert [each.name for each in result.evaluations] == ["unet", "unet, raw"]
 
 
+def test_probabilities_by_other_windows_are_made_again(tmp_path: Path, ran: Ran, store: CaseStore) -> None:
+    shutil.copytree(ran.folder, tmp_path, dirs_exist_ok=True)
+    before = {each.card.case: each.card.key for each in read_maps(tmp_path / "out")}
+    plan = plan_of(tmp_path, ran.plan.folds)
+    recipe = replace(RECIPE, window=(16, 16, 16))
+    Heard().run(replace(plan, campaign=replace(plan.campaign, recipe=recipe)), store)
+    files = [[read_manifest(each / "out" / "fold-0")[0].files[0].sha256] for each in (ran.folder, tmp_path)]
+    assert files[0] == files[1]
+    assert all(each.card.key != before[each.card.case] for each in read_maps(tmp_path / "out"))
+
+
 def test_a_case_whose_truth_tells_too_little_is_trained_on_and_not_scored(tmp_path: Path, store: CaseStore) -> None:
     bare = {store._paths[c.name]: replace(c, known=(Region.WT,)) if c.name == NAMES[1] else c for c in store.cards}
     plan = plan_of(tmp_path, Folds(PATIENTS, 2))

@@ -185,5 +185,5 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
         f"cannot be read as a checkpoint ({first[:120].rstrip('.')})",
         place=path,
         expected="a file written by torch.save",
-        remedy="Download it again, or give another file.",
+        remedy="Download it again, or ask whoever made it for the network's state dict alone.",
     )
