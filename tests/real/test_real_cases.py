@@ -1,5 +1,6 @@
 """The shipped members on real cases: however a case is stored, its mask is the same."""
 
+import csv
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import torch
 from htcnns.files.manifest import read_manifest, shipped_weights
 from htcnns.files.nifti import write_case_file
 from htcnns.image.resample import resample
+from htcnns.labels import GLIOMA, LABEL_SETS
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.course import run
 from htcnns.runs.plan import plan_run
@@ -23,6 +25,7 @@ from htcnns.scores.metrics import dice
 pytestmark = [pytest.mark.slow]
 
 CASES = ("BraTS-GLI-00000-000", "BraTS2021_00495", "Brats18_2013_2_1", "BraTS-GLI-00009-000", "BraTS2021_00630")
+REPORTS = "reports"
 Case = tuple[Path, Path]
 
 
@@ -35,12 +38,12 @@ def _every_core() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def segment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[Outcome]]:
+def segment(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Outcome]]:
     """A function that segments a folder with the shipped members; few windows, as it is the geometry that counts."""
 
-    def run_over(folder: Path) -> list[Outcome]:
+    def run_over(folder: Path, report: Path | None = None) -> list[Outcome]:
         out = tmp_path_factory.mktemp("masks")
-        settings = RunSettings(overlap=0.25, report=out.with_suffix(".json"))
+        settings = RunSettings(overlap=0.25, report=report or out.with_suffix(".json"))
         return run(plan_run(folder, out, settings), watcher=Watcher(), on_outcome=bool)
 
     return run_over
@@ -50,14 +53,16 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[O
 def originals(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, segment: Callable
 ) -> dict[str, Case]:
-    """Folder and mask of three real cases as they come, by name."""
+    """Folder and mask of real cases as they come, by name; their reports lie beside the folders."""
     data = request.config.getoption("--data")
     if data is None:
         pytest.skip("needs real cases: make test DATA=folder")
     folder = tmp_path_factory.mktemp("real")
     for name in CASES:
         (folder / name).symlink_to((data / "brats" / name).resolve(), target_is_directory=True)
-    return {outcome.case: (folder / outcome.case, outcome.mask) for outcome in segment(folder)}
+    return {
+        outcome.case: (folder / outcome.case, outcome.mask) for outcome in segment(folder, folder.with_name(REPORTS))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +136,24 @@ def test_resampled_to_thick_slices_the_tumour_stays_where_it_was(
     assert dice(back[..., : original.shape[2]], original) >= 0.95
 
 
-def test_the_report_names_members_and_cases(originals: dict[str, Case]) -> None:
-    report = json.loads(originals[CASES[0]][1].parent.with_suffix(".json").read_text())
+def test_the_table_of_all_cases_has_the_masks_volumes_to_the_voxel(originals: dict[str, Case]) -> None:
+    folder = originals[CASES[0]][0].parent.with_name(REPORTS)
+    with (folder / "cohort.csv").open(newline="") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert sorted(rows) == sorted(CASES)
+    for name, row in rows.items():
+        mask = nib.load(originals[name][1])
+        numbers = LABEL_SETS[row["label_set"]].numbers
+        n_voxels = {label: int((np.asarray(mask.dataobj) == numbers[label]).sum()) for label in GLIOMA.labels}
+        assert {label: int(row[f"{label.name}_voxels"]) for label in n_voxels} == n_voxels
+        voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
+        for region in GLIOMA.regions:
+            volume_ml = sum(n_voxels[label] for label in region.value) * voxel_ml
+            assert abs(float(row[f"{region.name}_ml"]) - volume_ml) < voxel_ml / 2
+
+
+def test_the_report_names_members_and_cases(variants: dict[tuple[str, str], Path]) -> None:
+    report = json.loads(variants["RAS", CASES[0]].parent.with_suffix(".json").read_text())
     assert [member["name"] for member in report["members"]] == [
         member.name for member in read_manifest(shipped_weights())
     ]
