@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htcnns.errors import InputError
+from htcnns.files.file_mark import changed_scan, file_mark
 from htcnns.labels import Sequence
 
 _SETTLED_NS = 2 * 10**9  # a file system may give two changes within one tick of its clock the same time
@@ -20,7 +21,7 @@ class FileDigest:
 
     Attributes:
         sha256: of its bytes, as they are stored.
-        stamp: its size, inode and times of change; "" where it had just changed, so that these would not show another
+        stamp: its `file_mark`; "" where it had just changed, so that these would not show another
             change.
     """
 
@@ -29,8 +30,8 @@ class FileDigest:
 
 
 def stamps_of(files: Mapping[Sequence, Path]) -> dict[Sequence, str]:
-    """Size, inode and times of change of each file, links followed; "" where nothing can be seen."""
-    return {sequence: _stamp(path) for sequence, path in files.items()}
+    """The `file_mark` of each file."""
+    return {sequence: file_mark(path) for sequence, path in files.items()}
 
 
 def digests_since(files: Mapping[Sequence, Path], stamps: Mapping[Sequence, str]) -> dict[Sequence, FileDigest]:
@@ -41,11 +42,8 @@ def digests_since(files: Mapping[Sequence, Path], stamps: Mapping[Sequence, str]
     """
     found = {sequence: FileDigest(sha256_of(path), _settled(path)) for sequence, path in files.items()}
     for sequence, path in files.items():
-        if _stamp(path) != stamps[sequence]:
-            raise InputError(
-                f"{sequence} ({path.name}) changed while it was read",
-                remedy="Run again when nothing writes to it any more.",
-            )
+        if file_mark(path) != stamps[sequence]:
+            raise changed_scan(sequence, path)
     return found
 
 
@@ -54,7 +52,7 @@ def has_same_bytes(path: Path, known: FileDigest) -> bool:
 
     The time of change in a stamp is the system's own, which no program can set back, as it can that of writing.
     """
-    return bool(known.stamp and _stamp(path) == known.stamp) or sha256_of_any(path) == known.sha256
+    return bool(known.stamp and file_mark(path) == known.stamp) or sha256_of_any(path) == known.sha256
 
 
 def sha256_of(path: Path) -> str:
@@ -82,16 +80,8 @@ def sha256_of_any(path: Path) -> str:
         return ""
 
 
-def _stamp(path: Path) -> str:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ""
-    return f"{found.st_size}-{found.st_ino}-{found.st_mtime_ns}-{found.st_ctime_ns}"
-
-
 def _settled(path: Path) -> str:
     """The stamp; "" where the file changed so short a time ago that another change might not show in it."""
-    stamp = _stamp(path)
+    stamp = file_mark(path)
     is_settled = bool(stamp) and time.time_ns() - int(stamp.rpartition("-")[2]) > _SETTLED_NS
     return stamp if is_settled else ""

@@ -3,13 +3,23 @@
 import os
 from pathlib import Path
 
-FileMark = tuple[int, int]
+from htcnns.errors import InputError
+from htcnns.labels import Sequence
 
 
-def file_mark(path: Path) -> FileMark:
-    """Bytes and time of the last change, in ns, of the file, links followed; zeros where it cannot be looked at."""
+def file_mark(path: Path) -> str:
+    """Size, inode and times of change of the file, links followed; "" where it cannot be looked at."""
     try:
-        status = os.stat(path)
+        found = os.stat(path)
     except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+        return ""
+    return f"{found.st_size}-{found.st_ino}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
+def changed_scan(sequence: Sequence, path: Path, *, case: str = "") -> InputError:
+    """What a scan is refused for whose mark was another one when it began to be read."""
+    return InputError(
+        f"{sequence} ({path.name}) changed while it was read",
+        place=case,
+        remedy="Run again when nothing writes to it any more.",
+    )

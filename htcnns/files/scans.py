@@ -4,7 +4,7 @@ import numpy as np
 
 from htcnns.errors import InputError
 from htcnns.files.cases import Case
-from htcnns.files.file_mark import file_mark
+from htcnns.files.file_mark import changed_scan, file_mark
 from htcnns.files.header_checks import require_head
 from htcnns.files.nifti import read_grid, read_volume
 from htcnns.image.notes import Kind, Note
@@ -36,20 +36,12 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
             continue
         volume = read_volume(case.files[sequence], into=scan.T)
         if grid_difference(volume.grid, grids[sequence]):
-            raise _changed(case, sequence)
+            raise changed_scan(sequence, case.files[sequence], case=case.name)
     for sequence, mark in marks.items():  # only now, as all four must be of one moment
         if file_mark(case.files[sequence]) != mark:
-            raise _changed(case, sequence)
+            raise changed_scan(sequence, case.files[sequence], case=case.name)
     notes = (*_missing_notes(case), *_doubts(grids))
     return Volume(stack.transpose(0, 3, 2, 1), grid.affine, notes)
-
-
-def _changed(case: Case, sequence: Sequence) -> InputError:
-    return InputError(
-        f"{sequence} ({case.files[sequence].name}) changed while it was read",
-        place=case.name,
-        remedy="Run again when nothing writes to it any more.",
-    )
 
 
 def _missing_notes(case: Case) -> list[Note]:
