@@ -85,7 +85,7 @@ class Crew:
     def wait_for_first(self, watcher: Watcher) -> None:
         """Return once a worker has started, or the watcher has stopped the run; raises as `runs.cluster.start_crew`."""
         while not self.stations and not watcher.should_stop():
-            assert not list(self._returned(watcher))
+            list(self._returned(watcher))  # empty, as no worker has a case
 
     def segment(self, resources: Resources, cases: list[CaseOutputs], *, watcher: Watcher) -> Worked:
         """As `runs.batch.segment_here`, in the order in which cases are done.

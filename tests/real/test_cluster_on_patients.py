@@ -19,10 +19,10 @@ pytestmark = [
 def test_two_workers_give_the_same_bytes_as_one_process(tmp_path: Path, data: Path) -> None:
     scans = tmp_path / "in"
     scans.mkdir()
-    for case in find_cases(data / "brats")[:3]:
+    for case in find_cases(data / "brats")[:2]:
         (scans / case.name).symlink_to(case.folder.resolve())
     plain = _masks(scans, tmp_path / "plain")
-    assert len(plain) == 3
+    assert len(plain) == 2
     assert _masks(scans, tmp_path / "ray", "--engine", "ray", "--worker-cpus", "1") == plain
 
 

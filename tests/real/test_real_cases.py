@@ -25,6 +25,7 @@ from htcnns.scores.metrics import dice
 pytestmark = [pytest.mark.slow]
 
 CASES = ("BraTS-GLI-00000-000", "BraTS2021_00495", "Brats18_2013_2_1", "BraTS-GLI-00009-000", "BraTS2021_00630")
+WAYS = {"RAS": CASES[:3], "LIA": CASES[2:], "oblique": (*CASES[3:], CASES[0])}  # every case in one of them at least
 REPORTS = "reports"
 Case = tuple[Path, Path]
 
@@ -74,10 +75,10 @@ def variants(
 ) -> dict[tuple[str, str], Path]:
     """Masks of the same cases stored in other ways, by way and name."""
     masks = {}
-    for way in ("RAS", "LIA", "oblique"):
+    for way, names in WAYS.items():
         folder = tmp_path_factory.mktemp(way)
-        for name, (case, _) in originals.items():
-            store_as(case, folder / name, way)
+        for name in names:
+            store_as(originals[name][0], folder / name, way)
         masks |= {(way, outcome.case): outcome.mask for outcome in segment(folder)}
     return masks
 
@@ -109,8 +110,7 @@ def test_the_mask_holds_tumour_in_the_numbers_of_its_year(
     assert found <= numbers
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("way", ["RAS", "LIA", "oblique"])
+@pytest.mark.parametrize(("way", "name"), [(way, name) for way, names in WAYS.items() for name in names])
 def test_however_a_case_is_stored_its_mask_is_identical(
     originals: dict[str, Case],
     variants: dict[tuple[str, str], Path],
@@ -157,7 +157,9 @@ def test_the_report_names_members_and_cases(variants: dict[tuple[str, str], Path
     assert [member["name"] for member in report["members"]] == [
         member.name for member in read_manifest(shipped_weights())
     ]
-    assert [(case["case"], case["state"]) for case in report["cases"]] == [(name, State.DONE) for name in sorted(CASES)]
+    assert [(case["case"], case["state"]) for case in report["cases"]] == [
+        (name, State.DONE) for name in sorted(WAYS["RAS"])
+    ]
 
 
 def _store_thick(case: Path, into: Path) -> None:
