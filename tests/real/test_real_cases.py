@@ -148,7 +148,7 @@ def test_the_table_of_all_cases_has_the_masks_volumes_to_the_voxel(originals: di
         assert {label: int(row[f"{label.name}_voxels"]) for label in n_voxels} == n_voxels
         voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
         for region in GLIOMA.regions:
-            volume_ml = sum(n_voxels[label] for label in region.value) * voxel_ml
+            volume_ml = sum(n for label, n in n_voxels.items() if label in region.value) * voxel_ml
             assert abs(float(row[f"{region.name}_ml"]) - volume_ml) < voxel_ml / 2
 
 
