@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from htcnns.errors import OutputError
 
@@ -19,10 +20,21 @@ def private_caches() -> Iterator[None]:
     Raises:
         OutputError: there is no place for temporary files.
     """
+    with temporary_folder() as caches:
+        os.environ.update(dict.fromkeys(_VARIABLES, str(caches)))
+        yield
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A fresh folder, removed at the end.
+
+    Raises:
+        OutputError: there is no place for temporary files.
+    """
     try:
         folder = tempfile.TemporaryDirectory(prefix="htcnns-", ignore_cleanup_errors=True)
     except OSError as error:
         raise OutputError(f"no temporary folder; {error}", remedy="Mount a writable /tmp, or set TMPDIR.") from error
-    with folder as caches:
-        os.environ.update(dict.fromkeys(_VARIABLES, caches))
-        yield
+    with folder as path:
+        yield Path(path)

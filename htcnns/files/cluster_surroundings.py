@@ -3,13 +3,13 @@
 import os
 import secrets
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from htcnns.errors import InputError, OutputError
+from htcnns.errors import InputError
+from htcnns.files.caches import temporary_folder
 
 _CONNECT_S = 10.0
 
@@ -25,13 +25,10 @@ def ray_surroundings() -> Iterator[Path]:
     Raises:
         OutputError: there is no place for temporary files.
     """
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="htcnns-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise OutputError(f"no temporary folder; {error}", remedy="Mount a writable /tmp, or set TMPDIR.") from error
-    with folder as path:
+    with temporary_folder() as folder:
         os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token())
-        yield Path(path)
+        os.environ.update(RAY_worker_niceness="0")  # as this process; by Ray's 15 any other one goes first
+        yield folder
 
 
 @cache
