@@ -14,7 +14,7 @@ from htcnns.errors import EXIT_CASE_FAILED, EXIT_DONE
 from htcnns.files.cohort_files import cohort_files
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs.course import count, run
-from htcnns.runs.devices import precision_name
+from htcnns.runs.devices import keep_freed_memory, precision_name
 from htcnns.runs.plan import RunPlan, plan_run
 from htcnns.runs.settings import EngineName, RunSettings
 from htcnns.runs.watcher import Watcher
@@ -70,6 +70,7 @@ def segment_and_print(input: Path, output: Path, settings: RunSettings, *, any_s
 
 def run_and_print(input: Path, output: Path, settings: RunSettings) -> tuple[list[Outcome], int]:
     """Segment a folder and print what happens; the outcomes, and the number of the signal that came, or 0."""
+    keep_freed_memory()
     with StopRequest() as stop:
         plan = plan_run(input, output, settings)
         printer = RunPrinter(plan)

@@ -12,6 +12,7 @@ from htcnns.errors import DeviceError, HtcnnsError, OutputError
 from htcnns.files.outputs import CaseOutputs
 from htcnns.reports.outcome import Outcome
 from htcnns.runs.batch import Worked, failed_case
+from htcnns.runs.devices import KEEP_FREED
 from htcnns.runs.ensemble import Stopped
 from htcnns.runs.resources import Resources
 from htcnns.runs.watcher import Watcher
@@ -207,7 +208,12 @@ class Crew:
 
     def _hire(self, seat: _Seat) -> None:
         """Ask Ray for a worker; one that is to be on a machine that has gone waits there without harm."""
-        options = {"num_cpus": seat.room.cpus, "num_gpus": seat.room.gpus, "max_concurrency": N_AT_ONCE + 1}
+        options = {
+            "num_cpus": seat.room.cpus,
+            "num_gpus": seat.room.gpus,
+            "max_concurrency": N_AT_ONCE + 1,
+            "runtime_env": {"env_vars": dict(KEEP_FREED)},
+        }
         seat.worker = self._ray.remote(Worker).options(**options).remote(self._order)
         seat.starting, seat.station = seat.worker.start.remote(), None
 

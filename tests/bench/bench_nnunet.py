@@ -1,26 +1,32 @@
-"""`make bench`: the same networks over the same prepared cases, by htcnns and by nnU-Net v2's own predictor.
+"""`make bench`: the same networks over the same prepared cases, by htcnns and by nnU-Net v2's own predictor, in turn.
 
+Each has a process of its own, as in use: what one does to its memory or threads does not touch the other.
 nnU-Net is no dependency: `--nnunet DIR` is where `pip install --no-deps --target DIR -r tests/bench/nnunet.txt` put it.
 Run with both cores free: python tests/bench/bench_nnunet.py --data DIR --nnunet DIR
 """
 
 import argparse
+import multiprocessing
 import resource
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from htcnns.files.case import Case
 from htcnns.files.cases import find_cases
 from htcnns.files.manifest import read_manifest, shipped_weights
 from htcnns.image.fusion import fuse
 from htcnns.image.postprocess import postprocess
 from htcnns.labels import LABEL_SETS, SEQUENCES, Region, region_mask
 from htcnns.networks.contract import Network, region_probabilities
+from htcnns.runs.devices import keep_freed_memory
 from htcnns.runs.ensemble import Ensemble, start_ensemble
 from htcnns.runs.pipeline import ReadyCase, prepare_case, segment_prepared
 from htcnns.runs.settings import RunSettings
@@ -29,6 +35,7 @@ N_CASES = 4
 STEP = 0.4  # nnU-Net's word for an overlap of 0.6, as in HT-CNNs
 PATCH = (128, 128, 128)
 LEAST_RATIO, MOST_GIB = 3.0, 3.0
+REGIONS = (Region.WT, Region.TC, Region.ET)
 DATASET = {  # nnU-Net's own words for three overlapping regions, numbered as in BraTS 2023
     "labels": {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": 3},
     "regions_class_order": [2, 1, 3],
@@ -43,37 +50,50 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--nnunet", type=Path, required=True)
     options = parser.parse_args()
-    sys.path.append(str(options.nnunet))  # last, so that our own packages stay as they are pinned
-    ensemble = start_ensemble(read_manifest(shipped_weights()), device="auto", precision="auto")
     cases = find_cases(options.data / "brats")[:N_CASES]
     seconds: dict[str, list[float]] = {"htcnns": [], "nnU-Net": []}
     dice: list[list[float]] = []
-    peak_gib = 0.0
-    for case in cases:
-        prepared = prepare_case(case, ensemble)
-        ours, took = _timed(lambda prepared=prepared: _ours(prepared, ensemble))
-        seconds["htcnns"].append(took)
-        if not dice:  # later it would be nnU-Net's
-            peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        theirs, took = _timed(lambda prepared=prepared: _theirs(prepared, ensemble))
-        seconds["nnU-Net"].append(took)
-        dice.append([_dice(ours, theirs, region) for region in ensemble.regions.regions])
-        print(f"{case.name}: htcnns {seconds['htcnns'][-1]:.1f} s, nnU-Net {seconds['nnU-Net'][-1]:.1f} s")
+    with _process(keep_freed_memory) as htcnns, _process(_add_nnunet, options.nnunet) as nnunet:
+        for case in cases:
+            ours, took, peak_gib = htcnns.submit(_run, _ours, case).result()
+            seconds["htcnns"].append(took)
+            theirs, took, their_peak_gib = nnunet.submit(_run, _theirs, case).result()
+            seconds["nnU-Net"].append(took)
+            dice.append([_dice(ours, theirs, region) for region in REGIONS])
+            print(f"{case.name}: htcnns {seconds['htcnns'][-1]:.1f} s, nnU-Net {took:.1f} s", flush=True)
     means = {name: float(np.mean(values)) for name, values in seconds.items()}
     ratio = means["nnU-Net"] / means["htcnns"]
-    print(f"three members over {len(cases)} prepared cases on {ensemble.device}, nnU-Net's predictor at step {STEP}")
-    print(f"  htcnns {means['htcnns']:.1f} s a case, nnU-Net {means['nnU-Net']:.1f} s: {ratio:.1f} times as fast")
-    between = ", ".join(
-        f"{region.name} {value:.3f}" for region, value in zip(ensemble.regions.regions, np.mean(dice, 0), strict=True)
-    )
-    print(f"  mean Dice between both masks: {between}; peak {peak_gib:.2f} GiB of htcnns up to its first mask")
+    print(f"three members over {len(cases)} prepared cases, nnU-Net's predictor at step {STEP}")
+    print(f"  htcnns {means['htcnns']:.1f} s a case, nnU-Net {means['nnU-Net']:.1f} s: {ratio:.2f} times as fast")
+    between = ", ".join(f"{region.name} {value:.3f}" for region, value in zip(REGIONS, np.mean(dice, 0), strict=True))
+    print(f"  mean Dice between both masks: {between}")
+    print(f"  peak memory: htcnns {peak_gib:.2f} GiB, nnU-Net {their_peak_gib:.2f} GiB")
     return 0 if ratio >= LEAST_RATIO and peak_gib <= MOST_GIB else 1
 
 
-def _timed(run: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+def _process(prepare: Callable[..., object], *arguments: object) -> ProcessPoolExecutor:
+    """A fresh process that is prepared and then does one thing after another."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=prepare, initargs=arguments)
+
+
+def _add_nnunet(folder: Path) -> None:
+    sys.path.append(str(folder))  # last, so that our own packages stay as they are pinned
+
+
+def _run(segment: Callable[[ReadyCase, Ensemble], np.ndarray], case: Case) -> tuple[np.ndarray, float, float]:
+    """The label map of a case by the shipped members, seconds from the prepared case on, and GiB at the peak so far."""
+    ensemble = _ensemble()
+    prepared = prepare_case(case, ensemble)
     began = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - began
+    label_map = segment(prepared, ensemble)
+    took = time.perf_counter() - began
+    return label_map, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+@cache
+def _ensemble() -> Ensemble:
+    return start_ensemble(read_manifest(shipped_weights()), device="auto", precision="auto")
 
 
 def _ours(case: ReadyCase, ensemble: Ensemble) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from parameters import n_parameters, on_meta
 
 from htcnns.networks import axial_unet
-from htcnns.networks.axial_unet import AxialAttention, AxialUNet, OneAxis
+from htcnns.networks.axial_unet import AxialAttention, AxialUNet, OneAxis, attend
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +125,16 @@ def test_no_chunk_exceeds_the_limit_of_cuda(
     one_axis: OneAxis, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folded = []
-    attend = F.scaled_dot_product_attention
-    monkeypatch.setattr(
-        F, "scaled_dot_product_attention", lambda q, k, v: folded.append(q.shape[:2]) or attend(q, k, v)
-    )
+    attend = OneAxis._attend
+    monkeypatch.setattr(OneAxis, "_attend", lambda self, lines: folded.append(len(lines)) or attend(self, lines))
     monkeypatch.setattr(axial_unet, "LARGEST_FOLDED_BATCH", 15)
     one_axis(torch.randn(1, 4, 4, 4, 6, generator=generator), axis=0)
-    assert [n_lines * heads for n_lines, heads in folded] == [14, 14, 4]
+    assert [n_lines * one_axis.heads for n_lines in folded] == [14, 14, 4]
+
+
+def test_plain_products_on_a_cpu_equal_the_kernels_of_other_devices(generator: torch.Generator) -> None:
+    q, k, v = torch.randn(3, 5, 2, 7, 4, generator=generator)
+    torch.testing.assert_close(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
 
 
 def test_the_three_axes_are_summed(attention: AxialAttention, generator: torch.Generator) -> None:
