@@ -31,8 +31,7 @@ def require_usable(affine: np.ndarray, shape: Shape, path: Path) -> None:
 
     It is checked as the mask's header will hold it, in float32, which also is no wider than the scans' own.
     """
-    with np.errstate(over="ignore"):
-        affine = affine.astype(np.float32).astype(float)
+    affine = _as_stored(affine)
     if not np.isfinite(affine).all():
         raise InputError(
             "its affine holds NaN or infinity", place=path, expected="numbers", remedy="Convert the scan again."
@@ -122,9 +121,15 @@ def doubts_on(
     """
     if not any(is_coded):
         return ("the header has no orientation; the axes are taken to run to the left, to the front and up",)
-    if not all(is_coded) or qform is None or not np.isfinite(qform).all():
+    if not all(is_coded) or qform is None or not np.isfinite(qform := _as_stored(qform)).all():
         return ()
     degrees, mm = angle_degrees(affine, qform), grid_difference_mm(affine, qform, shape)
     if degrees <= DOUBTFUL_DEGREES and mm <= DOUBTFUL_MM:
         return ()
     return (f"sform and qform lie up to {mm:.1f} mm and {degrees:.1f} degrees apart; the sform is used",)
+
+
+def _as_stored(affine: np.ndarray) -> np.ndarray:
+    """The affine in the numbers of a float32; infinite where these end, so that no square of a finite one overflows."""
+    with np.errstate(over="ignore"):
+        return affine.astype(np.float32).astype(float)
