@@ -228,6 +228,7 @@ def _member(name: str, of: Description, *, title: str, files: tuple[WeightsFile,
         head=of.head,
         outputs=of.outputs,
         window=of.window,
+        mirror=of.mirror,
         rules=of.rules,
         trained_on={**imported, **of.made_by, "differs": list(of.notes)},
     )

@@ -35,6 +35,7 @@ class Description:
     head: Head
     outputs: tuple[Region, ...] | tuple[Label, ...]
     window: Shape
+    mirror: str = ""
     rules: PostprocessRules = UNCLEANED
     made_by: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

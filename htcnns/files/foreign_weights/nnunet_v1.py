@@ -1,7 +1,8 @@
 """nnU-Net v1's Generic_UNet as BraTS 2020's winner and KAIST, BraTS 2021's, trained it (Luu & Park 2021).
 
 What a checkpoint of theirs does not hold is the same for all that they published (tasks 82 and 500): regions WT, TC, ET
-under a sigmoid, windows of 128 voxels, T1, T1ce, T2, FLAIR. The plans.pkl beside it is not opened: reading it runs it.
+under a sigmoid, windows of 128 voxels, mirrored over every axis, T1, T1ce, T2, FLAIR. The plans.pkl beside it is not
+opened: reading it runs it.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, reversed_axes, shape_of
 from htcnns.files.foreign_weights.kind import OWN_BRAIN, UNCLEANED, Description, Foreign, Kind, the_file_itself
 from htcnns.image.postprocess import PostprocessRules
+from htcnns.image.windows import MIRROR_AXES
 from htcnns.labels import GLIOMA, SEQUENCES, Region
 from htcnns.networks.contract import Head
 
@@ -53,6 +55,7 @@ def read(path: Path, *, made_by: str, norm: str | None, narrowing: int, rules: P
         head=Head.SIGMOID,
         outputs=(Region.WT, Region.TC, Region.ET),
         window=WINDOW,
+        mirror=MIRROR_AXES,
         rules=rules,
         made_by={"trainer": made_by},
         notes=(OWN_BRAIN,),

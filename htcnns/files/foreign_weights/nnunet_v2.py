@@ -18,11 +18,13 @@ from htcnns.files.foreign_weights.kind import OWN_BRAIN, Description, Foreign, K
 from htcnns.files.foreign_weights.meanings import outputs_in, sequences_in
 from htcnns.files.foreign_weights.nnunet_plans import read_plan
 from htcnns.files.places import is_file, is_folder
+from htcnns.image.windows import MIRROR_AXES
 from htcnns.networks.blocks import strides_of
 from htcnns.networks.contract import Head
 
 PLANS, DATASET = "plans.json", "dataset.json"
 FINAL = "checkpoint_final.pth"
+MIRRORED = "inference_allowed_mirroring_axes"
 BY_REGION = "masks: here regions are cut at half of their summed probability, in nnU-Net the likeliest label counts"
 
 _LENGTHS = (1, 5, 10, 20, 50, 100, 250, 500, 750, 2000, 4000, 8000)  # of trainings, in epochs
@@ -89,6 +91,7 @@ def read(path: Path) -> Foreign:
         head=head,
         outputs=outputs,
         window=plan.window,
+        mirror=_mirror(checkpoint),
         made_by={"data set": plan.data_set, "trainer": trainer, "configuration": configuration},
         notes=(OWN_BRAIN,) if head is Head.SIGMOID else (OWN_BRAIN, BY_REGION),
     )
@@ -120,6 +123,19 @@ def _trainer(checkpoint: Checkpoint) -> str:
             remedy="Such weights cannot be used here.",
         )
     return name
+
+
+def _mirror(checkpoint: Checkpoint) -> str:
+    """The axes of (I, J, K) over which nnU-Net mirrors windows with these weights; it counts them the other way."""
+    axes = checkpoint.content.get(MIRRORED) or ()
+    if not isinstance(axes, list | tuple) or not all(type(axis) is int and 0 <= axis <= 2 for axis in axes):
+        raise WeightsError(
+            f"{MIRRORED} is {shown(axes)}",
+            place=checkpoint.path,
+            expected="numbers of axes, 0 to 2, or none",
+            remedy="Restore the file as nnU-Net wrote it.",
+        )
+    return "".join(letter for letter, axis in zip(MIRROR_AXES, (2, 1, 0), strict=True) if axis in axes)
 
 
 def _canonical(name: str) -> str:

@@ -66,7 +66,7 @@ def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(
     assert (member.sequences, member.window) == (SEQUENCES, (128, 128, 128))
     assert (member.regions, member.head) == (GLIOMA, Head.SIGMOID)
     assert member.outputs == (Region.WT, Region.TC, Region.ET)
-    assert member.rules.et_total_voxels == 200
+    assert (member.rules.et_total_voxels, member.mirror) == (200, "ijk")
     assert member.size == {"channels": [4, 8, 8], "n_convs": [2, 2, 2], "norm": "batch"}
 
 

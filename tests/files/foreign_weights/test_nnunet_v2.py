@@ -72,6 +72,17 @@ def test_regions_are_under_a_sigmoid(checkpoint: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("theirs_is", "ours"), [((0, 1, 2), "ijk"), ((0,), "k"), ([1, 2], "ij"), (None, ""), ((), "")], ids=str
+)
+def test_windows_are_mirrored_over_the_axes_of_the_original(
+    checkpoint: Path, network: torch.nn.Module, theirs_is: object, ours: str
+) -> None:
+    """Theirs come in the other order, as all that SimpleITK reads."""
+    write_v2_checkpoint(checkpoint, network.state_dict(), **{theirs.MIRRORED: theirs_is})
+    assert read(checkpoint).description.mirror == ours
+
+
 def test_labels_are_under_a_softmax(tmp_path: Path, imported: Callable[..., Member], logits: Callable) -> None:
     original = randomised(V2UNet(n_out=4))
     member = imported("nnunet-v2", write_v2_folder(tmp_path / "theirs", [original], labels=theirs.LABELS))
@@ -201,8 +212,10 @@ def test_a_trainer_that_puts_in_batch_normalisation_is_known(checkpoint: Path) -
         ({"init_args": None}, "init_args is None; expected an object with fields"),
         ({"init_args": {}}, "init_args: configuration is missing"),
         ({"init_args": {"configuration": "2d"}}, r"plans\.json: no such configuration; found '2d', expected one of 3d"),
+        ({theirs.MIRRORED: [0, 3]}, r"mirroring_axes is \[0, 3\]; expected numbers of axes, 0 to 2, or none"),
+        ({theirs.MIRRORED: "012"}, r"mirroring_axes is '012'; expected numbers of axes"),
     ],
-    ids=["trainer", "no arguments", "no configuration", "another configuration"],
+    ids=["trainer", "no arguments", "no configuration", "another configuration", "another axis", "no numbers"],
 )
 def test_a_checkpoint_without_its_facts_is_refused(
     checkpoint: Path, network: torch.nn.Module, more: dict, says: str

@@ -20,6 +20,7 @@ LABELS = {"background": 0, "NCR": 1, "edema": 2, "enhancing tumour": 3}
 CHANNELS = {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}
 NORMS = {"instance": lambda c: nn.InstanceNorm3d(c, affine=True), "batch": nn.BatchNorm3d}
 ITK_AXES = (0, 1, 4, 3, 2)  # nnU-Net sees (K, J, I)
+MIRRORED = "inference_allowed_mirroring_axes"  # axes of (K, J, I), in a checkpoint
 
 
 def randomised(network: nn.Module, seed: int = 1) -> nn.Module:
@@ -209,7 +210,7 @@ def write_v2_checkpoint(
         "current_epoch": 1000,
         "init_args": {"configuration": configuration, "fold": 0, "device": torch.device("cpu")},
         "trainer_name": trainer,
-        "inference_allowed_mirroring_axes": (0, 1, 2),
+        MIRRORED: (0, 1, 2),
     }
     torch.save(content | more, path)
     return path
