@@ -221,6 +221,7 @@ def test_a_promise_of_gigabytes_is_refused_before_it_is_allocated(scans: Path, s
     assert peak < 100 * 2**20
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_promises(
     tmp_path: Path, scans: Path, segment: Command, good_mask: bytes
 ) -> None:

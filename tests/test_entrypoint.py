@@ -284,6 +284,7 @@ def test_scans_without_a_grid_that_a_mask_can_lie_on_get_one_on_the_standard_gri
     assert nib.load(mounts / "io2" / f"{CASES[0]}.nii.gz").shape == (240, 240, 155)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", [b"\x08", b"\x10"], ids=["name", "comment"])
 @pytest.mark.parametrize(
     ("place", "says"),
@@ -303,6 +304,7 @@ def test_a_mask_or_a_t1c_that_is_spoilt_after_a_run_costs_the_next_run_only_that
     assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [spoil for spoil, _ in FAILS_ALONE.values()], ids=FAILS_ALONE.keys())
 def test_one_hostile_case_fails_alone_without_arguments(
     call: Call, mounts: Path, good_mask: bytes, spoil: Callable[[Path], None]
@@ -352,6 +354,7 @@ def test_a_folder_without_rights_costs_infer_only_its_case(
     assert f"FAILED {CASES[0]}: {mounts}/io0/{CASES[0]}: cannot be listed (Permission denied)" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 @pytest.mark.parametrize("module", ["htcnns.doors.terminal", "htcnns.doors.run_printer", "torch"])
 def test_a_signal_during_the_imports_ends_it_without_a_traceback(number: signal.Signals, module: str) -> None:

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections.abc import Callable, Collection
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -87,7 +88,11 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in paths()}
-each_module = pytest.mark.parametrize("module", MODULES)
+
+
+def offenders(faults_of: Callable[[str], Collection[object]]) -> dict[str, list[object]]:
+    """The modules with what is wrong in them; one test looks at all of them, as pytest takes longer for hundreds."""
+    return {module: list(faults) for module in MODULES if (faults := faults_of(module))}
 
 
 def place(module: str) -> int:
@@ -96,9 +101,14 @@ def place(module: str) -> int:
 
 
 @cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@cache
 def imported_by(module: str, *, in_functions: bool = True) -> set[str]:
     """What a module imports: modules of ours by their full name, libraries by their first."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = tree_of(module)
     hidden = {id(node) for function in ast.walk(tree) if is_function(function) for node in ast.walk(function)}
     nodes = [node for node in ast.walk(tree) if in_functions or id(node) not in hidden]
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -132,9 +142,8 @@ def tracked() -> list[str]:
     return answer.stdout.splitlines()
 
 
-@each_module
-def test_a_module_imports_only_from_its_own_and_earlier_rooms(module: str) -> None:
-    assert {name for name in ours(imported_by(module)) if place(name) > place(module)} == set()
+def test_a_module_imports_only_from_its_own_and_earlier_rooms() -> None:
+    assert offenders(lambda m: [name for name in ours(imported_by(m)) if place(name) > place(m)]) == {}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -142,17 +151,18 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert set(TopologicalSorter(graph).static_order()) == set(MODULES)
 
 
-@each_module
-def test_imports_are_written_in_full(module: str) -> None:
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    relative = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
-    assert relative == []
+def test_imports_are_written_in_full() -> None:
+    def relative(module: str) -> list[int]:
+        return [node.lineno for node in ast.walk(tree_of(module)) if isinstance(node, ast.ImportFrom) and node.level]
+
+    assert offenders(relative) == {}
 
 
-@each_module
-def test_imports_inside_functions_stand_in_doors_or_bring_an_optional_library(module: str) -> None:
-    later = imported_by(module) - imported_by(module, in_functions=False)
-    assert place(module) == len(ROW) - 1 or later <= OPTIONAL.get(module, set())
+def test_imports_inside_functions_stand_in_doors_or_bring_an_optional_library() -> None:
+    def later(module: str) -> set[str]:
+        return imported_by(module) - imported_by(module, in_functions=False) - OPTIONAL.get(module, set())
+
+    assert offenders(lambda m: later(m) if place(m) < DOORS else []) == {}
 
 
 @pytest.mark.parametrize(("library", "homes"), HOMES.items(), ids=HOMES)
@@ -165,9 +175,8 @@ def test_a_library_lives_in_one_place(library: str, homes: list[str]) -> None:
     assert strangers == []
 
 
-def touches_the_disk(source: str) -> list[str]:
-    """What of a module's text looks at the disk: imports, calls of open, methods of paths."""
-    tree = ast.parse(source)
+def touches_the_disk(tree: ast.Module) -> list[str]:
+    """What of a module looks at the disk: imports, calls of open, methods of paths."""
     nodes = list(ast.walk(tree))
     plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     named = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
@@ -178,9 +187,9 @@ def touches_the_disk(source: str) -> list[str]:
     return [name for name in plain + named if name.split(".")[0] in THE_DISK] + opened + asked + loaded
 
 
-def speaks(source: str) -> list[str]:
-    """What of a module's text speaks to people: calls of print, and texts that name a command-line flag."""
-    nodes = list(ast.walk(ast.parse(source)))
+def speaks(tree: ast.Module) -> list[str]:
+    """What of a module speaks to people: calls of print, and texts that name a command-line flag."""
+    nodes = list(ast.walk(tree))
     printed = [node.id for node in nodes if isinstance(node, ast.Name) and node.id == "print"]
     streams = [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr")]
     plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -190,14 +199,12 @@ def speaks(source: str) -> list[str]:
     return printed + streams + modules + [text for text in texts if FLAG.search(text)]
 
 
-@each_module
-def test_only_files_touch_the_disk(module: str) -> None:
-    assert place(module) == FILES or touches_the_disk(MODULES[module].read_text(encoding="utf-8")) == []
+def test_only_files_touch_the_disk() -> None:
+    assert offenders(lambda m: touches_the_disk(tree_of(m)) if place(m) != FILES else []) == {}
 
 
-@each_module
-def test_only_doors_print_and_name_flags(module: str) -> None:
-    assert place(module) == DOORS or speaks(MODULES[module].read_text(encoding="utf-8")) == []
+def test_only_doors_print_and_name_flags() -> None:
+    assert offenders(lambda m: speaks(tree_of(m)) if place(m) != DOORS else []) == {}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +226,7 @@ def test_only_doors_print_and_name_flags(module: str) -> None:
     ],
 )
 def test_the_wall_around_the_disk_has_no_hole(source: str, found: list[str]) -> None:
-    assert touches_the_disk(source) == found
+    assert touches_the_disk(ast.parse(source)) == found
 
 
 @pytest.mark.parametrize(
@@ -236,12 +243,11 @@ def test_the_wall_around_the_disk_has_no_hole(source: str, found: list[str]) -> 
     ],
 )
 def test_the_wall_around_speech_has_no_hole(source: str, n_found: int) -> None:
-    assert len(speaks(source)) == n_found
+    assert len(speaks(ast.parse(source))) == n_found
 
 
-@each_module
-def test_mathematics_knows_no_paths_logs_or_clocks(module: str) -> None:
-    assert not module.startswith(MATHEMATICS) or imported_by(module) & WORLD == set()
+def test_mathematics_knows_no_paths_logs_or_clocks() -> None:
+    assert offenders(lambda m: imported_by(m) & WORLD if m.startswith(MATHEMATICS) else []) == {}
 
 
 def test_every_module_is_named_after_what_it_holds() -> None:

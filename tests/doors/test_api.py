@@ -31,6 +31,7 @@ def test_one_case_gives_what_its_mask_holds(tmp_path: Path, scans: dict[str, Pat
     assert answer.volumes_ml["WT"] == pytest.approx((written > 0).sum() / 1000, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_folder_gives_the_same_mask_as_its_case(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
     settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", labels="brats2021")
     answer = htcnns.segment(**scans, settings=settings)
@@ -130,6 +131,7 @@ def test_a_mask_never_replaces_a_device_or_a_pipe(tmp_path: Path, scans: dict[st
     assert (tmp_path / "pipe").is_fifo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", SCANS)
 def test_a_case_without_one_sequence_is_segmented_where_that_is_allowed(
     tmp_path: Path, scans: dict[str, Path], tiny_weights: Path, missing: str

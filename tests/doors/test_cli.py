@@ -259,6 +259,7 @@ def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
     assert re.fullmatch("".join(sentence.format(*names) for names in bad), said.err)
 
 
+@pytest.mark.slow
 def test_the_doctor_says_that_a_run_would_work(tmp_path: Path, htcnns: Command, tiny_weights: Path) -> None:
     said = htcnns("doctor", tmp_path / "out", "--weights", tiny_weights, "--device", "cpu")
     lines = said.out.splitlines()
@@ -378,6 +379,7 @@ def test_a_report_never_replaces_a_pipe_or_a_device(
     assert "--report: " in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -451,6 +453,7 @@ def test_a_segmentation_that_nobody_reads_writes_its_masks(
     assert json.loads((tmp_path / "r.json").read_text())["n_done"] == 1
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_nobody_reads_writes_its_files(tmp_path: Path) -> None:
     label_map = np.zeros((20, 20, 20), np.uint8)
     label_map[4:10, 4:10, 4:10] = 3

@@ -136,6 +136,7 @@ def hold(path: Path, has: Event) -> None:
         signal.pause()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_ends_with_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     has = context.Event()

@@ -123,6 +123,7 @@ def test_without_codes_the_axes_run_as_is_said(tmp_path: Path) -> None:
     assert nib.aff2axcodes(read_grid(_saved(tmp_path / "x.nii", None, None)).affine) == ("L", "A", "S")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.floats(width=32), min_size=6, max_size=6), qfac=st.floats(width=32))
 def test_no_qform_beside_an_sform_makes_reading_fail(tmp_path: Path, values: list[float], qfac: float) -> None:

@@ -197,6 +197,7 @@ def test_a_wrong_shape_prints_both(network: torch.nn.Module, with_content: Calla
         load_networks(with_content(save_tensors(tensors)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

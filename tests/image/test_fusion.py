@@ -227,6 +227,7 @@ def test_a_sure_member_outweighs_two_doubtful_ones_in_the_mean():
     np.testing.assert_array_equal(fuse(label_maps, method="mean", probabilities=probabilities).label_map, label_maps[0])
 
 
+@pytest.mark.slow
 @METHODS
 def test_regions_nest_where_members_disagree_about_every_label(method: str, rng: np.random.Generator):
     label_maps = rng.integers(0, 4, (5, 12, 12, 12)).astype(np.uint8)

@@ -461,6 +461,7 @@ def test_the_box_holds_every_voxel_of_the_brain(shape: tuple[int, int, int]) -> 
     assert preprocess(head, LPS, TIGHT).undo.box == bounding_box(head[0] > 0)
 
 
+@pytest.mark.slow
 def test_a_sequence_of_another_head_is_said() -> None:
     own, other = (make_phantom((96, 112, 88), seed=seed).sequences for seed in (1, 2))
     sequences = np.stack([*own[:3], other[3, ::-1]])

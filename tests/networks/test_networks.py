@@ -130,6 +130,7 @@ def test_each_head_has_half_the_edge_of_the_one_before(name: str) -> None:
     assert edges == [64 // 2**i for i in range(len(edges))]
 
 
+@pytest.mark.slow
 @each_network
 @pytest.mark.parametrize("size", ["published", "compact"])
 def test_every_parameter_is_used(name: str, size: str) -> None:

@@ -155,6 +155,7 @@ def test_windows_are_multiples_of_32(edge: int) -> None:
         network(torch.empty(1, 4, edge, edge, edge, device="meta"))
 
 
+@pytest.mark.slow
 def test_monai_is_not_imported_with_the_networks() -> None:
     code = "import sys, htcnns.networks; sys.exit('monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

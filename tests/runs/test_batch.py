@@ -594,6 +594,7 @@ def test_a_run_that_waits_for_another_can_be_stopped(tmp_path: Path, run: Run) -
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three")
 def test_a_case_that_is_not_read_in_time_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare, for_ever = batch.prepare_case, threading.Event()

@@ -54,6 +54,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_volumes_in_the_table_are_the_masks_to_the_voxel(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:

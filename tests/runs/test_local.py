@@ -45,6 +45,7 @@ def test_an_item_that_is_not_read_in_time_costs_only_itself(n_stuck: int) -> Non
     for_ever.set()
 
 
+@pytest.mark.slow
 def test_an_item_that_is_read_in_time_may_wait_longer_for_its_turn() -> None:
     pause = threading.Event()
 

@@ -116,6 +116,7 @@ def test_the_report_lists_kept_cases(tmp_path: Path, plan_of: Callable[..., RunP
     assert content["n_done"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("fusion", ["staple", "majority", "mean"])
 def test_two_runs_give_byte_identical_masks(tmp_path: Path, plan_of: Callable[..., RunPlan], fusion: str) -> None:
@@ -233,6 +234,7 @@ def test_files_of_no_case_are_in_the_report(tmp_path: Path, two: Path, plan_of: 
     assert (told["path"], bool(told["reason"])) == (str(other), True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("output", "maps"), [("in", "maps"), ("in/masks", "in/maps")])
 @pytest.mark.usefixtures("two")
 def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
@@ -259,6 +261,7 @@ def test_a_case_in_the_output_folder_is_not_lost(tmp_path: Path, plan_of: Callab
     assert [each.case.name for each in plan.cases] == [FIRST, SECOND]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two")
 def test_overlap_and_mirroring_cost_windows(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     mirrored = _run(plan_of(overlap=0.0, mirror="i"))
@@ -276,6 +279,7 @@ def test_a_case_segmented_into_its_own_folder_loses_nothing(
     assert "P7.nii.gz: is a file of the input that no run wrote, and would be replaced" in outcome.error
 
 
+@pytest.mark.slow
 def test_a_case_segmented_into_its_own_folder_may_be_segmented_again(
     tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
 ) -> None:
@@ -284,6 +288,7 @@ def test_a_case_segmented_into_its_own_folder_may_be_segmented_again(
     assert states == [State.DONE, State.KEPT, State.DONE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_a_users_file_in_an_output_folder_below_the_input_is_never_replaced(
     tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], again: bool

@@ -131,6 +131,7 @@ def test_a_case_that_is_not_clear_stops_nothing_and_fails_when_the_watch_ends(
     assert _states(watch()) == {NAMES[0]: State.FAILED, NAMES[1]: State.DONE}
 
 
+@pytest.mark.slow
 def test_two_cases_for_one_mask_fail_and_the_others_are_done(
     tmp_path: Path, archive: Path, make_case: Callable[..., Path], watch: Callable[..., list[Outcome]]
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_failed_case_whose_files_change_is_tried_again(archive: Path, watch: C
     assert states == [State.FAILED, State.DONE]
 
 
+@pytest.mark.slow
 def test_a_finished_case_whose_files_are_touched_is_kept_and_said_once(
     archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:

@@ -100,6 +100,7 @@ def test_percentiles_of_groups_are_numpys_to_the_bit(values: list[list[float]], 
     np.testing.assert_array_equal(found, [np.percentile(of_group, 95) for of_group in values])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "n", "step", "score", "expected"),
     [("brats2026-met", 50_000, 3, "n_tp", 45_000), ("brats2023-gli", 16_000, 8, "sensitivity", 0.9)],

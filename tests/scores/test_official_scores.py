@@ -50,6 +50,7 @@ def test_official_values_cover_every_challenge_of_the_file(data: Path) -> None:
     assert {key.rsplit("|", 1)[0] for key in _official(data)} == set(CHALLENGES)
 
 
+@pytest.mark.slow
 def test_scores_import_without_torch() -> None:
     rooms = "case, evaluation, instance_scheme, lesion_scheme, metrics, official_names, statistics, surfaces"
     code = f"import sys; from htcnns.scores import {rooms}; sys.exit('torch' in sys.modules)"
