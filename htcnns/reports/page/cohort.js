@@ -124,7 +124,7 @@ function showTiles() {
   $("tiles").replaceChildren(
     ...tiles().map(([name, count, kind, wanted]) => {
       const isOn = filter.state === wanted.state && filter.finding === wanted.finding;
-      const tile = element("button", { type: "button", className: kind, ariaPressed: String(isOn) });
+      const tile = element("button", { type: "button", className: count ? kind : "", ariaPressed: String(isOn) });
       tile.append(element("strong", {}, whole.format(count)), element("span", {}, name));
       tile.addEventListener("click", () => change(wanted, { scroll: true }));
       return tile;
