@@ -1,13 +1,16 @@
 """The commands that look after weights."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from htcnns.doors.arguments import WeightsFolder
+from htcnns.doors.arguments import WeightsFolder, path
 from htcnns.doors.import_cli import import_weights
 from htcnns.doors.terminal import one_line, print_error
 from htcnns.errors import EXIT_DONE, WeightsError
 
-weights_app = typer.Typer(help="List, verify or import weights.")
+weights_app = typer.Typer(help="List, verify, import or join weights.")
 weights_app.command("import")(import_weights)
 
 
@@ -40,3 +43,20 @@ def verify_weights(weights: WeightsFolder = None) -> int:
         except WeightsError as error:  # the other files are checked as well
             code = print_error(error)
     return code
+
+
+@weights_app.command("join")
+def join_members(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER", help="Weights folders, or FOLDER/MEMBER for one member.", parser=path),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for copies of them and one manifest.", parser=path)],
+) -> int:
+    """Copy members of several folders into one, to be fused."""
+    from htcnns.runs.join_weights import join_weights  # imports torch
+
+    for member in join_weights(folders, out):
+        print(one_line(f"{member.name}: {', '.join(file.path.name for file in member.files)}"))
+    print(one_line(f"in {out}"))
+    return EXIT_DONE

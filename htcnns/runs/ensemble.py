@@ -260,8 +260,7 @@ def _timed(
 def _require_fusable(members: tuple[Member, ...]) -> None:
     """Raise SettingsError where the members chosen cannot be fused, WeightsError where nobody chose among them."""
     try:
-        _require_one_region_set(members)
-        require_fusable(len(members), members[0].regions)
+        require_fusable_members(members)
     except SettingsError as error:
         manifest = members[0].files[0].path.parent / MANIFEST
         if read_manifest(manifest.parent) != members:
@@ -270,8 +269,8 @@ def _require_fusable(members: tuple[Member, ...]) -> None:
         raise error.inside(manifest, kind=WeightsError, remedy=remedy) from error
 
 
-def _require_one_region_set(members: tuple[Member, ...]) -> None:
-    """Raise SettingsError where members give different regions, as those cannot be fused."""
+def require_fusable_members(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError where members give different regions, or are more than can be fused."""
     names = {member.name: member.regions.name for member in members}
     if len(set(names.values())) > 1:
         raise SettingsError(
@@ -281,6 +280,7 @@ def _require_one_region_set(members: tuple[Member, ...]) -> None:
             expected="one set of regions",
             remedy="Choose members of one set.",
         )
+    require_fusable(len(members), members[0].regions)
 
 
 def _preprocess_settings(members: tuple[Member, ...]) -> PreprocessSettings:

@@ -1,0 +1,99 @@
+"""Members of several weights folders in one: what is copied, in which order, and what is refused before anything is."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from htcnns.doors.api import segment_folder
+from htcnns.errors import HtcnnsError, SettingsError, WeightsError
+from htcnns.files.manifest import read_manifest, write_manifest
+from htcnns.files.member import Member
+from htcnns.files.weights import verify_file
+from htcnns.labels import REGION_SETS
+from htcnns.reports.outcome import State
+from htcnns.runs.join_weights import join_weights
+from htcnns.runs.settings import RunSettings
+
+
+@pytest.fixture
+def another(tmp_path: Path, tiny_weights: Path) -> Path:
+    """A folder whose one member, `mine`, lies in a file that is called as one of the tiny weights'."""
+    return written(tmp_path / "another", replace(read_manifest(tiny_weights)[0], name="mine", mirror="i"))
+
+
+def written(folder: Path, member: Member) -> Path:
+    """A new folder with this member alone, its file copied."""
+    folder.mkdir()
+    [file] = member.files
+    (folder / file.path.name).write_bytes(file.path.read_bytes())
+    write_manifest(folder, (replace(member, files=(replace(file, path=folder / file.path.name),)),))
+    return folder
+
+
+def test_members_come_in_the_order_in_which_they_are_named(tmp_path: Path, tiny_weights: Path, another: Path) -> None:
+    joined = join_weights([tiny_weights / "transbts", another, tiny_weights / "unet"], tmp_path / "out")
+    assert read_manifest(tmp_path / "out") == joined
+    assert [(m.name, m.files[0].path.name) for m in joined] == [
+        ("transbts", "transbts.safetensors"),
+        ("mine", "unet.safetensors"),
+        ("unet", "unet-2.safetensors"),
+    ]
+    assert all("good" in verify_file(member, file) for member in joined for file in member.files)
+
+
+def test_a_member_keeps_all_but_the_place_of_its_files(tmp_path: Path, another: Path) -> None:
+    [before] = read_manifest(another)
+    [after] = join_weights([another], tmp_path / "out")
+    assert replace(after, files=()) == replace(before, files=())
+    assert [file.sha256 for file in after.files] == [file.sha256 for file in before.files]
+
+
+def test_joined_members_are_fused(
+    tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path, another: Path
+) -> None:
+    make_case(tmp_path / "in", "P7")
+    join_weights([tiny_weights / "unet", another], tmp_path / "weights")
+    settings = RunSettings(weights=tmp_path / "weights", precision="fp32", overlap=0.0)
+    [outcome] = segment_folder(tmp_path / "in", tmp_path / "out", settings=settings)
+    assert outcome.state is State.DONE
+    assert [member.name for member in outcome.members] == ["unet", "mine"]
+
+
+def test_two_of_one_name_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
+    with pytest.raises(SettingsError, match=r"two members are called unet; .*each as FOLDER/MEMBER"):
+        join_weights([tiny_weights, tiny_weights / "unet"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_regions_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
+    first = read_manifest(tiny_weights)[0]
+    regions = REGION_SETS["wt-tc-et-rc"]
+    other = written(tmp_path / "other", replace(first, name="rc", regions=regions, outputs=regions.regions))
+    with pytest.raises(SettingsError, match="members with different regions cannot be fused"):
+        join_weights([tiny_weights, other], tmp_path / "out")
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(SettingsError, match=r"holds mine\.txt; expected a new or empty folder"):
+        join_weights([tiny_weights], tmp_path / "out")
+
+
+def test_nothing_is_written_where_a_file_is_spoilt(tmp_path: Path, tiny_weights: Path, another: Path) -> None:
+    (another / "unet.safetensors").write_bytes(b"spoilt")
+    with pytest.raises(WeightsError, match=r"unet\.safetensors"):
+        join_weights([tiny_weights, another], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("unat", "unknown member 'unat'.*Did you mean 'unet'"), ("none/unet", r"no manifest\.json there")],
+    ids=["member", "folder"],
+)
+def test_what_is_not_there_is_named(tmp_path: Path, tiny_weights: Path, name: str, says: str) -> None:
+    with pytest.raises(HtcnnsError, match=says):
+        join_weights([tiny_weights / name], tmp_path / "out")
