@@ -36,8 +36,9 @@ def _moved(path: Path, name: str) -> Path:
 
 
 def both_packed_and_plain(bad: Path, _output: Path, rng: np.random.Generator) -> None:
-    scan = _scan(bad, rng)
-    (bad / scan.name.removesuffix(".gz")).write_bytes(b"plain")
+    plain = bad / _scan(bad, rng).name.removesuffix(".gz")
+    if plain.is_file() or not os.path.lexists(plain):  # whoever writes to a pipe waits for a reader
+        plain.write_bytes(b"plain")
 
 
 def backup_copy(bad: Path, _output: Path, _rng: np.random.Generator) -> None:
@@ -107,7 +108,7 @@ def nnunet_names(bad: Path, _output: Path, rng: np.random.Generator) -> None:
     for number, scan in enumerate([path for path in sorted(bad.iterdir()) if path.is_file()]):
         _moved(scan, f"glioma_{number:04}.nii.gz")
     text = rng.choice(["", "{", "[]", '{"modality": {"0": "T1"}}', '{"channel_names": {"0": "T1", "1": "ADC"}}'])
-    if text:
+    if text and not os.path.lexists(bad / "dataset.json"):
         (bad / "dataset.json").write_text(text)
 
 
