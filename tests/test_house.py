@@ -142,6 +142,12 @@ def tracked() -> list[str]:
     return answer.stdout.splitlines()
 
 
+def test_offenders_are_named() -> None:
+    found = offenders(lambda module: ["x"] if module == "htcnns.volume" else [])
+    assert found == {"htcnns.volume": ["x"]}
+    assert len(MODULES) > 200
+
+
 def test_a_module_imports_only_from_its_own_and_earlier_rooms() -> None:
     assert offenders(lambda m: [name for name in ours(imported_by(m)) if place(name) > place(m)]) == {}
 

@@ -20,6 +20,7 @@ from htcnns.reports.strict_json import json_text
 from htcnns.volume import Shape
 
 MANIFEST = "manifest.json"
+SHIPPED = "shipped"  # what the weights that come with htcnns are called
 FORMAT = 1
 LONGEST_NAME = 100  # letters of a member's name
 MOST_NAMES = 16  # in a list of sequences, regions or labels
@@ -36,16 +37,16 @@ _T = TypeVar("_T")
 
 def shipped_weights() -> Path:
     """The folder of the weights that come with htcnns: in the installed package, else in the checkout."""
-    installed = _PACKAGE / "shipped"
+    installed = _PACKAGE / SHIPPED
     return installed if is_file(installed / MANIFEST) else _PACKAGE.parent / "weights"
 
 
 def chosen_weights(given: Path | None) -> Path:
-    """The folder that a user means: None for the shipped one, or the name of a set inside it, such as "synthetic".
+    """The folder that a user means: None or "shipped" for the shipped one, or the name of a set inside it: "synthetic".
 
     A folder of that name where the user is comes first.
     """
-    if given is None:
+    if given is None or (str(given) == SHIPPED and not is_folder(given)):
         return shipped_weights()
     of_that_name = shipped_weights() / given
     is_name = given.name == str(given) and not is_folder(given)

@@ -212,7 +212,7 @@ class Crew:
             "num_cpus": seat.room.cpus,
             "num_gpus": seat.room.gpus,
             "max_concurrency": N_AT_ONCE + 1,
-            "runtime_env": {"env_vars": dict(KEEP_FREED)},
+            "runtime_env": {"env_vars": dict(KEEP_FREED)},  # a worker's threads run before it could tell itself
         }
         seat.worker = self._ray.remote(Worker).options(**options).remote(self._order)
         seat.starting, seat.station = seat.worker.start.remote(), None

@@ -18,7 +18,7 @@ from htcnns.image.fusion import require_fusable
 from htcnns.image.member_input import shown_to_member
 from htcnns.image.preprocess import Prepared, PreprocessSettings
 from htcnns.image.windows import Windows, mirror_axes, place_windows, slide
-from htcnns.labels import SEQUENCES, RegionSet
+from htcnns.labels import GLIOMA, SEQUENCES, RegionSet
 from htcnns.networks.contract import Network, each_axis, region_probabilities
 from htcnns.networks.limits import require_edges
 from htcnns.runs.devices import choose_device, choose_precision, not_usable, precision_name
@@ -97,8 +97,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
         DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
     _require_fusable(members)
-    require_edges(_preprocess_settings(members).least, what="the box that holds every window")
-    require_few_bytes(members)
+    require_ensemble(members)
     networks = {}
     try:
         for member in members:
@@ -260,7 +259,7 @@ def _timed(
 def _require_fusable(members: tuple[Member, ...]) -> None:
     """Raise SettingsError where the members chosen cannot be fused, WeightsError where nobody chose among them."""
     try:
-        require_fusable_members(members)
+        _require_one_region_set(members)
     except SettingsError as error:
         manifest = members[0].files[0].path.parent / MANIFEST
         if read_manifest(manifest.parent) != members:
@@ -269,8 +268,15 @@ def _require_fusable(members: tuple[Member, ...]) -> None:
         raise error.inside(manifest, kind=WeightsError, remedy=remedy) from error
 
 
-def require_fusable_members(members: tuple[Member, ...]) -> None:
-    """Raise SettingsError where members give different regions, or are more than can be fused."""
+def require_ensemble(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError or WeightsError where no run could load these members together and fuse them."""
+    _require_one_region_set(members)
+    require_edges(_preprocess_settings(members).least, what="the box that holds every window")
+    require_few_bytes(members)
+
+
+def _require_one_region_set(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError where members give different regions, or are none or more than can be fused."""
     names = {member.name: member.regions.name for member in members}
     if len(set(names.values())) > 1:
         raise SettingsError(
@@ -280,7 +286,7 @@ def require_fusable_members(members: tuple[Member, ...]) -> None:
             expected="one set of regions",
             remedy="Choose members of one set.",
         )
-    require_fusable(len(members), members[0].regions)
+    require_fusable(len(members), members[0].regions if members else GLIOMA)
 
 
 def _preprocess_settings(members: tuple[Member, ...]) -> PreprocessSettings:

@@ -1,48 +1,52 @@
 """Members of several weights folders copied into one, so that a run fuses them."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from htcnns.errors import SettingsError, WeightsError, require_known
-from htcnns.files.atomic import require_writable, sweep
+from htcnns.errors import InputError, SettingsError, WeightsError, require_known
+from htcnns.files.atomic import require_folder_place, require_writable, sweep
 from htcnns.files.folder import entries
-from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest, write_manifest
+from htcnns.files.manifest import MANIFEST, chosen_weights, read_manifest, write_manifest
 from htcnns.files.member import Member, WeightsFile
 from htcnns.files.places import is_file, is_folder
 from htcnns.files.regular_file import read_regular
-from htcnns.files.weights import require_few_bytes, verify_file, write_weights
+from htcnns.files.weights import verify_file, write_weights
 from htcnns.networks.limits import MOST_FILE_BYTES
-from htcnns.runs.ensemble import require_fusable_members
+from htcnns.runs.ensemble import require_ensemble
 
 
 def join_weights(folders: Iterable[Path], out: Path) -> tuple[Member, ...]:
     """Copy members into a folder of their own, in the order in which they are given; they are what it returns.
 
     Each keeps its name, its rules and its files' names, but for a file whose name another one has already. Nothing is
-    written before every file was verified.
+    written before every file was verified, and the manifest comes last; what an interrupted call wrote is no hindrance
+    to the same call.
 
     Args:
         folders: weights folders, each for all of its members, or one member as `folder/name`; also the names of shipped
-            sets.
+            sets, as of `chosen_weights`. At least one.
         out: a new or empty folder.
 
     Raises:
-        SettingsError: no such member, two of one name, members that cannot be fused, or a folder that is not empty.
+        SettingsError: no such member, two of one name, members that no run could fuse, or a folder that is not empty.
         WeightsError: a folder without weights, or weights that do not pass verification.
         OutputError: a folder that cannot be written.
     """
     members = tuple(member for given in folders for member in _members_of(given))
     _require_names(members)
-    require_fusable_members(members)
-    require_few_bytes(members)
-    _require_empty(out)
-    for member in members:
-        for file in member.files:
-            verify_file(member, file)
+    _require_fused(members)
+    joined = _with_places(members, out)
+    _require_place(out, joined)
+    pairs = [(m, old, new.path) for m, to in zip(members, joined, strict=True) for old, new in _files(m, to)]
+    for member, file, _ in pairs:
+        verify_file(member, file)
     require_writable(out)
-    taken: set[str] = set()
-    joined = tuple(replace(m, files=tuple(_copied(file, out, taken) for file in m.files)) for m in members)
+    for _, file, target in pairs:
+        written = write_weights(target, read_regular(file.path, most_bytes=MOST_FILE_BYTES))
+        if written.sha256 != file.sha256:
+            raise WeightsError("changed while it was copied", place=file.path, remedy="Restore it in a new folder.")
     write_manifest(out, joined)
     return joined
 
@@ -53,9 +57,9 @@ def _members_of(given: Path) -> tuple[Member, ...]:
     above = chosen_weights(given.parent)
     if is_file(folder / MANIFEST) or not is_file(above / MANIFEST):
         return read_manifest(folder, setting="")
-    members = read_manifest(above)
-    require_known(given.name, [member.name for member in members], what="member", place=above)
-    return choose_members(members, (given.name,))
+    members = {member.name: member for member in read_manifest(above)}
+    require_known(given.name, members, what="member", place=above)
+    return (members[given.name],)
 
 
 def _require_names(members: tuple[Member, ...]) -> None:
@@ -70,29 +74,56 @@ def _require_names(members: tuple[Member, ...]) -> None:
         )
 
 
-def _require_empty(out: Path) -> None:
-    """Raise SettingsError where a folder holds anything but what a killed run left half written."""
+def _require_fused(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError or WeightsError where no run could fuse them."""
+    try:
+        require_ensemble(members)
+    except SettingsError as error:  # its setting is none of ours
+        raise SettingsError(
+            error.problem, found=error.found, expected=error.expected, remedy="Name others, each as FOLDER/MEMBER."
+        ) from error
+
+
+def _with_places(members: tuple[Member, ...], out: Path) -> tuple[Member, ...]:
+    """The members with their files in that folder, each under a name of its own whatever the case of its letters."""
+    taken: set[str] = set()
+
+    def placed(file: WeightsFile) -> WeightsFile:
+        name, n = file.path.name, 1
+        while name.casefold() in taken:
+            n += 1
+            name = f"{file.path.stem}-{n}{file.path.suffix}"
+        taken.add(name.casefold())
+        return replace(file, path=out / name)
+
+    return tuple(replace(member, files=tuple(map(placed, member.files))) for member in members)
+
+
+def _files(member: Member, joined: Member) -> Iterable[tuple[WeightsFile, WeightsFile]]:
+    return zip(member.files, joined.files, strict=True)
+
+
+def _require_place(out: Path, joined: tuple[Member, ...]) -> None:
+    """Raise an error unless the folder is new, or holds nothing but some of the files that it is to hold."""
+    require_folder_place(out, setting="out")
     if not is_folder(out):
         return
     sweep(out)
-    there = entries(out, expected="a folder", remedy="Give another folder.")
-    if there:
-        raise SettingsError(
-            f"holds {there[0].name}",
-            setting="out",
-            place=out,
-            expected="a new or empty folder",
-            remedy="Give another folder.",
-        )
+    planned = {file.path.name: file.sha256 for member in joined for file in member.files}
+    for path in entries(out, expected="a folder", remedy="Give another folder."):
+        if planned.get(path.name) != _sha256_of(path):
+            raise SettingsError(
+                f"holds {path.name}",
+                setting="out",
+                place=out,
+                expected="a new or empty folder",
+                remedy="Give another folder.",
+            )
 
 
-def _copied(file: WeightsFile, out: Path, taken: set[str]) -> WeightsFile:
-    """A file's copy, under a name that is free; adds it to those that are taken."""
-    stem, n = file.path.stem, 1
-    while (name := f"{stem}{file.path.suffix}" if n == 1 else f"{stem}-{n}{file.path.suffix}") in taken:
-        n += 1
-    taken.add(name)
-    written = write_weights(out / name, read_regular(file.path, most_bytes=MOST_FILE_BYTES))
-    if written.sha256 != file.sha256:
-        raise WeightsError("changed while it was copied", place=file.path, remedy="Join them again.")
-    return written
+def _sha256_of(path: Path) -> str:
+    """The digest of a file's content; "" where it cannot be read, and for a folder."""
+    try:
+        return hashlib.sha256(read_regular(path, most_bytes=MOST_FILE_BYTES)).hexdigest()
+    except InputError:
+        return ""

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from parameters import n_parameters, on_meta
 
 from htcnns.networks import axial_unet
-from htcnns.networks.axial_unet import AxialAttention, AxialUNet, OneAxis, attend
+from htcnns.networks.axial_unet import AxialAttention, AxialUNet, OneAxis, short_attention
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,15 @@ def test_no_chunk_exceeds_the_limit_of_cuda(
 
 def test_plain_products_on_a_cpu_equal_the_kernels_of_other_devices(generator: torch.Generator) -> None:
     q, k, v = torch.randn(3, 5, 2, 7, 4, generator=generator)
-    torch.testing.assert_close(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
+    torch.testing.assert_close(short_attention(q, k, v), F.scaled_dot_product_attention(q, k, v))
+
+
+def test_attention_in_bf16_is_that_in_fp32_but_for_its_rounding(generator: torch.Generator) -> None:
+    q, k, v = torch.randn(3, 50, 2, 24, 16, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = short_attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert found.dtype is torch.bfloat16
+    assert (found - short_attention(q, k, v)).abs().mean() < 0.01 * v.abs().mean()
 
 
 def test_the_three_axes_are_summed(attention: AxialAttention, generator: torch.Generator) -> None:

@@ -14,6 +14,7 @@ from htcnns.labels import GLIOMA
 from htcnns.reports.outcome import Outcome, State
 from htcnns.runs import cluster
 from htcnns.runs.crew import Crew, Room
+from htcnns.runs.devices import KEEP_FREED
 from htcnns.runs.ensemble import Ensemble, Stopped
 from htcnns.runs.plan import outputs_of
 from htcnns.runs.resources import Resources
@@ -42,6 +43,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.deadly: dict[str, int] = {}
+        self.options_given: list[dict[str, Any]] = []
         self.starts: list[Any] = []
         self.most_at_once = 0
         self.n_at_work = 0
@@ -49,7 +51,8 @@ class StandIn:
     def remote(self, _: type) -> "StandIn":
         return self
 
-    def options(self, **_: object) -> SimpleNamespace:
+    def options(self, **options: object) -> SimpleNamespace:
+        self.options_given.append(options)
         return SimpleNamespace(remote=lambda _: self._worker())
 
     def wait(self, answers: list[Callable], *, timeout: float, num_returns: int = 1) -> tuple[list, list]:  # noqa: ARG002
@@ -113,6 +116,13 @@ def test_no_worker_ever_has_more_than_two_cases(ray: StandIn, resources: Resourc
     crew = Crew(ray, None, [Room(1, 0)] * 2)
     assert _states(crew, resources, cases, Watcher()) == dict.fromkeys(NAMES, State.DONE)
     assert ray.most_at_once <= 4
+
+
+def test_workers_get_their_room_and_keep_freed_memory_from_their_start_on(ray: StandIn) -> None:
+    Crew(ray, None, [Room(3, 0), Room(2, 1)])
+    rooms = [(given["num_cpus"], given["num_gpus"]) for given in ray.options_given]
+    assert rooms == [(3, 0), (2, 1)]
+    assert [given["runtime_env"] for given in ray.options_given] == [{"env_vars": dict(KEEP_FREED)}] * 2
 
 
 @pytest.mark.parametrize(("n_ends", "state"), [(2, State.DONE), (3, State.FAILED)])

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from htcnns.doors.api import segment_folder
-from htcnns.errors import HtcnnsError, SettingsError, WeightsError
-from htcnns.files.manifest import read_manifest, write_manifest
+from htcnns.errors import HtcnnsError, OutputError, SettingsError, WeightsError
+from htcnns.files.manifest import read_manifest, shipped_weights, write_manifest
 from htcnns.files.member import Member
 from htcnns.files.weights import verify_file
 from htcnns.labels import REGION_SETS
@@ -71,8 +72,62 @@ def test_other_regions_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
     first = read_manifest(tiny_weights)[0]
     regions = REGION_SETS["wt-tc-et-rc"]
     other = written(tmp_path / "other", replace(first, name="rc", regions=regions, outputs=regions.regions))
-    with pytest.raises(SettingsError, match="members with different regions cannot be fused"):
+    with pytest.raises(SettingsError, match=r"^members with different regions cannot be fused"):
         join_weights([tiny_weights, other], tmp_path / "out")
+
+
+def test_no_members_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"this number of members cannot be fused; found 0"):
+        join_weights([], tmp_path / "out")
+
+
+def test_what_an_interrupted_call_wrote_is_no_hindrance(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "unet.safetensors").write_bytes((tiny_weights / "unet.safetensors").read_bytes())
+    assert read_manifest(tmp_path / "out") == join_weights([tiny_weights], tmp_path / "out")
+
+
+def test_file_names_differ_in_more_than_the_case_of_their_letters(tmp_path: Path, tiny_weights: Path) -> None:
+    """As folders of other systems do not tell them apart."""
+    first = read_manifest(tiny_weights)[0]
+    other = written(tmp_path / "other", replace(first, name="mine"))
+    (other / "unet.safetensors").rename(other / "UNet.safetensors")
+    write_manifest(
+        other, (replace(first, name="mine", files=(replace(first.files[0], path=other / "UNet.safetensors"),)),)
+    )
+    joined = join_weights([tiny_weights / "unet", other], tmp_path / "out")
+    assert [member.files[0].path.name for member in joined] == ["unet.safetensors", "UNet-2.safetensors"]
+
+
+def test_a_file_where_the_folder_is_to_be_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match=r"out: is no folder"):
+        join_weights([tiny_weights], tmp_path / "out")
+
+
+def test_shipped_members_are_named_so(tmp_path: Path) -> None:
+    [joined] = join_weights([Path("shipped/unet")], tmp_path / "out")
+    assert joined.files[0].sha256 == read_manifest(shipped_weights())[0].files[0].sha256
+
+
+def test_the_command_says_what_it_copied(
+    tmp_path: Path, htcnns: Callable[..., SimpleNamespace], tiny_weights: Path, another: Path
+) -> None:
+    said = htcnns("weights", "join", tiny_weights / "transbts", another, "--out", tmp_path / "out")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "transbts: transbts.safetensors",
+        "mine: unet.safetensors",
+        f"in {tmp_path / 'out'}",
+    ]
+
+
+def test_the_command_refuses_in_one_sentence(
+    tmp_path: Path, htcnns: Callable[..., SimpleNamespace], tiny_weights: Path
+) -> None:
+    said = htcnns("weights", "join", tiny_weights, tiny_weights, "--out", tmp_path / "out")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("htcnns: two members are called axial_unet; found unet, transbts, axial_unet, unet")
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path, tiny_weights: Path) -> None:

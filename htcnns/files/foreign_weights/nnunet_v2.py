@@ -127,7 +127,9 @@ def _trainer(checkpoint: Checkpoint) -> str:
 
 def _mirror(checkpoint: Checkpoint) -> str:
     """The axes of (I, J, K) over which nnU-Net mirrors windows with these weights; it counts them the other way."""
-    axes = checkpoint.content.get(MIRRORED) or ()
+    axes = checkpoint.content.get(MIRRORED)
+    if axes is None:
+        return ""
     if not isinstance(axes, list | tuple) or not all(type(axis) is int and 0 <= axis <= 2 for axis in axes):
         raise WeightsError(
             f"{MIRRORED} is {shown(axes)}",

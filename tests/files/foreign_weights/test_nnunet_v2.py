@@ -214,8 +214,19 @@ def test_a_trainer_that_puts_in_batch_normalisation_is_known(checkpoint: Path) -
         ({"init_args": {"configuration": "2d"}}, r"plans\.json: no such configuration; found '2d', expected one of 3d"),
         ({theirs.MIRRORED: [0, 3]}, r"mirroring_axes is \[0, 3\]; expected numbers of axes, 0 to 2, or none"),
         ({theirs.MIRRORED: "012"}, r"mirroring_axes is '012'; expected numbers of axes"),
+        ({theirs.MIRRORED: 0}, r"mirroring_axes is 0; expected numbers of axes"),
+        ({theirs.MIRRORED: torch.arange(3)}, r"mirroring_axes is .*; expected numbers of axes"),
     ],
-    ids=["trainer", "no arguments", "no configuration", "another configuration", "another axis", "no numbers"],
+    ids=[
+        "trainer",
+        "no arguments",
+        "no configuration",
+        "another configuration",
+        "another axis",
+        "no numbers",
+        "a number",
+        "tensor",
+    ],
 )
 def test_a_checkpoint_without_its_facts_is_refused(
     checkpoint: Path, network: torch.nn.Module, more: dict, says: str
