@@ -84,17 +84,16 @@ def test_no_members_are_refused(tmp_path: Path) -> None:
 def test_what_an_interrupted_call_wrote_is_no_hindrance(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "unet.safetensors").write_bytes((tiny_weights / "unet.safetensors").read_bytes())
-    assert read_manifest(tmp_path / "out") == join_weights([tiny_weights], tmp_path / "out")
+    joined = join_weights([tiny_weights], tmp_path / "out")
+    assert read_manifest(tmp_path / "out") == joined
 
 
 def test_file_names_differ_in_more_than_the_case_of_their_letters(tmp_path: Path, tiny_weights: Path) -> None:
     """As folders of other systems do not tell them apart."""
     first = read_manifest(tiny_weights)[0]
     other = written(tmp_path / "other", replace(first, name="mine"))
-    (other / "unet.safetensors").rename(other / "UNet.safetensors")
-    write_manifest(
-        other, (replace(first, name="mine", files=(replace(first.files[0], path=other / "UNet.safetensors"),)),)
-    )
+    file = replace(first.files[0], path=(other / "unet.safetensors").rename(other / "UNet.safetensors"))
+    write_manifest(other, (replace(first, name="mine", files=(file,)),))
     joined = join_weights([tiny_weights / "unet", other], tmp_path / "out")
     assert [member.files[0].path.name for member in joined] == ["unet.safetensors", "UNet-2.safetensors"]
 
