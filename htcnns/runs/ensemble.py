@@ -213,8 +213,7 @@ def _not_finite(member: Member, ensemble: Ensemble) -> HtcnnsError:
 
 
 def _on_device(network: Network, device: torch.device) -> Network:
-    # torch's stub lacks memory_format
-    return network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in the stub
 
 
 def _probabilities_of(network: Network, member: Member, ensemble: Ensemble) -> Callable[[Tensor], Tensor]:
@@ -292,9 +291,8 @@ def _require_one_region_set(members: tuple[Member, ...]) -> None:
 def _preprocess_settings(members: tuple[Member, ...]) -> PreprocessSettings:
     sized = [member for member in members if not member.preprocessing.resize]  # the others make room themselves
     boxes = [member.box for member in sized if member.box]
-    return PreprocessSettings(
-        window=_largest([member.window for member in sized] or [(1, 1, 1)]), box=_largest(boxes) if boxes else None
-    )
+    window = _largest([member.window for member in sized] or [(1, 1, 1)])
+    return PreprocessSettings(window=window, box=_largest(boxes) if boxes else None)
 
 
 def _largest(shapes: list[Shape]) -> Shape:

@@ -9,6 +9,7 @@ from htcnns.files.file_mark import file_mark
 from htcnns.files.outputs import CaseOutputs
 from htcnns.reports.outcome import Outcome, State, failure_of
 from htcnns.runs.batch import Engine, segment_here, segment_on
+from htcnns.runs.devices import give_back_freed_memory
 from htcnns.runs.resources import Resources
 from htcnns.runs.watcher import Watcher
 
@@ -57,7 +58,9 @@ def watch(
                 finished.add(outcome.case)
         if ready:
             at_rest()
-        if not is_quiet:
+        if is_quiet:
+            give_back_freed_memory()
+        else:
             quiet_since = time.monotonic()
         if not is_over:
             _pause(pause_s, watcher)

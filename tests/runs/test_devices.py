@@ -16,6 +16,7 @@ from htcnns.runs.devices import (
     choose_device,
     choose_precision,
     environment,
+    give_back_freed_memory,
     htcnns_version,
     keep_freed_memory,
     precision_name,
@@ -143,6 +144,28 @@ def _faults_and_kib(how: str, told: Mapping[str, str]) -> list[int]:
     return [int(number) for number in done.stdout.split()]
 
 
+KEPT = """
+import torch
+from htcnns.runs.devices import give_back_freed_memory, keep_freed_memory
+def pages():
+    return int(open("/proc/self/statm").read().split()[1])
+keep_freed_memory()
+tensors = [torch.ones(2**24) for _ in range(4)]  # 64 MiB each
+tensors.clear()
+kept = pages()
+give_back_freed_memory()
+print((kept - pages()) * 4096)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has this")
+def test_kept_memory_can_be_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 3 * 2**26
+
+
 def test_a_c_library_without_the_setting_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
     assert not keep_freed_memory()
+    give_back_freed_memory()
