@@ -121,11 +121,11 @@ def doubts_on(
     """
     if not any(is_coded):
         return ("the header has no orientation; the axes are taken to run to the left, to the front and up",)
-    if not all(is_coded) or qform is None or np.isnan(qform).any():
+    if not all(is_coded) or qform is None:
         return ()
     qform = _as_stored(qform)
     if not np.isfinite(qform).all():
-        return ("the qform is beyond any scanner; the sform is used",)
+        return ("the qform holds numbers that no scanner writes; the sform is used",)
     degrees, mm = angle_degrees(affine, qform), grid_difference_mm(affine, qform, shape)
     if degrees <= DOUBTFUL_DEGREES and mm <= DOUBTFUL_MM:
         return ()

@@ -97,7 +97,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
         DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
     """
     _require_fusable(members)
-    require_ensemble(members)
+    require_room(members)
     networks = {}
     try:
         for member in members:
@@ -258,7 +258,7 @@ def _timed(
 def _require_fusable(members: tuple[Member, ...]) -> None:
     """Raise SettingsError where the members chosen cannot be fused, WeightsError where nobody chose among them."""
     try:
-        _require_one_region_set(members)
+        require_fusable_members(members)
     except SettingsError as error:
         manifest = members[0].files[0].path.parent / MANIFEST
         if read_manifest(manifest.parent) != members:
@@ -267,14 +267,13 @@ def _require_fusable(members: tuple[Member, ...]) -> None:
         raise error.inside(manifest, kind=WeightsError, remedy=remedy) from error
 
 
-def require_ensemble(members: tuple[Member, ...]) -> None:
-    """Raise SettingsError or WeightsError where no run could load these members together and fuse them."""
-    _require_one_region_set(members)
+def require_room(members: tuple[Member, ...]) -> None:
+    """Raise SettingsError or WeightsError where windows or files of these members are too large to run together."""
     require_edges(_preprocess_settings(members).least, what="the box that holds every window")
     require_few_bytes(members)
 
 
-def _require_one_region_set(members: tuple[Member, ...]) -> None:
+def require_fusable_members(members: tuple[Member, ...]) -> None:
     """Raise SettingsError where members give different regions, or are none or more than can be fused."""
     names = {member.name: member.regions.name for member in members}
     if len(set(names.values())) > 1:

@@ -1,12 +1,12 @@
 """Members of several weights folders copied into one, so that a run fuses them."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from htcnns.errors import InputError, SettingsError, WeightsError, require_known
+from htcnns.errors import SettingsError, WeightsError, require_known
 from htcnns.files.atomic import require_folder_place, require_writable, sweep
+from htcnns.files.digests import sha256_of_any
 from htcnns.files.folder import entries
 from htcnns.files.manifest import MANIFEST, chosen_weights, read_manifest, write_manifest
 from htcnns.files.member import Member, WeightsFile
@@ -14,7 +14,7 @@ from htcnns.files.places import is_file, is_folder
 from htcnns.files.regular_file import read_regular
 from htcnns.files.weights import verify_file, write_weights
 from htcnns.networks.limits import MOST_FILE_BYTES
-from htcnns.runs.ensemble import require_ensemble
+from htcnns.runs.ensemble import require_fusable_members, require_room
 
 
 def join_weights(folders: Iterable[Path], out: Path) -> tuple[Member, ...]:
@@ -39,12 +39,12 @@ def join_weights(folders: Iterable[Path], out: Path) -> tuple[Member, ...]:
     _require_fused(members)
     joined = _with_places(members, out)
     _require_place(out, joined)
-    pairs = [(m, old, new.path) for m, to in zip(members, joined, strict=True) for old, new in _files(m, to)]
-    for member, file, _ in pairs:
-        verify_file(member, file)
+    for member in members:
+        for file in member.files:
+            verify_file(member, file)
     require_writable(out)
-    for _, file, target in pairs:
-        written = write_weights(target, read_regular(file.path, most_bytes=MOST_FILE_BYTES))
+    for file, copy in zip(_files(members), _files(joined), strict=True):
+        written = write_weights(copy.path, read_regular(file.path, most_bytes=MOST_FILE_BYTES))
         if written.sha256 != file.sha256:
             raise WeightsError("changed while it was copied", place=file.path, remedy="Restore it in a new folder.")
     write_manifest(out, joined)
@@ -77,7 +77,8 @@ def _require_names(members: tuple[Member, ...]) -> None:
 def _require_fused(members: tuple[Member, ...]) -> None:
     """Raise SettingsError or WeightsError where no run could fuse them."""
     try:
-        require_ensemble(members)
+        require_fusable_members(members)
+        require_room(members)
     except SettingsError as error:  # its setting is none of ours
         raise SettingsError(
             error.problem, found=error.found, expected=error.expected, remedy="Name others, each as FOLDER/MEMBER."
@@ -99,8 +100,8 @@ def _with_places(members: tuple[Member, ...], out: Path) -> tuple[Member, ...]:
     return tuple(replace(member, files=tuple(map(placed, member.files))) for member in members)
 
 
-def _files(member: Member, joined: Member) -> Iterable[tuple[WeightsFile, WeightsFile]]:
-    return zip(member.files, joined.files, strict=True)
+def _files(members: tuple[Member, ...]) -> list[WeightsFile]:
+    return [file for member in members for file in member.files]
 
 
 def _require_place(out: Path, joined: tuple[Member, ...]) -> None:
@@ -109,9 +110,9 @@ def _require_place(out: Path, joined: tuple[Member, ...]) -> None:
     if not is_folder(out):
         return
     sweep(out)
-    planned = {file.path.name: file.sha256 for member in joined for file in member.files}
+    planned = {file.path.name: file.sha256 for file in _files(joined)}
     for path in entries(out, expected="a folder", remedy="Give another folder."):
-        if planned.get(path.name) != _sha256_of(path):
+        if planned.get(path.name) != sha256_of_any(path):
             raise SettingsError(
                 f"holds {path.name}",
                 setting="out",
@@ -119,11 +120,3 @@ def _require_place(out: Path, joined: tuple[Member, ...]) -> None:
                 expected="a new or empty folder",
                 remedy="Give another folder.",
             )
-
-
-def _sha256_of(path: Path) -> str:
-    """The digest of a file's content; "" where it cannot be read, and for a folder."""
-    try:
-        return hashlib.sha256(read_regular(path, most_bytes=MOST_FILE_BYTES)).hexdigest()
-    except InputError:
-        return ""

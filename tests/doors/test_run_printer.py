@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from htcnns.doors import run_printer
 from htcnns.doors.run_printer import RunPrinter
+from htcnns.errors import InputError
 from htcnns.runs.ensemble import Ensemble
 from htcnns.runs.plan import RunPlan
 from htcnns.runs.settings import RunSettings
@@ -31,3 +33,11 @@ def test_a_device_that_was_not_wanted_is_said_at_once(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == n_lines
     assert lines[1:] == [note][: n_lines - 1]
+
+
+def test_a_run_keeps_freed_memory_from_before_its_plan_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(run_printer, "keep_freed_memory", lambda: calls.append("keep"))
+    with pytest.raises(InputError):
+        run_printer.run_and_print(tmp_path / "none", tmp_path / "out", RunSettings())
+    assert calls == ["keep"]

@@ -14,6 +14,7 @@ from htcnns.files.cases import search
 from htcnns.files.claims import Claims
 from htcnns.labels import GLIOMA
 from htcnns.reports.outcome import Outcome, State
+from htcnns.runs import watch as watching
 from htcnns.runs.course import run
 from htcnns.runs.plan import outputs_of, plan_run
 from htcnns.runs.settings import RunSettings
@@ -55,6 +56,17 @@ def _bring(archive: Path, name: str, *, without: str = "") -> Path:
 
 def _states(outcomes: list[Outcome]) -> dict[str, State]:
     return {outcome.case: outcome.state for outcome in outcomes}
+
+
+def test_kept_memory_is_given_back_when_nothing_comes(
+    archive: Path, watch: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[int] = []
+    done: list[Outcome] = []
+    monkeypatch.setattr(watching, "give_back_freed_memory", lambda: given_back.append(len(done)))
+    _bring(archive, NAMES[0])
+    watch(on_outcome=done.append)
+    assert set(given_back) == {1}
 
 
 def test_cases_that_come_while_others_are_segmented_are_taken_too(
