@@ -1,7 +1,8 @@
 """Distances from the points of one surface to another: shells of lattice offsets first, a KD-tree for the rest.
 
 Most points of two similar surfaces coincide or lie a voxel or two apart, so looking at the lattice sites around each
-point, nearest first, settles nearly all of them; only the few that lie far away are worth a tree.
+point, nearest first, settles nearly all of them; only the few that lie far away are worth a tree. Where they are not
+few, as in a mask that is all specks, one distance transform of the whole lattice is quicker than either.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from htcnns.volume import Spacing
@@ -17,6 +19,7 @@ _REACH = 4
 FRAME = _REACH + 1
 """Zeros around every mask, so that its corners and the farthest offsets from them lie on the lattice."""
 
+_SITES_PER_POINT = 32  # of the lattice, which a distance transform passes in the time that shells and tree take for one
 _TIE = 1e-9  # share of the weight within which a sum in another order could cross the wanted share
 
 
@@ -87,12 +90,12 @@ def distances_mm(start: Surface, target: Surface, spacing_mm: Spacing) -> np.nda
         return distances
     left = np.arange(start.index.size)
     for distance_mm, offsets in _shells(spacing_mm):
+        if left.size == 0 or _are_many(left, target):
+            break
         hit = _hits(start.index[left], offsets, target)
         distances[left[hit]] = distance_mm
         left = left[~hit]
-        if left.size == 0:
-            return distances
-    distances[left] = _tree_distances_mm(start.index[left], target, spacing_mm)
+    distances[left] = _far_distances_mm(start.index[left], target, spacing_mm)
     return distances
 
 
@@ -141,13 +144,15 @@ def _shares(start: Surface, target: Surface, spacing_mm: Spacing, total: float) 
     """Growing distances, each with the share of the weight that lies within it; the last share is 1."""
     index, weight, reached = start.index, start.weight, 0.0
     for distance_mm, offsets in _shells(spacing_mm):
+        if _are_many(index, target):
+            break
         hit = _hits(index, offsets, target)
         reached += float(weight[hit].sum())
         index, weight = index[~hit], weight[~hit]
         yield (reached / total if index.size else 1.0), distance_mm
         if index.size == 0:
             return
-    distances = _tree_distances_mm(index, target, spacing_mm)
+    distances = _far_distances_mm(index, target, spacing_mm)
     order = np.argsort(distances, kind="stable")
     shares = (reached + np.cumsum(weight[order])) / total
     last_of_equals = np.append(np.diff(distances[order]) > 0, True)
@@ -172,6 +177,24 @@ def _around(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarr
     _, b, c = target.lattice.shape
     steps = offsets @ np.array([b * c, c, 1])
     return target.lattice.reshape(-1)[index[:, None] + steps]
+
+
+def _are_many(index: np.ndarray, target: Surface) -> bool:
+    """Whether so many points are left that one distance transform of the target is quicker than looking at each."""
+    return index.size * _SITES_PER_POINT > target.lattice.size
+
+
+def _far_distances_mm(index: np.ndarray, target: Surface, spacing_mm: Spacing) -> np.ndarray:
+    """(N,) float64 distances from these sites, which may be none, in the way that suits their number."""
+    if index.size == 0:
+        return np.zeros(0)
+    if not _are_many(index, target):
+        return _tree_distances_mm(index, target, spacing_mm)
+    nothing = ~target.wanted[target.lattice]
+    nearest = distance_transform_edt(nothing, sampling=spacing_mm, return_distances=False, return_indices=True)
+    sites = np.unravel_index(index, target.lattice.shape)
+    steps = [site - axis.reshape(-1)[index] for site, axis in zip(sites, nearest, strict=True)]
+    return _lengths_mm(np.stack(steps, axis=1), spacing_mm)
 
 
 def _tree_distances_mm(index: np.ndarray, target: Surface, spacing_mm: Spacing) -> np.ndarray:

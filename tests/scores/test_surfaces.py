@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from surface_distance.lookup_tables import create_table_neighbour_code_to_surface_area
 
+from htcnns.scores import distances
 from htcnns.scores.surfaces import hd95_mm, surface_areas_mm2
 
 ONE_MM = (1.0, 1.0, 1.0)
@@ -43,6 +44,21 @@ def test_hd95_of_far_single_voxels_is_their_distance_along_the_tree() -> None:
 def test_one_stray_voxel_on_a_large_surface_does_not_count() -> None:
     prediction = cube((4, 4, 4), 16) | cube((28, 28, 28), 1)
     assert hd95_mm(prediction, cube((4, 4, 4), 16), ONE_MM) == 0.0
+
+
+@pytest.mark.parametrize("spacing_mm", SPACINGS.values(), ids=SPACINGS)
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_hd95_of_specks_is_the_same_in_every_way(
+    spacing_mm: tuple[float, float, float], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(7).standard_normal((2, 40, 30, 24))
+    specks, blobs = noise[0] > 1, ndimage.gaussian_filter(noise[1], 2) > 0.1
+    blobs[int(40 * share) :] = False
+    found = set()
+    for sites_per_point in (0, 32, 10**9):  # shells and tree alone; as shipped; a distance transform alone
+        monkeypatch.setattr(distances, "_SITES_PER_POINT", sites_per_point)
+        found.add(hd95_mm(specks, blobs, spacing_mm))
+    assert len(found) == 1
 
 
 def test_hd95_is_zero_when_both_are_empty_and_infinite_when_one_is() -> None:
