@@ -32,6 +32,5 @@ def _shortened(member: MemberRecipe, steps: int) -> MemberRecipe:
 
 
 def _of_steps(each: Round, steps: int) -> Round:
-    """The round with so many steps; a warm-up of epochs keeps its share of them."""
-    warmup = round(each.warmup * steps / each.epochs) if each.epochs else each.warmup
-    return replace(each, steps=steps, epochs=0, warmup=warmup)
+    """The round with so many steps; its warm-up keeps its share of them."""
+    return replace(each, steps=steps, epochs=0, warmup=round(each.warmup * steps / (each.steps or each.epochs)))
