@@ -1,14 +1,17 @@
 """The cases of a folder as rows of a table, with the renames that would complete them."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from htcnns.files.cases import Case, Search
 from htcnns.files.names.brats import Convention
-from htcnns.files.names.words import letters, sequences_in, stem
+from htcnns.files.names.free import two_cases
+from htcnns.files.names.words import sequences_in, stem, words
 from htcnns.labels import Sequence
+
+_Start = tuple[Path, tuple[str, ...]]  # a folder and the words with which the names of a case's files begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,31 +46,56 @@ def case_rows(result: Search) -> tuple[Row, ...]:
 
 
 def _near_misses(result: Search) -> dict[str, list[Path]]:
-    """The near misses that may be a case's, by its name: those in its own folder, or else those that begin as it does.
+    """The near misses of each case, by its name; one that may be of two cases, or of none that is known, is nobody's.
 
-    Case and separators are ignored. A name is looked up by each of its beginnings, which is quick for many cases.
+    A file is of the case with the longest name that its own begins with, or else of the case whose folder it lies in.
     """
-    own: dict[Path, list[str]] = defaultdict(list)
-    flat: dict[tuple[Path, str], list[str]] = defaultdict(list)
+    own: dict[Path, list[Case]] = defaultdict(list)
+    flat: dict[_Start, list[Case]] = defaultdict(list)
     for case in result.cases:
         if case.flat:
-            flat[case.folder, letters(case.name)].append(case.name)
+            flat[case.folder, tuple(words(case.name))].append(case)
         else:
-            own[case.folder].append(case.name)
+            own[case.folder].append(case)
     near: dict[str, list[Path]] = defaultdict(list)
     for path in (leftover.path for leftover in result.leftovers if leftover.is_near_miss):
-        name = letters(path.name)
-        of_start = [case for n in range(len(name) + 1) for case in flat.get((path.parent, name[:n]), ())]
-        for case_name in own[path.parent] + of_start:
-            near[case_name].append(path)
+        owners = _named_by(path, flat) or [case for case in own[path.parent] if _may_be_of(case, path)]
+        if len(owners) == 1:
+            near[owners[0].name].append(path)
     return near
 
 
-def _renames(case: Case, near: list[Path]) -> Iterator[str]:
-    """Which near misses look like a missing sequence of the case, and how to name them."""
+def _named_by(path: Path, flat: dict[_Start, list[Case]]) -> list[Case]:
+    """The flat cases with the longest name that the file's begins with, word by word.
+
+    Case and separators are ignored, but not where words end: x_2_11 is not of x_2_1. A number after the name makes it
+    another's as well: x_2_1_1 is not of x_2_1 either.
+    """
+    called = tuple(words(_stem(path)))
+    for n in range(len(called), 0, -1):
+        if cases := flat.get((path.parent, called[:n])):
+            is_longer = n < len(called) and called[n].isdecimal()
+            return [] if is_longer else cases
+    return []
+
+
+def _may_be_of(case: Case, path: Path) -> bool:
+    """Whether nothing in its name tells a file in the case's folder from the scans of the case."""
+    return two_cases([*map(_stem, case.files.values()), _stem(path)]) is None
+
+
+def _renames(case: Case, near: Iterable[Path]) -> Iterator[str]:
+    """Which near misses look like a missing sequence of the case, and how to name them; of several only one can be."""
+    advice: dict[Sequence, list[str]] = defaultdict(list)
     for path in near:
-        called = stem(path.name) or path.name
+        called = _stem(path)
         sequences = sequences_in(called)
         if len(sequences) == 1 and sequences[0] in case.missing:
             wanted = stem(case.file_name(sequences[0]))
-            yield f"{path.name} to {wanted}{path.name[len(called) :].lower()}"
+            advice[sequences[0]].append(f"{path.name} to {wanted}{path.name[len(called) :].lower()}")
+    for renames in advice.values():
+        yield renames[0] if len(renames) == 1 else f"either {' or '.join(renames)}"
+
+
+def _stem(path: Path) -> str:
+    return stem(path.name) or path.name

@@ -272,6 +272,49 @@ def test_another_cases_file_is_not_to_be_renamed(tmp_path: Path) -> None:
     assert case_rows(result)[0].rename == ()
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "near_miss", "advice"),
+    [
+        ("Brats18_2013_2_1", "Brats18_2013_21_1", "_t2f", "_flair"),
+        ("BraTS2021_1", "BraTS2021_12", "_t2f", "_flair"),
+        ("Brats18_2013_2", "Brats18_2013_2_1", "-flair", "_flair"),
+    ],
+)
+def test_a_near_miss_is_of_the_case_with_the_longest_name_that_it_begins_with(
+    tmp_path: Path, one: str, other: str, near_miss: str, advice: str
+) -> None:
+    scans = [f"{case}_{word}.nii.gz" for case in (one, other) for word in ("t1", "t1ce", "t2")]
+    rows = {row.case: row.rename for row in case_rows(search(_touch(tmp_path, *scans, f"{other}{near_miss}.nii.gz")))}
+    assert rows == {one: (), other: (f"{other}{near_miss}.nii.gz to {other}{advice}.nii.gz",)}
+
+
+@pytest.mark.parametrize("stranger", ["Brats18_2013_21_1", "Brats18_2013_2_11", "Brats18_2013_2_1_1"])
+def test_a_near_miss_of_a_stranger_is_no_case_s(tmp_path: Path, stranger: str) -> None:
+    scans = [f"Brats18_2013_2_1_{word}.nii.gz" for word in ("t1", "t1ce", "t2")]
+    assert case_rows(search(_touch(tmp_path, *scans, f"{stranger}_t2f.nii.gz")))[0].rename == ()
+
+
+def test_a_near_miss_that_begins_as_two_cases_alike_is_neither_s(tmp_path: Path) -> None:
+    scans = [f"{case}_{word}.nii.gz" for case in ("Brats18_A_1", "Brats18_A-1") for word in ("t1", "t1ce", "t2")]
+    result = search(_touch(tmp_path, *scans, "Brats18_A_1_t2f.nii.gz"))
+    assert [row.rename for row in case_rows(result)] == [(), ()]
+
+
+def test_another_patient_s_file_in_the_folder_of_a_case_is_not_to_be_renamed(tmp_path: Path) -> None:
+    folder = _touch(tmp_path / "BraTS-GLI-00001-000", *NEW[:3], "BraTS-GLI-00002-000_t2f.nii.gz")
+    assert case_rows(search(folder))[0].rename == ()
+    _touch(folder, "FLAIR.nii")
+    assert case_rows(search(folder))[0].rename == ("FLAIR.nii to BraTS-GLI-00001-000-t2f.nii",)
+
+
+def test_of_two_near_misses_for_one_sequence_one_is_to_be_renamed(tmp_path: Path) -> None:
+    name = "BraTS-GLI-00001-000"
+    result = search(_touch(tmp_path / name, *NEW[:3], f"{name}-flair.nii.gz", f"{name}-t2-flair.nii"))
+    assert case_rows(result)[0].rename == (
+        f"either {name}-flair.nii.gz to {name}-t2f.nii.gz or {name}-t2-flair.nii to {name}-t2f.nii",
+    )
+
+
 def test_a_name_with_two_sequences_is_left_over(tmp_path: Path) -> None:
     result = search(_touch(tmp_path / "P7", *FREE, "t1_in_flair.nii.gz"))
     assert [leftover.reason for leftover in result.leftovers] == ["several sequences in its name: t1n, t2f"]
