@@ -146,11 +146,14 @@ def is_of_the_disk(error: Exception) -> bool:
     return isinstance(error, OutputError) and not isinstance(error, TakenError)
 
 
-def require_known(name: str, known: Iterable[object], *, what: str, setting: str = "", place: object = "") -> None:
+def require_known(
+    name: str, known: Iterable[object], *, what: str, setting: str = "", place: object = "", remedy: str = ""
+) -> None:
     """Raise SettingsError unless `name` is among the known ones; it lists them and names the nearest.
 
     Args:
         what: what the name is one of, such as "fusion".
+        remedy: what to do, where the nearest name would be a wrong answer; "" names the nearest.
     """
     names = [str(item) for item in known]
     if name not in names:
@@ -159,7 +162,7 @@ def require_known(name: str, known: Iterable[object], *, what: str, setting: str
             place=place,
             setting=setting,
             expected=f"one of {', '.join(names)}",
-            remedy=did_you_mean(name, names),
+            remedy=remedy or did_you_mean(name, names),
         )
 
 

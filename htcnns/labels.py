@@ -192,7 +192,7 @@ LABEL_SETS = MappingProxyType(
     }
 )
 
-_OLD_NAMES = re.compile(r"brats(1[789]|20(?!\d)|2021)", re.IGNORECASE)
+_OLD_NAMES = re.compile(r"brats(1[789]|2[012](?!\d)|20(1[789]|2[012]))", re.IGNORECASE)
 
 
 def require_numbers(regions: RegionSet, numbers: LabelSet) -> None:
@@ -217,12 +217,14 @@ def label_set(name: str, *, setting: str = "labels") -> LabelSet:
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
     """
-    require_known(name, LABEL_SETS, what="label set", setting=setting)
+    is_old = _OLD_NAMES.match(name)  # the nearest name would be brats2023, whose numbers are others
+    remedy = "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022." if is_old else ""
+    require_known(name, LABEL_SETS, what="label set", setting=setting, remedy=remedy)
     return LABEL_SETS[name]
 
 
 def default_label_set(case_name: str) -> LabelSet:
-    """1 2 4 for names of 2017 to 2022 (Brats17 to BraTS20, BraTS2021), else 1 2 3.
+    """1 2 4 for names of 2017 to 2022 (Brats17 to BraTS22, BraTS2017 to BraTS2022), else 1 2 3.
 
     Later sets share their case names with other numbers, so they must be named by the caller.
     """

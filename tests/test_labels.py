@@ -49,6 +49,15 @@ def test_every_sequence_has_its_own_name_among_the_spellings() -> None:
         ("BraTS20_Training_001", "brats2021"),
         ("BraTS2021_00495", "brats2021"),
         ("brats2021_00495", "brats2021"),
+        ("BraTS2017_x", "brats2021"),
+        ("BraTS2018_x", "brats2021"),
+        ("Brats2019_1", "brats2021"),
+        ("BraTS2020_00001", "brats2021"),
+        ("BraTS2022_00001", "brats2021"),
+        ("BraTS21_00495", "brats2021"),
+        ("BraTS22_00001", "brats2021"),
+        ("BraTS23_00495", "brats2023"),
+        ("BraTS2016_00001", "brats2023"),
         ("BraTS2023_00495", "brats2023"),
         ("BraTS-GLI-00001-000", "brats2023"),
         ("BraTS-PED-00001-000", "brats2023"),
@@ -68,6 +77,19 @@ def test_an_unknown_label_set_lists_the_known_ones() -> None:
         label_set("brats2019")
     with pytest.raises(SettingsError, match=r"^prediction_labels: unknown label set"):
         label_set("brats2019", setting="prediction_labels")
+
+
+@pytest.mark.parametrize(
+    "name", ["brats2017", "brats2018", "BraTS2019", "brats2020", "BraTS2021", "brats2022", "brats20"]
+)
+def test_the_years_that_number_as_2021_did_are_led_to_its_label_set(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"Did you mean 'brats2021'\? Its numbers are those of 2017 to 2022\.$"):
+        label_set(name)
+
+
+def test_another_unknown_label_set_is_led_to_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"Did you mean 'brats2024-ped'\?$"):
+        label_set("brats2024-pde")
 
 
 @pytest.mark.parametrize("name", LABEL_SETS)
