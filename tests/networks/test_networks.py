@@ -1,7 +1,10 @@
 """What holds for every network: sizes, shapes, gradients, evaluation, loading, refusals."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from cancelled_biases import cancelled_biases
 from parameters import n_macs, n_parameters, on_meta
 
 from htcnns.errors import SettingsError
@@ -52,6 +55,8 @@ TWO_TINY: dict[str, dict] = {
     },
     "segresnet": {"channels": (4, 8), "blocks": (1, 1), "blocks_up": (1,), "groups": 2, "dropout": 0.2},
 }
+NORMALISED_AFTER_A_SUM = {"transbts": {"stages.1.0.conv2.bias"}}  # the sum with the skip goes to `bottleneck.norm`
+SMALLEST_GRADIENT = 1e-9  # in float64 those that are 0 come out below 1e-15, all others above 1e-6 (measured)
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -141,12 +146,16 @@ def test_every_parameter_is_used(name: str, size: str) -> None:
 
 
 @each_network
-def test_gradient_reaches_every_parameter(name: str, generator: torch.Generator) -> None:
-    network = tiny(name).train()
-    outputs = network.deep(torch.randn(1, 4, 16, 16, 16, generator=generator))
+def test_gradient_reaches_every_parameter_but_the_biases_that_a_normalisation_takes_out(
+    name: str, generator: torch.Generator
+) -> None:
+    network = tiny(name).double().train()
+    x = torch.randn(1, 4, 16, 16, 16, generator=generator, dtype=torch.float64)
+    outputs = network.deep(x)
     torch.stack([logits.square().mean() for logits in outputs]).sum().backward()
-    weights = {key: parameter.grad for key, parameter in network.named_parameters() if parameter.ndim > 1}
-    assert [key for key, gradient in weights.items() if not gradient.any()] == []
+    largest = {key: parameter.grad.abs().max().item() for key, parameter in network.named_parameters()}
+    cancelled = cancelled_biases(network, x) | NORMALISED_AFTER_A_SUM.get(name, set())
+    assert {key for key, gradient in largest.items() if not gradient > SMALLEST_GRADIENT} == cancelled & set(largest)
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
@@ -184,14 +193,15 @@ def test_channels_last_gives_the_same_logits(name: str, generator: torch.Generat
 
 
 @each_network
-def test_half_precision_gives_nearly_the_same_logits(name: str, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])  # Swin UNETR's attention differs in them
+def test_half_precision_gives_nearly_the_same_logits(name: str, mode: Callable, generator: torch.Generator) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = tiny(name).eval()
     x = torch.randn(1, 4, 16, 16, 16, generator=generator)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network(x)
     expected = network(x)
+    with mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = network(x)
     assert logits.isfinite().all()
     # random weights amplify what is rounded from layer to layer, and DMFNet has 50 in a row
     assert (logits - expected).abs().mean() < 0.15 * expected.abs().mean()
