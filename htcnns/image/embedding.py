@@ -21,6 +21,11 @@ MOST_COMPONENTS = 20
 CASES_A_COMPONENT = 4
 
 
+def require_scikit_learn() -> None:
+    """Raise SettingsError where scikit-learn is not installed, before anything is computed for it."""
+    _pca_and_tsne()
+
+
 def appearance(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a case looks like: its brain on a coarse grid, and quantiles of each sequence.
 

@@ -13,7 +13,7 @@ from htcnns.files.manifest import choose_members, chosen_weights, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.names.brats import patient_of
 from htcnns.files.scans import read_case
-from htcnns.image.embedding import appearance, balanced, principal_components, two_dimensions
+from htcnns.image.embedding import appearance, balanced, principal_components, require_scikit_learn, two_dimensions
 from htcnns.image.member_input import shown_to_member
 from htcnns.image.preprocess import PreprocessSettings, preprocess
 from htcnns.image.windows import place_windows
@@ -21,7 +21,7 @@ from htcnns.labels import SEQUENCES
 from htcnns.networks.bottleneck import bottleneck_means
 from htcnns.reports.cohort_picture import Cohort
 from htcnns.runs.ensemble import Ensemble, start_ensemble
-from htcnns.scores.separation import Separation, separation
+from htcnns.scores.separation import Separation, require_enough, separation
 
 Features = Callable[[Case], tuple[np.ndarray, ...]]
 SEED = 0  # of the permutations
@@ -68,6 +68,8 @@ def compare_cohorts(
 ) -> Comparison:
     """Both folders' cases as points, and whether the nearest neighbour tells where a case is from.
 
+    Too few patients and a missing scikit-learn are found before the first case is read.
+
     Args:
         on_case: gets the name of each case that was read.
 
@@ -78,14 +80,16 @@ def compare_cohorts(
     """
     cohorts = [find_cases(folder) for folder in (first, second)]
     cases = [case for found in cohorts for case in found]
+    is_second = np.arange(len(cases)) >= len(cohorts[0])
     patients = _numbered_patients(cohorts)
+    require_enough(is_second[np.unique(patients, return_index=True)[1]])
+    require_scikit_learn()
     features = _features(settings)
     rows = []
     for case in cases:
         rows.append(features(case))
         on_case(case.name)
     components = principal_components(balanced([np.stack(block) for block in zip(*rows, strict=True)]))
-    is_second = np.arange(len(cases)) >= len(cohorts[0])
     found = separation(components, is_second, patients, generator=np.random.default_rng(SEED))
     places = two_dimensions(components)
     names = _names(first, second)

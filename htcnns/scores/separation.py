@@ -53,7 +53,7 @@ def separation(
     """
     _, first, of_patient = np.unique(patients, return_index=True, return_inverse=True)
     by_patient = is_second[first]
-    _require_enough(len(by_patient), int(by_patient.sum()))
+    require_enough(by_patient)
     neighbours = _nearest(features, patients)
     shuffled = np.stack([generator.permutation(by_patient) for _ in range(N_PERMUTATIONS)])[:, of_patient]
     accuracy = _accuracy(is_second[None], neighbours)[0]
@@ -63,6 +63,23 @@ def separation(
         p=float((1 + as_good.sum()) / (1 + N_PERMUTATIONS)),
         n_permutations=N_PERMUTATIONS,
     )
+
+
+def require_enough(is_second: np.ndarray) -> None:
+    """Raise InputError where even the best result would have a p-value above LARGEST_P.
+
+    Args:
+        is_second: (n,) bool, patients of the second cohort.
+    """
+    n, n_second = len(is_second), int(is_second.sum())
+    n_divisions = math.comb(n, n_second) / (2 if 2 * n_second == n else 1)  # equal cohorts may change places
+    if min(n_second, n - n_second) < 2 or n_divisions * LARGEST_P < 1:
+        raise InputError(
+            "too few patients to tell anything",
+            found=f"{n - n_second} and {n_second}",
+            expected="at least 4 in each cohort, or more in one of them",
+            remedy="Give more cases.",
+        )
 
 
 def _nearest(features: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -78,15 +95,3 @@ def _accuracy(labels: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     is_right = labels[:, neighbours] == labels
     shares = [(is_right & cohort).sum(axis=1) / cohort.sum(axis=1) for cohort in (labels, ~labels)]
     return (shares[0] + shares[1]) / 2
-
-
-def _require_enough(n: int, n_second: int) -> None:
-    """Raise InputError where even the best result would have a p-value above LARGEST_P."""
-    n_divisions = math.comb(n, n_second) / (2 if 2 * n_second == n else 1)  # equal cohorts may change places
-    if min(n_second, n - n_second) < 2 or n_divisions * LARGEST_P < 1:
-        raise InputError(
-            "too few patients to tell anything",
-            found=f"{n - n_second} and {n_second}",
-            expected="at least 4 in each cohort, or more in one of them",
-            remedy="Give more cases.",
-        )

@@ -1,5 +1,6 @@
 """Two cohorts from the command line: one population, two scanners, by images and by a member, and what is refused."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,40 @@ def test_a_patient_of_both_cohorts_is_refused(tmp_path: Path, htcnns: Callable, 
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith("htcnns: BraTS-GLI-00007 in both cohorts; found 1 patients")
     assert not (tmp_path / "map.png").exists()
+
+
+@pytest.fixture
+def unreadable(tmp_path: Path, make_case: Callable[..., Path]) -> Callable[[int], tuple[Path, Path]]:
+    """A function that makes two folders of so many patients, whose scans would be refused once they were read."""
+
+    def run(n: int) -> tuple[Path, Path]:
+        for number in range(2 * n):
+            home = make_case(tmp_path / ("b" if number % 2 else "a"), f"BraTS-GLI-{number:05}-000")
+            for scan in home.iterdir():
+                scan.write_bytes(b"")
+        return tmp_path / "a", tmp_path / "b"
+
+    return run
+
+
+def test_too_few_patients_are_refused_before_a_case_is_read(
+    tmp_path: Path, htcnns: Callable, unreadable: Callable
+) -> None:
+    said = htcnns("cohorts", *unreadable(3), "--out", tmp_path / "map.png")
+    assert (said.code, said.out) == (3, "")
+    assert said.err == (
+        "htcnns: too few patients to tell anything; found 3 and 3, expected at least 4 in each cohort, or more in one "
+        "of them. Give more cases.\n"
+    )
+
+
+def test_without_scikit_learn_no_case_is_read(
+    tmp_path: Path, htcnns: Callable, unreadable: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    said = htcnns("cohorts", *unreadable(4), "--out", tmp_path / "map.png")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("htcnns: map of cohorts: scikit-learn is not installed. Install it: ")
 
 
 def test_a_picture_that_cannot_be_written_is_said_first(tmp_path: Path, htcnns: Callable) -> None:
