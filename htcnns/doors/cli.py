@@ -177,15 +177,19 @@ def cases(input: InputFolder, case_list: CaseList = None, channels: Channels = "
 
     order = sequences(channels)
     found = search_list(case_list, input, channels=order) if case_list else search(input, channels=order)
-    table = Table("case", "naming", "found", "missing", "what to rename")
+    table = Table("case", "naming", "found", "missing", "what to rename or fix")
     for row in case_rows(found):
-        cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", "; ".join(row.rename))
+        remarks = "; ".join(row.rename + row.unread)
+        cells = (row.case, row.naming, " ".join(row.found), " ".join(row.missing) or "-", remarks)
         table.add_row(*(Text(one_line(cell)) for cell in cells))  # a plain string would be read as markup
     console = Console(soft_wrap=True, emoji=False, width=None if Console().is_terminal else 200)
     console.print(table)
     for leftover in found.leftovers:
         console.print(one_line(f"not used: {leftover.path}: {leftover.reason}"), markup=False, highlight=False)
-    return max((print_error(case.fault) for case in found.cases if case.fault), default=EXIT_DONE)
+    codes = [print_error(case.fault) for case in found.cases if case.fault]
+    if not codes:
+        found.require_clear()  # a folder without any scan stops a run too
+    return max(codes, default=EXIT_DONE)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The cases of a folder as rows of a table, with the renames that would complete them."""
+"""The cases of a folder as rows of a table, with the renames that would complete them and what cannot be read."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -21,6 +21,7 @@ class Row:
     Attributes:
         case: its name.
         rename: such as "a_T1.nii to x-t1n.nii"; empty where no renaming would help.
+        unread: such as "a_T1.mha is MetaImage, not NIfTI", for the files of missing sequences that are no scans.
     """
 
     case: str
@@ -28,6 +29,7 @@ class Row:
     found: tuple[Sequence, ...]
     missing: tuple[Sequence, ...]
     rename: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
 def case_rows(result: Search) -> tuple[Row, ...]:
@@ -40,6 +42,7 @@ def case_rows(result: Search) -> tuple[Row, ...]:
             found=case.found,
             missing=case.missing,
             rename=tuple(_renames(case, near[case.name])),
+            unread=tuple(f"{path.name} is {reason}" for path, reason in case.unread),
         )
         for case in result.cases
     )

@@ -174,6 +174,28 @@ def test_cases_are_listed_with_what_to_rename_and_nothing_is_run(
     assert f"not used: {folder}/{CASE}_t1c.nii.gz: named in another way than the cases beside it" in said.out
 
 
+def test_why_a_case_s_files_are_no_scans_stands_in_its_row(
+    tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
+) -> None:
+    make_case(tmp_path, CASE)
+    _touch(tmp_path / "P8", "a_t1.mha", "a_flair.nrrd")
+    said = htcnns("cases", tmp_path)
+    (row,) = [line for line in said.out.splitlines() if "P8" in line]
+    assert "a_flair.nrrd is NRRD, not NIfTI; a_t1.mha is MetaImage, not NIfTI" in row
+    assert (said.code, said.err) == (0, "")
+
+
+def test_cases_of_which_none_has_a_scan_are_listed_and_end_as_a_run_would(
+    tmp_path: Path, htcnns: Command, tiny_weights: Path
+) -> None:
+    _touch(tmp_path / "in", *(f"{CASE}-{word}.mha" for word in ("t1n", "t1c", "t2w", "t2f")))
+    listed = htcnns("cases", tmp_path / "in")
+    run = htcnns("segment", tmp_path / "in", tmp_path / "out", "--weights", tiny_weights, "--device", "cpu")
+    assert f"{CASE}-t1c.mha is MetaImage, not NIfTI" in listed.out
+    assert (listed.code, listed.err) == (run.code, run.err) == (3, listed.err)
+    assert listed.err.startswith(f"htcnns: {CASE}: t1n, t1c, t2w, t2f missing, as {CASE}-t1c.mha is MetaImage")
+
+
 def test_brackets_in_a_case_s_name_are_no_markup(
     tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
 ) -> None:
