@@ -7,6 +7,7 @@ from pathlib import Path
 
 from htcnns.errors import SettingsError
 from htcnns.files.outputs import CaseOutputs
+from htcnns.files.own import is_own
 from htcnns.files.places import resolved
 
 
@@ -36,6 +37,21 @@ def mask_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
                 remedy="Put them into different input folders.",
             )
             yield from (Clash(owner, error), Clash(name, error))
+
+
+def report_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
+    """Every case whose report would replace a file that no run wrote, such as notes on a scan under the case's name."""
+    for each in cases:
+        for path in each.report.paths if each.report else ():
+            if os.path.isfile(path) and not is_own(path):
+                error = SettingsError(
+                    "is not from a run, and would be replaced",
+                    place=path,
+                    setting="report",
+                    expected="a folder for reports alone",
+                    remedy="Give another folder, or move the file away.",
+                )
+                yield Clash(each.case.name, error)
 
 
 def clashes(cases: Iterable[CaseOutputs], *, report: Path | None, read: Mapping[Path, str]) -> Iterator[Clash]:

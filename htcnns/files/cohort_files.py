@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from htcnns.errors import OutputError
+from htcnns.files.atomic import require_file_place
+from htcnns.files.own import is_own_page, is_own_report
+from htcnns.files.places import exists
 from htcnns.reports.cohort_page import PageParts
 
 
@@ -30,6 +34,24 @@ class CohortFiles:
 def cohort_files(folder: Path) -> CohortFiles:
     """The files in that folder of reports."""
     return CohortFiles(folder / "cohort.json", folder / "cohort.csv", folder / "index.html")
+
+
+def require_place_for_cohort(folder: Path) -> None:
+    """Raise OutputError where the files about all cases cannot be written, or would replace somebody's own."""
+    files = cohort_files(folder)
+    for path in files.paths:
+        require_file_place(path, setting="report")
+    # they are written in this order; a table has no mark of its own
+    is_own = {files.record: is_own_report, files.table: lambda _: is_own_report(files.record), files.page: is_own_page}
+    for path, is_ours in is_own.items():
+        if exists(path) and not is_ours(path):
+            raise OutputError(
+                "is not from a run, and would be replaced",
+                place=path,
+                setting="report",
+                expected="a folder for reports alone",
+                remedy="Give another folder.",
+            )
 
 
 def page_parts() -> PageParts:

@@ -6,7 +6,7 @@ from htcnns.errors import InputError
 from htcnns.files.json_file import read_json
 from htcnns.files.names.words import stem
 from htcnns.files.nifti import is_own_map
-from htcnns.reports import cohort_page, picture
+from htcnns.reports import case_report, cohort, cohort_page, picture
 
 _OF_A_REPORT = {"format", "environment", "members", "n_done", "n_failed", "cases"}
 _START = 512  # bytes of a picture or a page before which its mark stands
@@ -22,12 +22,14 @@ def is_own(path: Path) -> bool:
 
 
 def is_own_report(path: Path) -> bool:
-    """Whether the report of a run lies there; False where it cannot be read."""
+    """Whether the report of a run, of a case or of all cases lies there; False where it cannot be read."""
     try:
         content = read_json(path)
     except InputError:
         return False
-    return isinstance(content, dict) and content.keys() >= _OF_A_REPORT
+    if not isinstance(content, dict):
+        return False
+    return content.keys() >= _OF_A_REPORT or content.get("report") in (case_report.REPORT, cohort.REPORT)
 
 
 def is_own_page(path: Path) -> bool:

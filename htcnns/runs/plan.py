@@ -9,13 +9,13 @@ from htcnns.files.atomic import followed, require_file_place, require_folder_pla
 from htcnns.files.case import Case, Leftover
 from htcnns.files.case_list import search_list
 from htcnns.files.cases import Search, holds_foreign_case, holds_no_file, search
-from htcnns.files.clashes import Clash, clashes, mask_clashes
-from htcnns.files.cohort_files import cohort_files
+from htcnns.files.clashes import Clash, clashes, mask_clashes, report_clashes
+from htcnns.files.cohort_files import cohort_files, require_place_for_cohort
 from htcnns.files.line_log import require_log_place
 from htcnns.files.manifest import MANIFEST, choose_members, chosen_weights, read_manifest
 from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, ReportFiles, disagreement_beside, mask_name
-from htcnns.files.own import is_own_page, is_own_report
+from htcnns.files.own import is_own_report
 from htcnns.files.places import exists, is_folder, is_inside, is_same, resolved
 from htcnns.labels import RegionSet, require_numbers
 from htcnns.runs.cluster import require_ray
@@ -198,7 +198,7 @@ def _outputs_of(
     of_cohort = cohort_files(settings.report_folder).paths if settings.report_folder else ()
     _require_log_apart(settings.log, of_cohort)
     read |= dict.fromkeys(of_cohort, "a part of the report of all cases")
-    found_clashes = (*mask_clashes(cases), *clashes(cases, report=settings.report, read=read))
+    found_clashes = (*mask_clashes(cases), *report_clashes(cases), *clashes(cases, report=settings.report, read=read))
     return _with_clashes(cases, found_clashes, settings)
 
 
@@ -275,24 +275,9 @@ def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
         require_file_place(settings.report_file, setting="report")
     if settings.report_folder:
         require_folder_place(settings.report_folder, setting="report")
-        _require_place_for_cohort(settings.report_folder)
+        require_place_for_cohort(settings.report_folder)
     if settings.log:
         require_log_place(settings.log)
     report = followed(settings.report_file).parent if settings.report_file else settings.report_folder
     folders = (output, settings.probabilities, settings.previews, report)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
-
-
-def _require_place_for_cohort(folder: Path) -> None:
-    """Raise OutputError where the files about all cases cannot be written, or would replace somebody's own page."""
-    files = cohort_files(folder)
-    for path in files.paths:
-        require_file_place(path, setting="report")
-    if exists(files.page) and not is_own_page(files.page):
-        raise OutputError(
-            "is no page of a run, and would be replaced",
-            place=files.page,
-            setting="report",
-            expected="a folder for reports alone",
-            remedy="Give another folder.",
-        )

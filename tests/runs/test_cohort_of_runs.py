@@ -228,13 +228,26 @@ def test_a_folder_in_the_place_of_the_page_is_refused_before_anything_is_done(
     assert "index.html: is a folder" in said.err
 
 
-def test_a_page_of_somebody_else_is_not_replaced(
-    tmp_path: Path, make_case: Callable[..., Path], segment: Segment
+@pytest.mark.parametrize("name", ["index.html", "cohort.json", "cohort.csv", f"{NAMES[0]}.json", f"{NAMES[0]}.png"])
+def test_a_file_of_somebody_else_is_not_replaced_by_a_report(
+    name: str, tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
     (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "index.html").write_text("<title>my home</title>")
+    (tmp_path / "reports" / name).write_text('{"EchoTime": 0.1}')
     said = segment()
-    assert (said.code, (tmp_path / "out").exists()) == (6, False)
-    assert "index.html: is no page of a run, and would be replaced" in said.err
-    assert (tmp_path / "reports" / "index.html").read_text() == "<title>my home</title>"
+    assert (said.code, (tmp_path / "out").exists()) == (2 if name.startswith(NAMES[0]) else 6, False)
+    assert f"{name}: is not from a run, and would be replaced" in said.err
+    assert (tmp_path / "reports" / name).read_text() == '{"EchoTime": 0.1}'
+
+
+def test_a_case_that_may_fail_alone_leaves_the_file_in_the_place_of_its_report(
+    tmp_path: Path, make_case: Callable[..., Path], segment: Segment
+) -> None:
+    for name in NAMES[:2]:
+        make_case(tmp_path / "in", name)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / f"{NAMES[0]}.json").write_text("[1]")
+    said = segment("--on-unclear", "fail")
+    assert (said.code, (tmp_path / "reports" / f"{NAMES[0]}.json").read_text()) == (7, "[1]")
+    assert (tmp_path / "out" / f"{NAMES[1]}.nii.gz").exists()
