@@ -187,10 +187,13 @@ def write_record(outputs: CaseOutputs, text: str) -> None:
         write_whole(outputs.report.record, text.encode())
 
 
-def stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
+def stand_in(outputs: CaseOutputs, *, is_readable: bool = True) -> tuple[bool, str]:
     """Write an empty mask on the grid of the t1c, else of another sequence, else on BraTS's own.
 
     A mask of an earlier run is never given up for an empty one.
+
+    Args:
+        is_readable: whether the scans may be read at all.
 
     Returns:
         Whether a mask lies there now, and a note on it; empty where the name allows no file.
@@ -202,8 +205,9 @@ def stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
         return True, "the mask of an earlier run was left as it is"
     if _is_the_users(path, outputs):
         return False, "no empty mask was written in its place, as a file of the input has its name"
+    like = [files[s] for s in (Sequence.T1C, *SEQUENCES) if s in files and is_readable]
     try:
-        is_known = write_empty_mask(path, like=[files[s] for s in (Sequence.T1C, *SEQUENCES) if s in files])
+        is_known = write_empty_mask(path, like=like)
     except TakenError as error:
         return False, f"no empty mask was written in its place: {error}"
     on = "" if is_known else ", on the standard BraTS grid, as no header could be used"

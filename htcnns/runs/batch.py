@@ -85,9 +85,16 @@ def segment_on(
         return
 
 
-def failed_case(outputs: CaseOutputs, error: Exception, *, resources: Resources, seconds: float) -> Outcome:
-    """The outcome of a case that failed, its report written; an empty mask too where the settings want one."""
-    failed = _fail(outputs, error, on_failure=resources.settings.on_failure, seconds=seconds)
+def failed_case(
+    outputs: CaseOutputs, error: Exception, *, resources: Resources, seconds: float, is_readable: bool = True
+) -> Outcome:
+    """The outcome of a case that failed, its report written; an empty mask too where the settings want one.
+
+    Args:
+        is_readable: whether its scans may be asked for the grid of that mask; they may hang who reads them.
+    """
+    on_failure = resources.settings.on_failure
+    failed = _fail(outputs, error, on_failure=on_failure, seconds=seconds, is_readable=is_readable)
     return _reported(failed, lambda: write_failed(outputs, failed, resources=resources))
 
 
@@ -149,10 +156,9 @@ def _work(
     with turn:
         if watcher.should_stop():
             raise Stopped
-        watcher.on_start(outputs.case.name)
         began = time.perf_counter()
         try:
-            found = read()
+            found = _told(outputs, read, watcher)
             if not isinstance(found, ReadyCase):
                 return found
             answer = _segment_as_fits(found, outputs, resources, watcher)
@@ -163,11 +169,25 @@ def _work(
         except Exception as error:  # the case boundary: whatever a case does, the others go on
             if is_of_the_disk(error):
                 raise
+            hangs = isinstance(error, TooLong) and not str(error)
             if isinstance(error, TooLong):
                 error = _too_long(error, resources.settings)
-            return failed_case(outputs, error, resources=resources, seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            return failed_case(outputs, error, resources=resources, seconds=seconds, is_readable=not hangs)
         finally:
             claims.give_back(outputs.mask)
+
+
+def _told(outputs: CaseOutputs, read: Read, watcher: Watcher) -> ReadyCase | Outcome | None:
+    """What `read` returns or raises; the watcher is told that the case starts, unless other runs are or were at it."""
+    try:
+        found = read()
+    except Exception:
+        watcher.on_start(outputs.case.name)
+        raise
+    if isinstance(found, ReadyCase):
+        watcher.on_start(outputs.case.name)
+    return found
 
 
 def _segment_as_fits(prepared: ReadyCase, outputs: CaseOutputs, resources: Resources, watcher: Watcher) -> Segmentation:
@@ -212,10 +232,12 @@ def _reported(outcome: Outcome, write: Callable[[], None]) -> Outcome:
     return outcome
 
 
-def _fail(outputs: CaseOutputs, error: Exception, *, on_failure: str, seconds: float) -> Outcome:
+def _fail(
+    outputs: CaseOutputs, error: Exception, *, on_failure: str, seconds: float, is_readable: bool = True
+) -> Outcome:
     """The outcome of a case that failed, with an empty mask where the settings want one and its name can be."""
     failure = failure_of(outputs.case.name, error)
-    has_mask, note = _stand_in(outputs) if on_failure == OnFailure.EMPTY else (False, "")
+    has_mask, note = _stand_in(outputs, is_readable) if on_failure == OnFailure.EMPTY else (False, "")
     return Outcome(
         case=outputs.case.name,
         state=State.FAILED,
@@ -237,10 +259,10 @@ def _too_long(error: TooLong, settings: RunSettings) -> InputError:
     )
 
 
-def _stand_in(outputs: CaseOutputs) -> tuple[bool, str]:
+def _stand_in(outputs: CaseOutputs, is_readable: bool) -> tuple[bool, str]:
     """As `files.outputs.stand_in`, inside the case boundary."""
     try:
-        return stand_in(outputs)
+        return stand_in(outputs, is_readable=is_readable)
     except Exception as error:
         if is_of_the_disk(error):
             raise

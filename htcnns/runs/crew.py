@@ -68,6 +68,7 @@ class Crew:
         self._ray = ray
         self._order = order
         self._n_lost: dict[str, int] = {}  # workers that have ended over a case, by its name
+        self._elsewhere: set[str] = set()  # names of cases that another run was at when a worker asked
         self._last_seen = time.monotonic()  # when there was a worker
         self._seats = [_Seat(room) for room in rooms]
         for seat in self._seats:
@@ -113,6 +114,7 @@ class Crew:
                     elif isinstance(answer, OutputError):
                         raise answer
                     elif not isinstance(answer, Stopped):
+                        self._elsewhere |= set() if answer else {task.outputs.case.name}
                         yield task.outputs, answer
             if watcher.should_stop():
                 raise Stopped
@@ -123,7 +125,8 @@ class Crew:
         """Give cases to workers that have room for them; takes those from the waiting ones."""
         while waiting and (seat := self._free_seat(waiting[0])):
             outputs = waiting.popleft()
-            watcher.on_start(outputs.case.name)
+            if outputs.case.name not in self._elsewhere:  # else it was told before
+                watcher.on_start(outputs.case.name)
             seat.tasks[seat.worker.segment.remote(outputs)] = _Task(outputs, time.monotonic())
 
     def _free_seat(self, outputs: CaseOutputs) -> _Seat | None:

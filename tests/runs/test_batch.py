@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from htcnns.errors import OutputError
+from htcnns.files import nifti
 from htcnns.files.cases import Case, find_cases
 from htcnns.files.claims import Claims
 from htcnns.files.outputs import CaseOutputs
@@ -582,6 +583,20 @@ def test_a_case_that_another_run_finishes_meanwhile_is_kept(tmp_path: Path, run:
 
 
 @pytest.mark.usefixtures("three")
+def test_a_case_that_another_run_is_at_does_not_start_again_and_again(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_WAIT_S", 0.01)
+    starts: list[str] = []
+    mask = tmp_path / "out" / f"{NAMES[1]}.nii.gz"
+    with Claims() as others:
+        assert others.take(mask)
+        threading.Timer(0.3, others.give_back, [mask]).start()
+        run(watcher=Watcher(on_start=starts.append))
+    assert starts == [NAMES[0], NAMES[2], NAMES[1]]
+
+
+@pytest.mark.usefixtures("three")
 def test_a_run_that_waits_for_another_can_be_stopped(tmp_path: Path, run: Run) -> None:
     stops: list[int] = []
     with Claims() as others:
@@ -612,6 +627,20 @@ def test_a_case_that_is_not_read_in_time_fails_alone(run: Run, monkeypatch: pyte
         f"{NAMES[1]}: took too long; found still being read, expected at most 2 s. Raise the time limit, or see what "
         "holds its files up."
     )
+
+
+@pytest.mark.usefixtures("three")
+def test_the_empty_mask_of_a_case_whose_scans_hang_does_not_read_them(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for_ever = threading.Event()
+    monkeypatch.setattr(batch, "prepare_case", lambda *_, **__: for_ever.wait(60))
+    monkeypatch.setattr(nifti, "_empty_mask_header", lambda _: pytest.fail("reads a scan"))
+    outcomes = run(time_limit_s=0.1, on_failure="empty")
+    for_ever.set()
+    assert _states(outcomes) == [State.FAILED] * 3
+    assert nib.load(tmp_path / "out" / f"{NAMES[0]}.nii.gz").shape == (240, 240, 155)
+    assert "on the standard BraTS grid" in outcomes[0].notes[0]
 
 
 @pytest.mark.usefixtures("three")
