@@ -49,8 +49,8 @@ def pair_files(predictions: Path, truths: Path) -> Pairing:
         InputError: no folder that can be listed, no label maps in it, two files for a case, or not one name in common.
     """
     predicted, true = label_map_files(predictions), label_map_files(truths)
-    predicted = {_full_name(name, true): path for name, path in predicted.items()}
-    true = {_full_name(name, predicted): path for name, path in true.items()}
+    predicted = _by_full_name(predicted, true, folder=predictions)
+    true = _by_full_name(true, predicted, folder=truths)
     common = sorted(predicted.keys() & true.keys())
     if not common:
         raise InputError(
@@ -75,12 +75,7 @@ def label_map_files(folder: Path) -> dict[str, Path]:
         if name is None:
             continue
         if name in found:
-            raise InputError(
-                f"two label maps of {name}: {found[name].name} and {path.name}",
-                place=folder,
-                expected="one",
-                remedy="Move one of them away.",
-            )
+            raise _two_of(name, found[name], path, folder=folder)
         found[name] = path
     if not found:
         raise InputError(
@@ -101,6 +96,26 @@ def _case_name(path: Path, folder: Path) -> str | None:
     if name == called and _SCAN.search(called):
         return None
     return name if path.parent == folder or name == path.parent.name else None
+
+
+def _by_full_name(files: dict[str, Path], others: dict[str, Path], *, folder: Path) -> dict[str, Path]:
+    """The label maps of a folder by the names that `_full_name` returns; raises InputError where two have one."""
+    found: dict[str, Path] = {}
+    for name, path in files.items():
+        full = _full_name(name, others)
+        if full in found:
+            raise _two_of(full, found[full], path, folder=folder)
+        found[full] = path
+    return found
+
+
+def _two_of(case: str, one: Path, other: Path, *, folder: Path) -> InputError:
+    return InputError(
+        f"two label maps of {case}: {one.name} and {other.name}",
+        place=folder,
+        expected="one",
+        remedy="Move one of them away.",
+    )
 
 
 def _full_name(name: str, others: dict[str, Path]) -> str:

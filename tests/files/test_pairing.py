@@ -48,6 +48,23 @@ def test_five_digits_stand_for_the_only_case_that_ends_with_them(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("predictions", "truths", "where"),
+    [
+        (("00495.nii.gz", "BraTS2021_00495.nii.gz"), ("BraTS2021_00495_seg.nii.gz",), "p"),
+        (("BraTS2021_00495.nii.gz",), ("00495.nii.gz", "BraTS2021_00495.nii.gz"), "t"),
+    ],
+    ids=["predictions", "truths"],
+)
+def test_five_digits_and_the_whole_name_are_two_label_maps_of_one_case(
+    tmp_path: Path, predictions: tuple[str, ...], truths: tuple[str, ...], where: str
+) -> None:
+    folders = _touch(tmp_path / "p", *predictions), _touch(tmp_path / "t", *truths)
+    both = r"two label maps of BraTS2021_00495: 00495\.nii\.gz and BraTS2021_00495\.nii\.gz; expected one\. Move"
+    with pytest.raises(InputError, match=f"/{where}: {both}"):
+        pair_files(*folders)
+
+
+@pytest.mark.parametrize(
     ("predictions", "says"),
     [
         (
