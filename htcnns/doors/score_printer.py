@@ -24,7 +24,7 @@ from htcnns.reports.score_tables import (
 )
 from htcnns.reports.strict_json import json_text
 from htcnns.reports.tables import Table, csv_text, markdown_text, shown_rows, table_records
-from htcnns.runs.evaluate import evaluate_folders
+from htcnns.runs.evaluate import evaluate_folders, require_scorable
 from htcnns.scores.evaluation import EvaluateSettings, Evaluation
 
 
@@ -82,6 +82,8 @@ def evaluate_and_print(
     """
     files.require_place()  # scoring may take an hour
     folders = dict.fromkeys((predictions, *(paired or ()), *others))  # each once, in this order
+    for folder in folders:
+        require_scorable(folder, truths, settings)  # the last of them too, before the first is scored
     evaluations = {folder: evaluate_folders(folder, truths, settings) for folder in folders}
     first = evaluations[predictions]
     tables = [cases_table(first), cohort_table(first), worst_table(first), summary_table(first)]

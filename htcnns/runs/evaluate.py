@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from htcnns.files.nifti import read_label_map
-from htcnns.files.pairing import pair_files
+from htcnns.files.nifti import read_grid, read_label_map
+from htcnns.files.pairing import Pairing, pair_files
 from htcnns.files.places import resolved
 from htcnns.scores.evaluation import (
     EvaluateSettings,
     Evaluation,
     Missing,
     ScoredCase,
+    require_same_grid,
     score_missing,
     score_volumes,
 )
@@ -19,9 +20,9 @@ def evaluate_folders(predictions: Path, truths: Path, settings: EvaluateSettings
     """Score every prediction in a folder against the truth of the same case.
 
     Raises:
-        InputError: nothing pairs, a file cannot be read, grids differ, or the labels are of another year.
+        InputError: as `require_scorable`, voxels cannot be read, or the labels are of another year.
     """
-    pairing = pair_files(predictions, truths)
+    pairing = require_scorable(predictions, truths, settings)
     cases: list[ScoredCase] = []
     for pair in pairing.pairs:
         prediction, truth = read_label_map(pair.prediction), read_label_map(pair.truth)
@@ -36,3 +37,18 @@ def evaluate_folders(predictions: Path, truths: Path, settings: EvaluateSettings
         without_truth=tuple(pairing.without_truth),
         without_prediction=tuple(pairing.without_prediction),
     )
+
+
+def require_scorable(predictions: Path, truths: Path, settings: EvaluateSettings) -> Pairing:
+    """The pairs of two folders, once the header of each file that would be scored is checked; scoring may take an hour.
+
+    Raises:
+        InputError: nothing pairs, a header cannot be read, or the grids of a pair differ.
+    """
+    pairing = pair_files(predictions, truths)
+    for pair in pairing.pairs:
+        require_same_grid(read_grid(pair.prediction), read_grid(pair.truth), case=pair.case)
+    if settings.missing == Missing.WORST:
+        for path in pairing.without_prediction.values():
+            read_grid(path)
+    return pairing

@@ -12,7 +12,7 @@ from htcnns.labels import Label, LabelSet, default_label_set, label_set
 from htcnns.scores.case import CaseScores, missed_scores, score_case
 from htcnns.scores.metrics import DEFINITIONS
 from htcnns.scores.rules import Rule, as_meant, rule
-from htcnns.volume import Volume, grid_difference, voxel_ml
+from htcnns.volume import Grid, Volume, grid_difference, voxel_ml
 
 
 class Missing(StrEnum):
@@ -123,6 +123,18 @@ def require_comparable(first: Evaluation, second: Evaluation) -> None:
         )
 
 
+def require_same_grid(prediction: Grid, truth: Grid, *, case: str) -> None:
+    """Raise InputError unless the two label maps of a case lie on one grid."""
+    difference = grid_difference(prediction, truth)
+    if difference:
+        raise InputError(
+            f"the prediction {difference}",
+            place=case,
+            expected="the grid of the truth",
+            remedy="Bring the prediction back to the grid of the truth and write it with that header.",
+        )
+
+
 def score_volumes(prediction: Volume, truth: Volume, *, case: str, settings: EvaluateSettings) -> ScoredCase:
     """The scores of one case from two label maps in memory, in their own numbers.
 
@@ -133,14 +145,7 @@ def score_volumes(prediction: Volume, truth: Volume, *, case: str, settings: Eva
     Raises:
         InputError: the grids differ, or the labels are of another year.
     """
-    difference = grid_difference(prediction.grid, truth.grid)
-    if difference:
-        raise InputError(
-            f"the prediction {difference}",
-            place=case,
-            expected="the grid of the truth",
-            remedy="Bring the prediction back to the grid of the truth and write it with that header.",
-        )
+    require_same_grid(prediction.grid, truth.grid, case=case)
     row = settings.rule
     predicted = _translated(prediction, row, settings.prediction_labels, case=case, side="prediction")
     true = _translated(truth, row, settings.truth_labels, case=case, side="truth")

@@ -49,6 +49,17 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_scored(
     assert says in said.err
 
 
+def test_a_bad_file_of_the_last_method_is_said_before_the_first_is_scored(
+    tmp_path: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x[red] a:skull:b.nii.gz").write_bytes(b"no longer packed")
+    monkeypatch.setattr("htcnns.doors.score_printer.evaluate_folders", lambda *_: pytest.fail("scored"))
+    said = evaluate("--rank", tmp_path / "other")
+    assert (said.code, said.out) == (3, "")
+    assert "named .gz but is not gzip" in said.err
+
+
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
 def test_a_table_never_takes_the_place_of_a_mask(tmp_path: Path, evaluate: Command, flag: str) -> None:
     truth = tmp_path / "truths" / "x[red] a:skull:b.nii.gz"

@@ -103,3 +103,31 @@ def test_two_label_maps_for_a_case_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "predictions", f"{NEW}-seg", label_map(3))
     with pytest.raises(InputError, match=f"two label maps of {NEW}"):
         evaluate(tmp_path)
+
+
+@pytest.fixture
+def no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring any pair fails the test."""
+    monkeypatch.setattr("htcnns.runs.evaluate.score_volumes", lambda *_, **__: pytest.fail("scored"))
+
+
+@pytest.mark.usefixtures("no_scores")
+def test_another_grid_of_the_last_pair_is_said_before_the_first_is_scored(tmp_path: Path) -> None:
+    for folder in ("predictions", "truths"):
+        write(tmp_path / folder, "a", label_map(3))
+    write(tmp_path / "predictions", "b", label_map(3)[:-1])
+    write(tmp_path / "truths", "b", label_map(3))
+    with pytest.raises(
+        InputError, match=r"^b: the prediction has 19 x 20 x 20 voxels instead of .*; expected the grid"
+    ):
+        evaluate(tmp_path)
+
+
+@pytest.mark.usefixtures("no_scores")
+@pytest.mark.parametrize("file", ["predictions/b", "truths/b", "truths/c"])
+def test_a_header_that_cannot_be_read_is_said_before_the_first_is_scored(tmp_path: Path, file: str) -> None:
+    for name in ("predictions/a", "predictions/b", "truths/a", "truths/b", "truths/c"):
+        write(tmp_path, name, label_map(3))
+    (tmp_path / f"{file}.nii.gz").write_bytes(b"no longer packed")
+    with pytest.raises(InputError, match=rf"{file}\.nii\.gz: named \.gz but is not gzip"):
+        evaluate(tmp_path, missing="worst")
