@@ -47,7 +47,8 @@ def read_channels(stems: Iterable[str], order: tuple[Sequence, ...] | None = Non
     numbers = _numbers(read.values())
     whole = _whole(numbers)
     incomplete = {case for case, known in numbers.items() if whole and order and max(known) < len(order)}
-    return {stem: found for stem, found in read.items() if found[0] in whole | incomplete}
+    cases = whole | incomplete
+    return {stem: found for stem, found in read.items() if found[0] in cases}
 
 
 def channel_order(folder: Path) -> tuple[Sequence, ...]:
