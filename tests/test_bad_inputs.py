@@ -126,7 +126,7 @@ CASE_FAULTS = {
     "folder instead": (_replace_by(Path.mkdir), r"t2w missing"),
     "pipe instead": (_replace_by(os.mkfifo), r"t2w missing"),
     "text": (_bytes(lambda _: b"see the archive"), r"t2w\.nii\.gz: named \.gz but is not gzip; expected packed data"),
-    "no bytes": (_bytes(lambda _: b""), r"t2w\.nii\.gz: named \.gz but is not gzip"),
+    "no bytes": (_bytes(lambda _: b""), r"t2w\.nii\.gz: is empty; found 0 bytes, .*Copy or download"),
     "packed text": (_bytes(lambda _: gzip.compress(b"DICM" * 99)), r"t2w\.nii\.gz: not NIfTI; found b'DICM'"),
     "cut gzip": (_bytes(lambda whole: whole[: len(whole) // 2]), r"t2w\.nii\.gz: cut short; .*Copy or download"),
     "cut header": (_bytes(lambda whole: gzip.compress(gzip.decompress(whole)[:200])), r"found 200 of 348 header bytes"),

@@ -31,7 +31,16 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
                 remedy="Check the name and the link.",
             )
         with path.open("rb") as file:
-            is_gzip = file.read(2) == _GZIP_MAGIC
+            start = file.read(2)
+            if not start:
+                raise InputError(
+                    "is empty",
+                    place=path,
+                    found="0 bytes",
+                    expected="a NIfTI file",
+                    remedy="Copy or download it again.",
+                )
+            is_gzip = start == _GZIP_MAGIC
             file.seek(0)
             _require_honest_name(path, is_gzip=is_gzip)
             yield igzip.open(file) if is_gzip else file

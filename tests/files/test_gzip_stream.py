@@ -38,3 +38,13 @@ def test_a_field_of_more_than_half_a_mebibyte_is_said(tmp_path: Path, field: str
     (tmp_path / "x.gz").write_bytes(_packed(field, 600_000))
     with pytest.raises(InputError, match=r"x\.gz: damaged \(.*; expected whole gzip data"):
         _read(tmp_path / "x.gz")
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_a_file_without_a_byte_is_empty_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InputError) as caught:
+        _read(tmp_path / name)
+    assert str(caught.value) == (
+        f"{tmp_path}/{name}: is empty; found 0 bytes, expected a NIfTI file. Copy or download it again."
+    )
