@@ -20,10 +20,13 @@ NUMBERS = LABEL_SETS["brats2023"]
 
 
 def segment_demo(folder: Path) -> int:
-    """Make the synthetic case, segment it, compare with what is known, say where the files lie; the exit code."""
+    """Make the synthetic case, segment it, compare with what is known, say where the files lie; the exit code.
+
+    Other cases and masks in the folder are left alone, as they may be somebody's own.
+    """
     phantom = write_demo_case(folder / "input")
     settings = RunSettings(again=True, previews=folder / "previews", report=folder / "report.json")
-    outcomes, signal_number = run_and_print(folder / "input", folder / "masks", settings)
+    outcomes, signal_number = run_and_print(folder / "input" / CASE, folder / "masks", settings)
     if signal_number:
         return 128 + signal_number
     outcome = outcomes[0]
