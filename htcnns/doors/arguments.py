@@ -38,16 +38,16 @@ def names(text: str, *, setting: str) -> tuple[str, ...]:
     return found
 
 
-def sequences(text: str) -> tuple[Sequence, ...] | None:
+def sequences(text: str, *, setting: str = "channels") -> tuple[Sequence, ...] | None:
     """Sequences from "t1n,t1c,t2w,t2f" in any spelling; None when no text was given."""
-    spellings = names(text.lower(), setting="channels")
+    spellings = names(text.lower(), setting=setting)
     for name in spellings:
-        require_known(name, SPELLINGS, what="sequence", setting="channels")
+        require_known(name, SPELLINGS, what="sequence", setting=setting)
     found = tuple(SPELLINGS[name] for name in spellings)
     if len(set(found)) < len(found):
         raise SettingsError(
             "a sequence occurs twice",
-            setting="channels",
+            setting=setting,
             found=", ".join(found),
             expected="each sequence once",
             remedy="Name each once, such as t1n,t1c,t2w,t2f.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from htcnns.doors.arguments import path
+from htcnns.doors.arguments import sequences as sequences_in
 from htcnns.doors.terminal import one_line
 from htcnns.errors import EXIT_DONE
 
@@ -25,12 +26,16 @@ def import_weights(
     kind: Annotated[str, typer.Option(help="Whose they are: nnunet-v2, nnunet-v1, kaist-bl, transbts ...")],
     out: Annotated[Path, typer.Option(help="Folder for weights and manifest; several may share one.", parser=path)],
     name: Annotated[str, typer.Option(help="Name of the member; default: the kind.")] = "",
+    sequences: Annotated[
+        str, typer.Option(help="What the network sees, such as t2f,t1c,t1n,t2w, where no file says it.")
+    ] = "",
 ) -> int:
     """Make a member of other people's weights."""
     from htcnns.runs.foreign_member import ImportSettings, import_member  # imports torch
     from htcnns.volume import size_text
 
-    settings = ImportSettings(files=tuple(files), kind=kind, out=out, name=name)
+    order = sequences_in(sequences, setting="sequences") or ()
+    settings = ImportSettings(files=tuple(files), kind=kind, out=out, name=name, sequences=order)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, on files that are old or odd; what matters is refused
         member, imported = import_member(settings)

@@ -17,6 +17,7 @@ from htcnns.files.manifest import LONGEST_NAME, write_manifest
 from htcnns.files.member import Member, WeightsFile
 from htcnns.files.tensors import tensor_bytes
 from htcnns.files.weights import verify_file, write_weights
+from htcnns.labels import SEQUENCES, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import each_axis
 from htcnns.networks.limits import MOST_FOLDS, MOST_SET_BYTES
@@ -36,12 +37,14 @@ class ImportSettings:
         kind: a key of KINDS.
         out: folder that gets the weights and a manifest: a new one, an empty one, or one of imported members.
         name: what the member is chosen by; "" for the kind.
+        sequences: what the network sees, in its order; () as the files say, or else as the kind takes it to be.
     """
 
     files: tuple[Path, ...]
     kind: str
     out: Path
     name: str = ""
+    sequences: tuple[Sequence, ...] = ()
 
     def __post_init__(self) -> None:
         require_known(self.kind, KINDS, what="kind of weights", setting="kind")
@@ -52,6 +55,26 @@ class ImportSettings:
                 found=repr(self.name),
                 expected=f"at most {LONGEST_NAME} letters a-z and A-Z, digits and ._+-",
                 remedy="Give another name.",
+            )
+        self._require_order()
+
+    def _require_order(self) -> None:
+        """Raise SettingsError where sequences are named that are not all four, or that the files say themselves."""
+        if self.sequences and not KINDS[self.kind].order:
+            raise SettingsError(
+                f"files of {self.kind} say themselves in which order the network sees its sequences",
+                setting="sequences",
+                found=", ".join(self.sequences),
+                expected="none",
+                remedy="Leave it out; if the files are wrong, correct them.",
+            )
+        if self.sequences and sorted(self.sequences) != sorted(SEQUENCES):
+            raise SettingsError(
+                "not the four sequences that these networks see",
+                setting="sequences",
+                found=", ".join(self.sequences),
+                expected=f"{', '.join(SEQUENCES)}, each once, in the order of the network",
+                remedy="Name all four.",
             )
 
 
@@ -110,12 +133,13 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
         _require_same(foreign.description, first, path)
         found.append((_source(foreign), tensor_bytes(foreign.tensors), _compared(foreign)))
     assert first is not None
+    described = first.in_order(settings.sequences, taken=kind.order)
     sources, contents, comparisons = zip(*found, strict=True)
     _require_room(contents)
     digests = (hashlib.sha256(content).hexdigest() for content in contents)
     files = tuple(WeightsFile(settings.out / t, sha256) for t, sha256 in zip(targets, digests, strict=True))
     imported = {MARK: settings.kind, SOURCES: list(sources)}
-    member = _member(name, first, title=kind.title, files=files, imported=imported)
+    member = _member(name, described, title=kind.title, files=files, imported=imported)
     require_no_loss(there, member)
     require_writable(settings.out)
     for file, content in zip(files, contents, strict=True):
@@ -229,6 +253,7 @@ def _member(name: str, of: Description, *, title: str, files: tuple[WeightsFile,
         outputs=of.outputs,
         window=of.window,
         mirror=of.mirror,
+        preprocessing=of.preprocessing,
         rules=of.rules,
         trained_on={**imported, **of.made_by, "differs": list(of.notes)},
     )

@@ -1,6 +1,7 @@
 """DMFNet as its published code trains it (Chen 2019, commit 3194707): labels under a softmax.
 
-What a checkpoint does not hold is what that code fixes: FLAIR, T1ce, T1 and T2, axes in the order of the file.
+What a checkpoint does not hold is what that code fixes: FLAIR, T1ce, T1 and T2, axes in the order of the file, cut at
+quantiles of the brain. Mirroring and clean-up are off there unless they are asked for.
 """
 
 import re
@@ -13,14 +14,27 @@ from torch import Tensor
 
 from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, shape_of
-from htcnns.files.foreign_weights.kind import Description, Foreign, Kind, the_file_itself, without_original
+from htcnns.files.foreign_weights.kind import (
+    BY_REGION,
+    OWN_BRAIN,
+    Description,
+    Foreign,
+    Kind,
+    the_file_itself,
+    without_original,
+)
+from htcnns.image.member_input import Preprocessing
 from htcnns.labels import GLIOMA, Label, Sequence
 from htcnns.networks.contract import Head
 
 WINDOW = (128, 128, 128)
+CLIP = (0.002, 0.998)  # its preprocess.py
 NOTES = (
-    "intensities: there cut at low and high percentiles and below zero outside the brain; here z-scores, and 0 there",
+    "outside the brain: here 0, in the published code whatever z-score 0 becomes there",
     "softmax: here once, in the published code twice",
+    "windows: here of 128 voxels, in the published code the whole scan at once",
+    OWN_BRAIN,
+    BY_REGION,
 )
 N_BRANCHES = 3  # each with a weight of its own
 _BRANCHED = re.compile(r"(encoder_block[23]\.\d+)\.")
@@ -44,6 +58,7 @@ def read(path: Path) -> Foreign:
         head=Head.SOFTMAX,
         outputs=(Label.BACKGROUND, Label.NCR, Label.ED, Label.ET),
         window=WINDOW,
+        preprocessing=Preprocessing(clip=CLIP),
         made_by={"trainer": "DMFNet"},
         notes=NOTES,
     )
@@ -57,7 +72,7 @@ def read(path: Path) -> Foreign:
     )
 
 
-KIND = Kind("DMFNet by its published code", the_file_itself, read)
+KIND = Kind("DMFNet by its published code", the_file_itself, read, order="as its published code has them")
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

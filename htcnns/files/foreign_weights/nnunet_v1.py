@@ -2,7 +2,7 @@
 
 What a checkpoint of theirs does not hold is the same for all that they published (tasks 82 and 500): regions WT, TC, ET
 under a sigmoid, windows of 128 voxels, mirrored over every axis, T1, T1ce, T2, FLAIR. The plans.pkl beside it is not
-opened: reading it runs it.
+opened: reading it runs it. Mirrors, windows and folds are averaged as probabilities there, as here.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ def read(path: Path, *, made_by: str, norm: str | None, narrowing: int, rules: P
 
 def _kind(title: str, made_by: str, *, norm: str | None, narrowing: int = 1, rules: PostprocessRules) -> Kind:
     reader = partial(read, made_by=made_by, norm=norm, narrowing=narrowing, rules=rules)
-    return Kind(title, the_file_itself, reader)
+    return Kind(title, the_file_itself, reader, order="as in tasks 82 and 500, which were published")
 
 
 BRATS_2020 = _kind("nnU-Net v1 with BraTS regions, as BraTS 2020's winner", "nnU-Net v1", norm=None, rules=UNCLEANED)

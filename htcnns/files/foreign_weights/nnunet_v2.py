@@ -14,7 +14,7 @@ from htcnns.errors import WeightsError, shown
 from htcnns.files.foreign_weights.checkpoint import Checkpoint, read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fields import field, read_object
 from htcnns.files.foreign_weights.fitting import Naming, fitted, reversed_axes
-from htcnns.files.foreign_weights.kind import OWN_BRAIN, Description, Foreign, Kind
+from htcnns.files.foreign_weights.kind import BY_REGION, OWN_BRAIN, Description, Foreign, Kind
 from htcnns.files.foreign_weights.meanings import outputs_in, sequences_in
 from htcnns.files.foreign_weights.nnunet_plans import read_plan
 from htcnns.files.places import is_file, is_folder
@@ -25,7 +25,7 @@ from htcnns.networks.contract import Head
 PLANS, DATASET = "plans.json", "dataset.json"
 FINAL = "checkpoint_final.pth"
 MIRRORED = "inference_allowed_mirroring_axes"
-BY_REGION = "masks: here regions are cut at half of their summed probability, in nnU-Net the likeliest label counts"
+OF_LOGITS = "means over mirrors, windows and folds: here of probabilities, in nnU-Net v2 of logits"
 
 _LENGTHS = (1, 5, 10, 20, 50, 100, 250, 500, 750, 2000, 4000, 8000)  # of trainings, in epochs
 _LOSSES = ("DiceLoss", "DiceCELoss_noSmooth", "Topk10Loss", "Topk10LossLS01", "DiceTopK10Loss", "CELoss")
@@ -93,7 +93,7 @@ def read(path: Path) -> Foreign:
         window=plan.window,
         mirror=_mirror(checkpoint),
         made_by={"data set": plan.data_set, "trainer": trainer, "configuration": configuration},
-        notes=(OWN_BRAIN,) if head is Head.SIGMOID else (OWN_BRAIN, BY_REGION),
+        notes=(OWN_BRAIN, OF_LOGITS, *([BY_REGION] if head is Head.SOFTMAX else [])),
     )
     theirs = tensors_in(checkpoint, "network_weights")
     canonical = {_canonical(name): tensor for name, tensor in reversed(theirs.items())}  # the first of a name wins

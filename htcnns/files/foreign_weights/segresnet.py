@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, shape_of
-from htcnns.files.foreign_weights.kind import Description, Foreign, Kind, find_named
+from htcnns.files.foreign_weights.kind import WINDOWS_OF_LOGITS, Description, Foreign, Kind, find_named
 from htcnns.labels import GLIOMA, Region, Sequence
 from htcnns.networks.contract import Head
 
@@ -52,6 +52,7 @@ def read(path: Path) -> Foreign:
         outputs=(Region.TC, Region.WT, Region.ET),
         window=WINDOW,
         made_by={"trainer": "MONAI's bundle brats_mri_segmentation"},
+        notes=(WINDOWS_OF_LOGITS,),
     )
     return Foreign(
         description=description,
@@ -62,7 +63,12 @@ def read(path: Path) -> Foreign:
     )
 
 
-KIND = Kind("MONAI's bundle brats_mri_segmentation", partial(find_named, names=("models/model.pt", "model.pt")), read)
+KIND = Kind(
+    "MONAI's bundle brats_mri_segmentation",
+    partial(find_named, names=("models/model.pt", "model.pt")),
+    read,
+    order="as the bundle describes its input",
+)
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

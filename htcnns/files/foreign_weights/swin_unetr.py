@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, shape_of
-from htcnns.files.foreign_weights.kind import Description, Foreign, Kind, find_named
+from htcnns.files.foreign_weights.kind import WINDOWS_OF_LOGITS, Description, Foreign, Kind, find_named
 from htcnns.labels import GLIOMA, Region, Sequence
 from htcnns.networks.contract import Head
 from htcnns.networks.swin_unetr import CORNERS, Merging
 
 WINDOW = (128, 128, 128)
 WIDER = (1, 1, 2, 4, 8, 16)  # times the feature size, at each resolution
-NOTES = ("sequences: taken to be FLAIR, T1ce, T1 and T2, as its lists of folds have them; no file says so",)
+MONAIS_MERGING = {"monai-1.5": "merging"}  # ours, and the name of the same in MONAI since 1.5, which has no older one
 N_STAGES = 4
 _DEEPEST = 10  # number of the residual block at the lowest resolution, whichever that is
 _TABLE = re.compile(r"\.relative_position_index$")  # follows from the sizes
@@ -49,7 +49,7 @@ def read(path: Path, *, merging: str) -> Foreign:
         outputs=(Region.TC, Region.WT, Region.ET),
         window=WINDOW,
         made_by={"trainer": "MONAI's research scripts for Swin UNETR"},
-        notes=NOTES,
+        notes=(WINDOWS_OF_LOGITS,),
     )
     naming = Naming(_theirs, is_unused=lambda name: bool(_TABLE.search(name)))
     return Foreign(
@@ -63,7 +63,8 @@ def read(path: Path, *, merging: str) -> Foreign:
 
 def _kind(merging: str, when: str) -> Kind:
     find = partial(find_named, names=("model.pt", "*/model.pt"))
-    return Kind(f"MONAI's Swin UNETR, trained with {when}", find, partial(read, merging=merging))
+    reader = partial(read, merging=merging)
+    return Kind(f"MONAI's Swin UNETR, trained with {when}", find, reader, order="as its lists of folds have them")
 
 
 UNTIL_1_4 = _kind("monai-1.4", "MONAI 1.4 or older, as the published ones")
@@ -100,8 +101,13 @@ def _theirs(ours: str) -> str:
 
 
 def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor | None:
-    """What MONAI's own class gives, with our merging in it; None where a package that it needs is not installed."""
+    """What MONAI's own class gives; None where a package that it needs is not installed.
+
+    MONAI no longer has the merging of 1.4 and before: with such weights its class has ours in it, and this comparison
+    cannot show an error there.
+    """
     size: dict[str, Any] = description.size
+    merging = size["merging"]
     network = _monais()(
         in_channels=len(description.sequences),
         out_channels=len(description.outputs),
@@ -109,7 +115,7 @@ def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor
         num_heads=size["heads"],
         window_size=size["attended"],
         feature_size=size["channels"][0],
-        downsample=partial(_merging, CORNERS[size["merging"]]),
+        downsample=MONAIS_MERGING.get(merging) or partial(_merging, CORNERS[merging]),
     ).eval()
     network.load_state_dict(dict(tensors), strict=False)  # tables that follow from the sizes may be missing
     try:

@@ -1,7 +1,8 @@
 """TransBTS as its published code trains it (Wang 2021, commit 20085fb): labels under a softmax.
 
 What a checkpoint does not hold is what that code fixes: eight heads, FLAIR, T1ce, T1 and T2, axes in the order of the
-file. Our network leaves out what it does by mistake, such as dropout at inference.
+file, windows mirrored over every one of them, few voxels of ET made NCR. Our network leaves out what it does by
+mistake, such as dropout at inference.
 """
 
 import re
@@ -15,16 +16,29 @@ from torch import Tensor
 from htcnns.errors import WeightsError
 from htcnns.files.foreign_weights.checkpoint import read_checkpoint, tensors_in
 from htcnns.files.foreign_weights.fitting import Naming, fitted, shape_of
-from htcnns.files.foreign_weights.kind import OWN_BRAIN, Description, Foreign, Kind, the_file_itself, without_original
+from htcnns.files.foreign_weights.kind import (
+    BY_REGION,
+    OWN_BRAIN,
+    Description,
+    Foreign,
+    Kind,
+    the_file_itself,
+    without_original,
+)
+from htcnns.image.postprocess import PostprocessRules
+from htcnns.image.windows import MIRROR_AXES
 from htcnns.labels import GLIOMA, Label, Sequence
 from htcnns.networks.contract import Head
 
 HEADS = 8
 BLOCKS = [1, 2, 2, 4]
 POSITIONS = "position_encoding.position_embeddings"
+RULES = PostprocessRules(et_component_voxels=0, et_total_voxels=500, et_total_mean=1.0)  # its predict.py
 NOTES = (
     "dropout and softmax: here off and once, in the published code always on and twice",
+    "windows: here overlapping ones are averaged, in the published code eight fixed ones are put together",
     OWN_BRAIN,
+    BY_REGION,
 )
 _UNUSED = re.compile(r"(linear_encoding|pre_head_ln)\.")  # computed there, and led nowhere
 _DROPOUT = 0.1
@@ -65,6 +79,8 @@ def read(path: Path) -> Foreign:
         head=Head.SOFTMAX,
         outputs=(Label.BACKGROUND, Label.NCR, Label.ED, Label.ET),
         window=(edge, edge, edge),
+        mirror=MIRROR_AXES,
+        rules=RULES,
         made_by={"trainer": "TransBTS"},
         notes=NOTES,
     )
@@ -78,7 +94,7 @@ def read(path: Path) -> Foreign:
     )
 
 
-KIND = Kind("TransBTS by its published code", the_file_itself, read)
+KIND = Kind("TransBTS by its published code", the_file_itself, read, order="as its published code has them")
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from theirs import V1UNet, V2UNet, randomised, write_v2_checkpoint, write_v2_fol
 
 from htcnns.errors import SettingsError, WeightsError
 from htcnns.files.foreign_weights import KINDS
+from htcnns.files.foreign_weights.kind import OWN_BRAIN
+from htcnns.files.foreign_weights.nnunet_v2 import OF_LOGITS
 from htcnns.files.manifest import read_manifest, write_manifest
 from htcnns.files.member import WeightsFile
+from htcnns.labels import Sequence
 from htcnns.networks.limits import MOST_MEMBERS
 from htcnns.runs import foreign_member
 from htcnns.runs.foreign_member import ImportSettings, import_member
@@ -25,6 +28,7 @@ from htcnns.runs.foreign_member import ImportSettings, import_member
 pytestmark = pytest.mark.slow
 
 CASE = "BraTS-GLI-00001-000"
+ORDERS = ("order in the file", "three sequences", "sequence twice", "unknown sequence")
 SWAPPED = theirs.dataset(channels={"0": "T1ce", "1": "T1", "2": "T2", "3": "FLAIR"})
 Command = Callable[..., object]
 
@@ -56,7 +60,7 @@ def test_it_says_what_it_wrote_and_how_near_that_is(run: Command, tmp_path: Path
         assert re.fullmatch(rf"{start}{near}; float16 moves them by 0\.0e\+00 at most", line)
     assert member == "nnunet-v2: unet, window 16 x 24 x 32"
     assert sees == "  sees t1n, t1c, t2w, t2f; gives WT, TC, ET by a sigmoid"
-    assert [note.startswith("  z-scores: here within the brain of each sequence") for note in notes] == [True]
+    assert notes == [f"  {OWN_BRAIN}", f"  {OF_LOGITS}"]
     assert last == f"in {tmp_path / 'out'}"
 
 
@@ -184,6 +188,38 @@ def test_a_folder_with_as_many_members_as_a_manifest_may_list_takes_no_other(
     assert (run(folder / "fold_0").code, len(read_manifest(tmp_path / "out"))) == (0, MOST_MEMBERS)
 
 
+def test_an_order_of_sequences_that_no_file_says_is_a_note(run: Command, tmp_path: Path) -> None:
+    said = run(written(tmp_path / "a.model", randomised(V1UNet())), "--kind", "kaist-bl")
+    (member,) = read_manifest(tmp_path / "out")
+    note = "sequences: taken to be t1n, t1c, t2w, t2f, as in tasks 82 and 500, which were published; no file says so"
+    assert member.trained_on["differs"] == [OWN_BRAIN, note]
+    assert f"  {note}\n" in said.out
+
+
+def test_an_order_of_sequences_that_was_named_is_taken_without_a_note(run: Command, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.model", randomised(V1UNet()))
+    said = run(path, "--kind", "kaist-bl", "--sequences", "FLAIR,t1ce, T1,t2")
+    assert (said.code, said.err) == (0, "")
+    (member,) = read_manifest(tmp_path / "out")
+    assert member.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
+    assert member.trained_on["differs"] == [OWN_BRAIN]
+    assert "  sees t2f, t1c, t1n, t2w; gives WT, TC, ET by a sigmoid\n" in said.out
+    assert "taken to be" not in said.out
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nnunet-v2"])
+def test_all_kinds_but_nnunet_v2_take_their_order_from_somewhere(kind: str) -> None:
+    assert KINDS[kind].order.startswith("as ")
+
+
+@pytest.mark.parametrize(
+    "order", [(Sequence.T1N,), (Sequence.T1N,) * 4, (*Sequence, Sequence.T1N)], ids=["one", "one four times", "five"]
+)
+def test_another_number_of_sequences_than_four_is_refused(tmp_path: Path, order: tuple[Sequence, ...]) -> None:
+    with pytest.raises(SettingsError, match=r"^sequences: not the four sequences that these networks see; found t1n"):
+        ImportSettings(files=(tmp_path,), kind="kaist-bl", out=tmp_path / "out", sequences=order)
+
+
 def test_a_file_of_another_member_is_not_replaced(run: Command, tmp_path: Path, folder: Path) -> None:
     run(folder / "fold_0", "--name", "a-1")
     before = contents(tmp_path / "out")
@@ -236,8 +272,39 @@ def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, fol
         (("{}",), 4, r"\S*: no fold_\*/checkpoint_final\.pth there; expected the folder with plans\.json and .*"),
         (("{}/theirs/plans.json",), 4, r"\S*/plans\.json: cannot be read as a checkpoint \(it begins otherwise\).*"),
         ((), 2, r"Missing argument 'FILE'\. See htcnns --help\."),
+        (
+            ("{}/theirs", "--sequences", "t2f,t1c,t1n,t2w"),
+            2,
+            "--sequences: files of nnunet-v2 say themselves in which order the network sees its sequences; found t2f.*",
+        ),
+        (
+            ("{}/a.model", "--kind", "kaist-bl", "--sequences", "t2f,t1c,t1n"),
+            2,
+            r"--sequences: not the four sequences .*; found t2f, t1c, t1n, expected t1n, t1c, t2w, t2f, each once, .*",
+        ),
+        (
+            ("{}/a.model", "--kind", "kaist-bl", "--sequences", "t2f,t1c,t1,t1n"),
+            2,
+            "--sequences: a sequence occurs twice; found t2f, t1c, t1n, t1n, expected each sequence once.*",
+        ),
+        (
+            ("{}/a.model", "--kind", "kaist-bl", "--sequences", "t2f,t1c,t1n,dwi"),
+            2,
+            "--sequences: unknown sequence 'dwi'; expected one of t1n, .*",
+        ),
     ],
-    ids=["kind", "path as name", "400 bytes", "hidden name", "twice", "no file", "no folds", "other file", "nothing"],
+    ids=[
+        "kind",
+        "path as name",
+        "400 bytes",
+        "hidden name",
+        "twice",
+        "no file",
+        "no folds",
+        "other file",
+        "nothing",
+        *ORDERS,
+    ],
 )
 @pytest.mark.usefixtures("folder")
 def test_a_mistake_is_one_sentence_and_writes_nothing(

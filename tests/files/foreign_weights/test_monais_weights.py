@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from htcnns.errors import WeightsError
 from htcnns.files.foreign_weights import KINDS
+from htcnns.files.foreign_weights.kind import WINDOWS_OF_LOGITS
+from htcnns.files.foreign_weights.swin_unetr import MONAIS_MERGING
 from htcnns.labels import GLIOMA, Region, Sequence
 from htcnns.networks.contract import Head
+from htcnns.networks.swin_unetr import CORNERS, Merging
 from htcnns.runs.foreign_member import ImportSettings, import_member
 
 pytestmark = pytest.mark.slow
@@ -90,6 +93,15 @@ def test_a_fold_of_swin_unetr_gives_monais_logits(
     assert (otherwise - ours).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("edges", [(2, 4, 6), (8, 2, 2)], ids=str)
+def test_our_merging_of_1_5_is_monais(edges: tuple[int, int, int], generator: torch.Generator) -> None:
+    theirs = halved(monai.MERGING_MODE[MONAIS_MERGING["monai-1.5"]](5))
+    ours = Merging(5, 10, CORNERS["monai-1.5"])
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, *edges, 5, generator=generator)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
+
+
 def test_without_einops_there_is_no_original_of_swin_unetr(
     tmp_path: Path, network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +114,19 @@ def test_without_einops_there_is_no_original_of_swin_unetr(
 
 
 @pytest.mark.usefixtures("_with_einops")
+def test_a_mistake_in_our_merging_shows_in_the_comparison_with_monai(
+    tmp_path: Path, network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(self: Merging, x: Tensor) -> Tensor:
+        return self.reduction(self.norm(torch.cat([x[:, i::2, j::2, k::2] for i, j, k in LEGACY], dim=-1)))
+
+    monkeypatch.setattr(Merging, "forward", mistaken)
+    path = written_fold(tmp_path / "model.pt", network)
+    with pytest.raises(WeightsError, match="computes something else here than in its own program"):
+        import_member(ImportSettings(files=(path,), kind="swin-unetr-1.5", out=tmp_path / "out"))
+
+
+@pytest.mark.usefixtures("_with_einops")
 def test_the_folds_of_a_folder_are_compared_with_monai_when_they_are_imported(
     tmp_path: Path, network: nn.Module
 ) -> None:
@@ -109,6 +134,8 @@ def test_the_folds_of_a_folder_are_compared_with_monai_when_they_are_imported(
         written_fold(tmp_path / "theirs" / name / "model.pt", network)
     settings = ImportSettings(files=(tmp_path / "theirs",), kind="swin-unetr-1.5", out=tmp_path / "out")
     member, found = import_member(settings)
+    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its lists of folds have them; no file says so"
+    assert member.trained_on["differs"] == [WINDOWS_OF_LOGITS, order]
     assert [file.path.name for file in member.files] == ["swin-unetr-1.5-0.safetensors", "swin-unetr-1.5-1.safetensors"]
     for each in found:
         assert each.comparison.original is not None
@@ -170,6 +197,8 @@ def test_the_bundle_is_compared_with_monai_when_it_is_imported(tmp_path: Path) -
         (Sequence.T1C, Sequence.T1N, Sequence.T2W, Sequence.T2F),
         (224, 224, 144),
     )
+    order = "sequences: taken to be t1c, t1n, t2w, t2f, as the bundle describes its input; no file says so"
+    assert member.trained_on["differs"] == [WINDOWS_OF_LOGITS, order]
     assert member.outputs == (Region.TC, Region.WT, Region.ET)
     assert member.size["blocks"] == [1, 2, 1]
 

@@ -11,7 +11,8 @@ import torch
 from theirs import V2UNet, itk_logits, randomised, write_v2_checkpoint, write_v2_folder
 
 from htcnns.errors import WeightsError
-from htcnns.files.foreign_weights.nnunet_v2 import find, read
+from htcnns.files.foreign_weights.kind import BY_REGION, OWN_BRAIN
+from htcnns.files.foreign_weights.nnunet_v2 import OF_LOGITS, find, read
 from htcnns.files.member import Member
 from htcnns.labels import GLIOMA, SEQUENCES, Label, Region, Sequence
 from htcnns.networks.contract import Head
@@ -88,6 +89,7 @@ def test_labels_are_under_a_softmax(tmp_path: Path, imported: Callable[..., Memb
     member = imported("nnunet-v2", write_v2_folder(tmp_path / "theirs", [original], labels=theirs.LABELS))
     assert (member.regions, member.head) == (GLIOMA, Head.SOFTMAX)
     assert member.outputs == (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET)
+    assert member.trained_on["differs"] == [OWN_BRAIN, OF_LOGITS, BY_REGION]
     torch.testing.assert_close(*logits(member, partial(itk_logits, original)), rtol=0, atol=1e-4)
 
 

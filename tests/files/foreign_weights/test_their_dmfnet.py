@@ -9,9 +9,13 @@ from their_dmfnet import TheirDMFNet
 from theirs import randomised
 
 from htcnns.errors import WeightsError
-from htcnns.files.foreign_weights.dmfnet import read
+from htcnns.files.foreign_weights.dmfnet import N_BRANCHES, WINDOW, _theirs, read
+from htcnns.files.foreign_weights.kind import BY_REGION, OWN_BRAIN, UNCLEANED
+from htcnns.image.member_input import Preprocessing
 from htcnns.labels import GLIOMA, Label, Sequence
+from htcnns.networks import outline_network
 from htcnns.networks.contract import Head
+from htcnns.networks.dmfnet import SIZES
 
 pytestmark = pytest.mark.slow
 
@@ -56,8 +60,27 @@ def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(tmp_path: Path,
     assert found.size == {"channels": [8, 16, 32, 48], "groups": 4, "norm": "batch", "mie": False, "sie": False}
 
 
-def test_the_published_checkpoint_has_422_tensors() -> None:
-    assert len(TheirDMFNet(32, 128, 16).state_dict()) == 422
+def test_our_published_size_has_410_names_whose_6_tables_of_weights_are_18_of_the_422_published_ones() -> None:
+    outline = outline_network("dmfnet", SIZES["published"], WINDOW, n_in=4, n_out=4).state_dict()
+    names = {_theirs(ours) for ours in outline}
+    tables = {name for name in names if name.endswith(".weights")}
+    each = {f"{name.removesuffix('s')}{n + 1}" for name in tables for n in range(N_BRANCHES)}
+    assert (len(names), len(tables)) == (410, 6)
+    published = names - tables | each
+    assert published == set(TheirDMFNet(32, 128, 16).state_dict())
+    assert len(published) == 410 + 12 == 422
+
+
+def test_sequences_are_cut_at_quantiles_and_what_differs_is_noted(
+    tmp_path: Path, original: torch.nn.Module, imported: Callable
+) -> None:
+    member = imported("dmfnet", written(tmp_path / "a.pth", original.state_dict()))
+    assert member.preprocessing == Preprocessing(clip=(0.002, 0.998))
+    assert (member.mirror, member.rules) == ("", UNCLEANED)
+    differs = member.trained_on["differs"]
+    assert {OWN_BRAIN, BY_REGION} < set(differs)
+    assert "windows: here of 128 voxels, in the published code the whole scan at once" in differs
+    assert differs[-1] == "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; no file says so"
 
 
 @pytest.mark.parametrize(

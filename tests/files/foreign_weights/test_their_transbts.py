@@ -3,17 +3,22 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from their_transbts import EDGE, EMBEDDING, TheirTransBTS
 from theirs import randomised
 
 from htcnns.errors import WeightsError
-from htcnns.files.foreign_weights.transbts import read
+from htcnns.files.foreign_weights.kind import BY_REGION, OWN_BRAIN
+from htcnns.files.foreign_weights.transbts import _UNUSED, RULES, _theirs, read
 from htcnns.files.member import Member
 from htcnns.files.weights import load_networks
+from htcnns.image.postprocess import PostprocessRules, postprocess
 from htcnns.labels import GLIOMA, Label, Sequence
+from htcnns.networks import outline_network
 from htcnns.networks.contract import Head
+from htcnns.networks.transbts import SIZES
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +106,29 @@ def test_a_missing_tensor_is_named_as_it_is_called_there(
         read(tmp_path / "a.pth")
 
 
-def test_the_published_size_has_the_published_names() -> None:
-    names = set(TheirTransBTS().state_dict())
-    assert {"Unet.EnBlock4_4.conv2.bias", "Enblock8_1.bn2.running_var", "DeUp4.conv2.weight", "endconv.bias"} <= names
+def test_our_published_size_has_the_226_names_of_the_published_code_but_for_4_that_it_does_not_use() -> None:
+    names = {
+        _theirs(ours)
+        for ours in outline_network("transbts", SIZES["published"], (128,) * 3, n_in=4, n_out=4).state_dict()
+    }
+    unused = {name for name in TheirTransBTS().state_dict() if _UNUSED.match(name)}
+    assert (len(names), len(unused), len(names | unused)) == (222, 4, 226)
+
+
+def test_it_is_mirrored_and_cleaned_as_in_the_published_code(
+    tmp_path: Path, original: torch.nn.Module, imported: Callable[..., Member]
+) -> None:
+    member = imported("transbts", written(tmp_path / "a.pth", original))
+    assert member.mirror == "ijk"
+    assert member.rules == PostprocessRules(et_component_voxels=0, et_total_voxels=500, et_total_mean=1.0)
+    assert {OWN_BRAIN, BY_REGION} < set(member.trained_on["differs"])
+    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; no file says so"
+    assert member.trained_on["differs"][-1] == order
+
+
+@pytest.mark.parametrize(("n_voxels", "becomes"), [(499, Label.NCR), (500, Label.ET)])
+def test_fewer_than_500_voxels_of_et_become_ncr(n_voxels: int, becomes: Label) -> None:
+    probabilities = np.zeros((3, 8, 8, 8), np.float32)
+    probabilities.reshape(3, -1)[:, :n_voxels] = 0.999
+    label_map, _ = postprocess(probabilities, GLIOMA, RULES)
+    assert (label_map == becomes).sum() == n_voxels
