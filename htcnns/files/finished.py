@@ -9,7 +9,8 @@ from htcnns.errors import InputError
 from htcnns.files.case_records import Origin, origin_of, read_record
 from htcnns.files.digests import has_same_bytes
 from htcnns.files.nifti import read_grid, read_label_map
-from htcnns.files.outputs import CaseOutputs
+from htcnns.files.outputs import CaseOutputs, holds_tumour
+from htcnns.files.own import is_own
 from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet
 from htcnns.volume import Grid, grid_difference
 
@@ -42,6 +43,34 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[st
         return ()
     notes = _notes_on_mask(outputs, is_asked=is_asked)
     return None if notes is None else (*notes, _CHANGED)
+
+
+def require_no_work_of_others(outputs: CaseOutputs) -> None:
+    """Raise InputError where a mask on the case's grid, with a voxel, is not as a run wrote it and would be replaced.
+
+    It may be hours of somebody's work. By a report that says what was written every change is seen, without one only
+    that of programs which do not copy the header.
+    """
+    if not _is_a_mask_of(outputs):
+        return
+    record = read_record(outputs.report.record) if outputs.report else None
+    origin = origin_of(record) if record else None
+    if not is_own(outputs.mask) or (origin and not has_same_bytes(outputs.mask, origin.mask)):
+        raise InputError(
+            "is not as a run wrote it, and would be replaced",
+            place=outputs.mask,
+            expected="a mask that nobody changed, or none",
+            remedy="Move it away, or ask for every case to be segmented again.",
+        )
+
+
+def _is_a_mask_of(outputs: CaseOutputs) -> bool:
+    """Whether a label map with a voxel on the grid of the case lies in the mask's place."""
+    try:
+        reference = outputs.case.reference
+        return holds_tumour(outputs.mask) and reference is not None and _lies_on(outputs.mask, read_grid(reference))
+    except InputError:
+        return False
 
 
 def _notes_on_mask(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | None:

@@ -201,7 +201,7 @@ def stand_in(outputs: CaseOutputs, *, is_readable: bool = True) -> tuple[bool, s
     path, files = outputs.mask, outputs.case.files
     if _is_too_long(path):
         return False, ""
-    if _holds_tumour(path):
+    if holds_tumour(path):
         return True, "the mask of an earlier run was left as it is"
     if _is_the_users(path, outputs):
         return False, "no empty mask was written in its place, as a file of the input has its name"
@@ -235,7 +235,7 @@ def _is_the_users(path: Path, outputs: CaseOutputs) -> bool:
     return path in outputs.in_input and os.path.lexists(path) and not is_own(path)
 
 
-def _holds_tumour(path: Path) -> bool:
+def holds_tumour(path: Path) -> bool:
     """Whether a readable label map with at least one voxel lies there."""
     try:
         return os.path.isfile(path) and bool(read_label_map(path).array.any())

@@ -8,7 +8,7 @@ from functools import partial
 
 from htcnns.errors import DeviceMemoryError, InputError, is_of_the_disk
 from htcnns.files.claims import Claims
-from htcnns.files.finished import kept_notes
+from htcnns.files.finished import kept_notes, require_no_work_of_others
 from htcnns.files.outputs import CaseOutputs, require_free_places, stand_in
 from htcnns.reports.outcome import Outcome, State, failure_of
 from htcnns.runs.case_files import write_case
@@ -139,6 +139,8 @@ def _read(outputs: CaseOutputs, *, resources: Resources, claims: Claims) -> Read
     if done := _done_before(outputs, resources):
         return done
     require_free_places(outputs)
+    if not resources.settings.again:
+        require_no_work_of_others(outputs)
     most_missing, is_reported = resources.settings.most_missing, outputs.report is not None
     return prepare_case(outputs.case, resources.ensemble, most_missing=most_missing, wants_digests=is_reported)
 

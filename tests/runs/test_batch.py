@@ -242,6 +242,24 @@ def test_a_mask_replaces_its_stand_in_once_the_case_is_fixed(three: Path, run: R
     assert np.asarray(nib.load(outcomes[1].mask).dataobj).any()
 
 
+@pytest.mark.usefixtures("three")
+def test_a_mask_that_somebody_made_is_replaced_only_where_all_are(tmp_path: Path, run: Run) -> None:
+    run()
+    mask = tmp_path / "out" / f"{NAMES[1]}.nii.gz"
+    image = nib.load(mask)
+    corrected = np.asarray(image.dataobj).copy()
+    corrected[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(corrected, image.affine), mask)
+    content = mask.read_bytes()
+    assert _states(run()) == [State.KEPT] * 3
+    (tmp_path / "previews").mkdir()
+    outcomes = run(previews=tmp_path / "previews")  # which were not made with it
+    assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
+    assert outcomes[1].error.startswith(f"{mask}: is not as a run wrote it, and would be replaced")
+    assert mask.read_bytes() == content
+    assert _states(run(previews=tmp_path / "previews", again=True)) == [State.DONE] * 3
+
+
 @pytest.mark.parametrize("on_failure", ["skip", "empty"])
 @pytest.mark.usefixtures("three")
 def test_what_is_no_mask_of_the_case_is_made_again(tmp_path: Path, run: Run, on_failure: str) -> None:
