@@ -24,7 +24,7 @@ check: setup ## format, lint, types, house rules and the fast tests, in under tw
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)" # a thread for each of two processes
 
-test: setup ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine), CHECKED=1 leaves out what `make check` has run
+test: setup .work/nnunet/.done ## every test; DATA=dir adds the real cases, IMAGE=1 the image (needs a Docker engine), CHECKED=1 leaves out what `make check` has run
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(CASES) $(if $(CHECKED),--checked) --ignore tests/real --ignore tests/container
 	$(BIN)/pytest $(CASES) $(if $(IMAGE),,-m "not image") tests/real tests/container # with every core for each case
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from htcnns.errors import InputError, OutputError, SettingsError
+from htcnns.errors import InputError, SettingsError
 from htcnns.files.atomic import followed, require_file_place, require_folder_place, require_writable, sweep
 from htcnns.files.case import Case, Leftover
 from htcnns.files.case_list import search_list

@@ -16,14 +16,19 @@ from htcnns.networks import build_network
 from htcnns.runs.foreign_member import ImportSettings, import_member
 from htcnns.volume import Shape
 
-NNUNET = Path(__file__).parents[3] / ".work" / "nnunet"  # where `make bench` puts it
+NNUNET = Path(__file__).parents[3] / ".work" / "nnunet"  # where `make test` and `make bench` put both versions
 
 
 @pytest.fixture(scope="session")
-def dna() -> object:
-    """nnU-Net v2's package of networks; tests that ask for it are skipped where it is not installed."""
+def nnunet() -> None:
+    """nnU-Net's own packages can be imported where they are installed."""
     if NNUNET.is_dir() and str(NNUNET) not in sys.path:
         sys.path.append(str(NNUNET))  # last, so that our own packages stay as they are pinned
+
+
+@pytest.fixture(scope="session")
+def dna(nnunet: None) -> object:  # noqa: ARG001 - finds its packages
+    """nnU-Net v2's package of networks; tests that ask for it are skipped where it is not installed."""
     return pytest.importorskip("dynamic_network_architectures.architectures.unet")
 
 

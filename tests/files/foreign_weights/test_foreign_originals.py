@@ -192,6 +192,7 @@ def ancestors(name: str, bases: dict[str, list[str]]) -> set[str]:
     return {name}.union(*(ancestors(base, bases) for base in bases.get(name, [])))
 
 
+@pytest.mark.usefixtures("nnunet")
 @pytest.mark.parametrize(("norm", "kind"), [("batch", "kaist-bl"), ("instance", "nnunet-v1")])
 def test_a_network_of_nnunet_v1_gives_the_logits_of_nnunet_v1(tmp_path: Path, norm: str, kind: str) -> None:
     pytest.importorskip("nnunet.network_architecture.generic_UNet", exc_type=ImportError)
