@@ -28,8 +28,10 @@ RUN venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editabl
 RUN find entrypoint.py htcnns weights ! -perm -444 -exec chmod a+rX {} + \
  && venv/bin/python -m compileall -q htcnns \
  && venv/bin/htcnns weights verify
+# MONAI, which Swin UNETR needs, asks for the user's name when it is imported; a number without one must do.
 ENV PATH=/opt/htcnns/venv/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    LOGNAME=htcnns
 WORKDIR /
 
 # -I: a PYTHONPATH or ~/.local from outside, which Apptainer lets through, must not shadow what is installed here.
