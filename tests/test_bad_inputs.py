@@ -311,7 +311,7 @@ FLAG_FAULTS = {
     "labels": (
         2,
         ("--labels", "brats24"),
-        r"--labels: unknown label set 'brats24'; expected one of brats2021, .*-ped. Did you mean 'brats2023'",
+        r"--labels: unknown label set 'brats24'; expected one of brats2021, .*-ped\. From 2024 on choose",
     ),
     "members": (
         2,

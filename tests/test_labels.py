@@ -92,6 +92,22 @@ def test_another_unknown_label_set_is_led_to_the_nearest() -> None:
         label_set("brats2024-pde")
 
 
+@pytest.mark.parametrize(
+    "name", ["brats2024", "BraTS2025", "brats-2026", "brats24", "brats2024-ssa", "brats2025-men-rt", "brats2026-GoAT"]
+)
+def test_the_years_that_number_by_task_are_led_to_every_label_set_of_theirs(name: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"brats2024-gli, brats2024-met or brats2024-ped by the task; .* brats2023\.$"
+    ):
+        label_set(name)
+
+
+@pytest.mark.parametrize("task", ["gli", "met", "ped"])
+def test_a_task_of_a_later_year_is_led_to_its_label_set(task: str) -> None:
+    with pytest.raises(SettingsError, match=rf"Did you mean 'brats2024-{task}'\?$"):
+        label_set(f"brats2025-{task}")
+
+
 @pytest.mark.parametrize("name", LABEL_SETS)
 def test_a_label_set_pickles(name: str) -> None:
     assert pickle.loads(pickle.dumps(label_set(name))) == label_set(name)
