@@ -1,11 +1,13 @@
 """Kinds of argument on the command line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from htcnns.errors import SettingsError, require_known
+from htcnns.errors import InputError, SettingsError, require_known
 from htcnns.labels import SPELLINGS, Sequence
 
 
@@ -53,3 +55,22 @@ def sequences(text: str, *, setting: str = "channels") -> tuple[Sequence, ...] |
             remedy="Name each once, such as t1n,t1c,t2w,t2f.",
         )
     return found or None
+
+
+def require_none(problem: str, remedy: str, **settings: object) -> None:
+    """Raise SettingsError with that problem where one of these settings is given, as nothing would come of it."""
+    for setting, value in settings.items():
+        if value:
+            raise SettingsError(problem, setting=setting, remedy=remedy)
+
+
+@contextmanager
+def no_channels() -> Iterator[None]:
+    """Inside, what is wrong with nnU-Net's channels leads to dataset.json alone: the command takes no order of them."""
+    try:
+        yield
+    except InputError as error:
+        if error.setting != "channels":
+            raise
+        remedy = "Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR."
+        raise error.inside(kind=InputError, remedy=remedy) from error

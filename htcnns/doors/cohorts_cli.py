@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from htcnns.doors.arguments import path
+from htcnns.doors.arguments import no_channels, path
 from htcnns.doors.terminal import one_line
 from htcnns.errors import EXIT_DONE
 
@@ -33,7 +33,10 @@ def cohorts(
 
     require_named_place(out, setting="out")
     settings = CohortSettings(weights=weights, member=member, device=device)
-    found = compare_cohorts(first, second, settings, on_case=lambda name: print(one_line(f"read {name}"), flush=True))
+    with no_channels():
+        found = compare_cohorts(
+            first, second, settings, on_case=lambda name: print(one_line(f"read {name}"), flush=True)
+        )
     write_named(out, png_bytes(cohort_picture(found.cohorts, found.separation, of=found.of)))
     sizes = " and ".join(f"{len(cohort.cases)} in {cohort.name}" for cohort in found.cohorts)
     result = found.separation

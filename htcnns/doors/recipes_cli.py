@@ -14,11 +14,15 @@ from htcnns.errors import EXIT_DONE, require_known
 if TYPE_CHECKING:
     from htcnns.training.recipes import Recipe
 
-recipes_app = typer.Typer(help="List or show the recipes.")
+recipes_app = typer.Typer(help="List or show the recipes.", invoke_without_command=True)
 
 
-def read_recipe(name: str, *, steps: int | None = None) -> "Recipe":
-    """The shipped recipe of that name, or the one in a TOML file; with fits of `steps` steps where these are given."""
+def read_recipe(name: str, *, steps: int | None = None, setting: str = "recipe") -> "Recipe":
+    """The shipped recipe of that name, or the one in a TOML file; with fits of `steps` steps where these are given.
+
+    Args:
+        setting: the one that named it, for the message.
+    """
     from htcnns.files.toml_file import read_toml
     from htcnns.training.recipe_text import recipe_of
     from htcnns.training.shipped_recipes import RECIPES
@@ -27,7 +31,7 @@ def read_recipe(name: str, *, steps: int | None = None) -> "Recipe":
     if name.endswith(".toml"):
         recipe = recipe_of(read_toml(Path(name)), place=name)
     else:
-        require_known(name, RECIPES, what="recipe", setting="recipe")
+        require_known(name, RECIPES, what="recipe", setting=setting)
         recipe = RECIPES[name]
     return shortened(recipe, steps) if steps else recipe
 
@@ -37,6 +41,12 @@ def require_members(names: Iterable[str], recipe: "Recipe") -> None:
     known = [member.name for member in recipe.members]
     for name in names:
         require_known(name, known, what="member", setting="only")
+
+
+@recipes_app.callback()
+def recipes(context: typer.Context) -> int:
+    """List the recipes where no command says what else to do with them."""
+    return EXIT_DONE if context.invoked_subcommand else list_recipes()
 
 
 @recipes_app.command("list")
@@ -56,5 +66,5 @@ def show_recipe(
     """Show a recipe as TOML, which `train` reads."""
     from htcnns.training.recipe_text import recipe_toml  # imports torch
 
-    print(recipe_toml(read_recipe(name)), end="")
+    print(recipe_toml(read_recipe(name, setting="recipe_name")), end="")
     return EXIT_DONE

@@ -20,6 +20,8 @@ _ARGUMENTS = {
     "watch_s": "--watch",
     "until_idle_s": "--until-idle",
     "case_list": "--list",
+    "cavity_share": "--cavities",
+    "recipe_name": "NAME",
 }  # settings whose name here is another
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from htcnns.doors.arguments import path
+from htcnns.doors.arguments import no_channels, path, require_none
 from htcnns.doors.recipes_cli import read_recipe, require_members
 from htcnns.doors.terminal import flag
 from htcnns.errors import EXIT_DONE, SettingsError
@@ -23,8 +23,8 @@ Source = Annotated[str, typer.Option(help="What the data are and under which ter
 RecipeName = Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")]
-Threads = Annotated[int, typer.Option(help="CPU threads; 0 for all.")]
-Workers = Annotated[int, typer.Option(help="Threads that draw patches ahead.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 for all.", min=0)]
+Workers = Annotated[int, typer.Option(help="Threads that draw patches ahead.", min=0)]
 WHOLE_TUMOUR = "whole-tumour"  # a truth of one number
 
 
@@ -58,11 +58,14 @@ def pack(
     if data.suffix == ".npz" and listed:
         raise SettingsError("an npz of cubes is packed whole", setting="list", remedy="Leave this out.")
     if data.suffix == ".npz":
+        require_none("has no effect on an npz of cubes", "Leave it out.", unlabelled=unlabelled)
+        _require_one(rules, labels)
         cards = pack_pieces(data, cache, rules[0], patients=known)
     else:
-        cards = pack_cases(
-            data, cache, rules, unlabelled=unlabelled or (), patients=known, listed=lines, on_case=print_packed
-        )
+        with no_channels():
+            cards = pack_cases(
+                data, cache, rules, unlabelled=unlabelled or (), patients=known, listed=lines, on_case=print_packed
+            )
     say(f"{len(cards)} in {cache}")
     return EXIT_DONE
 
@@ -80,9 +83,9 @@ def synthesise(
         list[str] | None, typer.Option(help="SET=DIR: tumour label maps and their label set; repeatable.")
     ] = None,
     packed: Annotated[bool, typer.Option("--packed", help="Packed cases to train on instead of NIfTI.")] = False,
-    labels: Annotated[str, typer.Option(help="Label set of the truths.")] = "brats2023",
-    first: Annotated[int, typer.Option(help="Number of the first head; processes may share a series.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the series.")] = 0,
+    labels: Annotated[str | None, typer.Option(help="Label set of the truths; default: brats2023.")] = None,
+    first: Annotated[int, typer.Option(help="Number of the first head; processes may share a series.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the series.", min=0)] = 0,
     cavities: Annotated[float, typer.Option(help="Share of heads with a resection cavity, 0 to 1.")] = 0.0,
     patients: Annotated[
         Path | None, typer.Option(help="CSV with case,patient for shapes under other names.", parser=path)
@@ -107,11 +110,23 @@ def synthesise(
     settings = HeadSettings(cavity_share=cavities)
     folders = [_labelled_folder(text, "shapes") for text in shapes or ()]
     real = _labelled_folder(beside, "beside") if beside else None
-    numbers, numbering = range(first, first + number), label_set(labels)
+    numbers, numbering = range(first, first + number), label_set("brats2023" if labels is None else labels)
     if anatomy is None:
-        _require_no(packed=packed, shapes=shapes, gallery=gallery, without=without)
+        remedy = "Name a folder of anatomy, or leave this out."
+        given = {"packed": packed, "shapes": shapes, "gallery": gallery, "beside": beside, "without": without}
+        require_none("phantoms do not have this", remedy, patients=patients, **given)
         write_phantoms(output, numbers, seed=seed, labels=numbering, cavity_share=cavities, on_case=say)
         return EXIT_DONE
+    if not gallery:
+        require_none("has no effect without a gallery", "Leave it out, or name a file for the gallery.", beside=beside)
+    if packed:
+        require_none("has no effect on packed cases, whose labels have no numbers", "Leave it out.", labels=labels)
+    if not shapes:
+        remedy = "Leave it out, or name a folder of shapes."
+        require_none("has no effect without shapes", remedy, without=without, patients=patients)
+    if not packed and not without:
+        remedy = "Leave it out, or make packed cases, or say without whose tumours."
+        require_none("has no effect without packed cases", remedy, patients=patients)
     known = read_patients(patients) if patients else {}
     left_out = {patient for card in open_store(without).cards for patient in card.patients} if without else ()
     material = read_material(anatomy, folders).without(left_out, names=known)
@@ -138,7 +153,8 @@ def synthesise(
             on_head=lambda name, _: say(name),
         )
     if gallery:
-        write_gallery(gallery, material, numbers, seed=seed, settings=settings, beside=real)
+        with no_channels():
+            write_gallery(gallery, material, numbers, seed=seed, settings=settings, beside=real)
     return EXIT_DONE
 
 
@@ -166,7 +182,9 @@ def train(
         list[Path] | None,
         typer.Option(help="Packed cases of other patients, scored now and then; repeatable.", parser=path),
     ] = None,
-    validate_every: Annotated[int, typer.Option(help="Steps from one such look to the next.", min=1)] = 500,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Steps from one such look to the next; default: 500.", min=1)
+    ] = None,
     device: Device = "auto",
     threads: Threads = 0,
     workers: Workers = 1,
@@ -182,11 +200,14 @@ def train(
     from htcnns.training.cases import joined, open_store
     from htcnns.training.team import join_team, local_device
     from htcnns.training.transfer import TransferSettings
-    from htcnns.training.validation import Validation
+    from htcnns.training.validation import EVERY, Validation
 
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
+    if not validate_on and folds is None and fold is None:
+        remedy = "Leave it out, or give cases to validate on or a fold to hold out."
+        require_none("has no effect without cases to look at", remedy, validate_every=validate_every)
     store = open_store(caches)
     cards, held_out = without_fold(store, folds, fold)
     looked_at = joined([held_out, *([open_store(validate_on)] if validate_on else [])])
@@ -199,7 +220,7 @@ def train(
         transfer=TransferSettings(frozen_stages=frozen_stages, early_rate=early_rate),
         tuned=read_manifest(tuned, setting="tuned") if tuned else (),
         n_workers=workers,
-        validation=Validation(store=looked_at, every=validate_every) if validate_on or folds else None,
+        validation=Validation(store=looked_at, every=validate_every or EVERY) if validate_on or folds else None,
     )
     require_members(only or (), campaign.recipe)
     chosen = local_device(choose_device(device))
@@ -235,13 +256,15 @@ def _truth_rule(text: str) -> "TruthRule":
     return TruthRule(labels, pattern or "*")
 
 
-def _require_no(**settings: object) -> None:
-    """Raise SettingsError where a setting is given that phantoms do not have."""
-    for setting, value in settings.items():
-        if value:
-            raise SettingsError(
-                "phantoms do not have this", setting=setting, remedy="Name a folder of anatomy, or leave this out."
-            )
+def _require_one(rules: "list[TruthRule]", texts: list[str]) -> None:
+    """Raise SettingsError unless there is one rule, for all cubes of a file, whose names no pattern is held against."""
+    if [rule.pattern for rule in rules] != ["*"]:
+        raise SettingsError(
+            "only one label set, without a pattern, has an effect on an npz of cubes",
+            setting="labels",
+            found=", ".join(texts),
+            remedy="Name the one by which its truths are numbered.",
+        )
 
 
 def _labelled_folder(text: str, setting: str) -> "tuple[Path, LabelSet]":

@@ -5,7 +5,7 @@ Every step looks first at what is there already, so a campaign that was cut off 
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,13 @@ class Campaign:
                 expected="what the data are and under which terms",
                 remedy="Say it; it stands in the manifest.",
             )
+        for setting in () if self.origin else fields(self.transfer):
+            if getattr(self.transfer, setting.name) != setting.default:
+                raise SettingsError(
+                    "has no effect without weights to start from",
+                    setting=setting.name,
+                    remedy="Leave it out, or name such weights.",
+                )
         self.clean_up.require_regions(self.recipe.regions)
         names = [member.name for member in self.recipe.members]
         for each in self.tuned:

@@ -67,6 +67,15 @@ def test_a_patient_of_both_cohorts_is_refused(tmp_path: Path, htcnns: Callable, 
     assert not (tmp_path / "map.png").exists()
 
 
+def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
+    tmp_path: Path, htcnns: Callable, nnunet: Path
+) -> None:
+    said = htcnns("cohorts", nnunet, nnunet, "--out", tmp_path / "map.png")
+    assert (said.code, said.out) == (3, "")
+    assert said.err.startswith(f"htcnns: {nnunet}: channels: names such as CASE_0000.nii.gz, but no dataset.json")
+    assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
+
+
 @pytest.fixture
 def unreadable(tmp_path: Path, make_case: Callable[..., Path]) -> Callable[[int], tuple[Path, Path]]:
     """A function that makes two folders of so many patients, whose scans would be refused once they were read."""

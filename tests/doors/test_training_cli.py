@@ -14,6 +14,9 @@ from htcnns.reports.gallery import Shown
 from htcnns.training.synthesis.contrasts import Contrasts
 from htcnns.training.synthesis.series import Material
 
+ANATOMY = ("--anatomy", "heads")
+SHAPES = ("--shapes", "brats2021=shapes")
+
 
 def test_cases_to_validate_on_are_scored_and_shown(tmp_path: Path, htcnns: Callable) -> None:
     packs, others = write_phantoms(tmp_path / "packs", ["a", "b"]), write_phantoms(tmp_path / "others", ["c"])
@@ -64,6 +67,93 @@ def test_a_fold_that_cannot_be_held_out_is_refused(train: Callable, arguments: t
     said = train(*arguments)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith(f"htcnns: {says}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--frozen-stages", "1"), "--frozen-stages: has no effect without weights to start from."),
+        (("--early-rate", "0.5"), "--early-rate: has no effect without weights to start from."),
+        (("--validate-every", "500"), "--validate-every: has no effect without cases to look at."),
+        (("--threads", "-2"), "Invalid value for '--threads'"),
+        (("--workers", "-1"), "Invalid value for '--workers'"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_setting_of_no_effect_or_meaning_is_refused_before_training(
+    tmp_path: Path, train: Callable, arguments: tuple[str, str], says: str
+) -> None:
+    said = train(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"htcnns: {says}")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--cavities", "2"), "--cavities: not a share; found 2.0, expected a number from 0 to 1. Use for instance"),
+        (("--seed", "-1"), "Invalid value for '--seed'"),
+        (("--first", "-1"), "Invalid value for '--first'"),
+        (("--patients", "p.csv"), "--patients: phantoms do not have this. "),
+        (("--beside", "brats2023=in"), "--beside: phantoms do not have this. "),
+        ((*ANATOMY, "--beside", "brats2023=in"), "--beside: has no effect without a gallery. Leave it out, or name"),
+        ((*ANATOMY, "--packed", "--labels", "brats2023"), "--labels: has no effect on packed cases"),
+        ((*ANATOMY, "--without", "packs"), "--without: has no effect without shapes. "),
+        ((*ANATOMY, "--packed", "--patients", "p.csv"), "--patients: has no effect without shapes. "),
+        ((*ANATOMY, *SHAPES, "--patients", "p.csv"), "--patients: has no effect without packed cases. "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_setting_of_heads_without_effect_or_meaning_is_refused(
+    tmp_path: Path, htcnns: Callable, arguments: tuple[str, ...], says: str
+) -> None:
+    said = htcnns("synthesise", "1", tmp_path / "out", *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"htcnns: {says}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("--labels", "brats2021"),
+            "--labels: only one label set, without a pattern, has an effect on an npz of cubes",
+        ),
+        (("--unlabelled", "a"), "--unlabelled: has no effect on an npz of cubes."),
+    ],
+    ids=["labels", "unlabelled"],
+)
+def test_what_has_no_effect_on_cubes_is_refused(
+    tmp_path: Path, htcnns: Callable, arguments: tuple[str, str], says: str
+) -> None:
+    said = htcnns("pack", tmp_path / "cubes.npz", tmp_path / "out", "--labels", "brats2023", *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"htcnns: {says}")
+
+
+def test_a_pattern_for_cubes_is_refused(tmp_path: Path, htcnns: Callable) -> None:
+    said = htcnns("pack", tmp_path / "cubes.npz", tmp_path / "out", "--labels", "brats2023=BraTS-*")
+    assert said.err.startswith("htcnns: --labels: only one label set, without a pattern,")
+
+
+def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
+    tmp_path: Path, htcnns: Callable, nnunet: Path
+) -> None:
+    said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
+    assert (said.code, said.out) == (3, "")
+    assert said.err.startswith(f"htcnns: {nnunet}: channels: names such as CASE_0000.nii.gz, but no dataset.json")
+    assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
+
+
+def test_a_strange_dataset_json_is_to_be_corrected_where_no_order_can_be_given(
+    tmp_path: Path, htcnns: Callable, nnunet: Path
+) -> None:
+    (nnunet / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "ADC"}}')
+    said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
+    assert said.err.startswith(f"htcnns: {nnunet}/dataset.json: channels: unknown channel ADC;")
+    assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
 
 
 @pytest.fixture

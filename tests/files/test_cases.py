@@ -425,9 +425,12 @@ def test_a_mask_called_as_its_nnunet_case_is_no_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('{"channel_names": {"0": "T1", "1": "ADC"}}', "unknown channel ADC; found T1, ADC, expected"),
+        (
+            '{"channel_names": {"0": "T1", "1": "ADC"}}',
+            r"^channels: .*dataset\.json: unknown channel ADC; found T1, ADC, expected",
+        ),
         ('{"channel_names": {"0": "T1", "1": "T1w"}}', "two channels of one sequence"),
-        ('{"channel_names": {"0": "T1", "2": "T2"}}', "cannot be read as nnU-Net's dataset.json"),
+        ('{"channel_names": {"0": "T1", "2": "T2"}}', "^channels: .*cannot be read as nnU-Net's dataset.json"),
         ('{"labels": {}}', "cannot be read as nnU-Net's dataset.json"),
         ("[1]", "cannot be read as nnU-Net's dataset.json"),
         ("{", "cannot be read as JSON"),

@@ -77,6 +77,13 @@ def test_rules_on_other_regions_are_refused(tmp_path: Path) -> None:
         campaign(tmp_path, rules=PostprocessRules(thresholds={"RC": 0.4}))
 
 
+@pytest.mark.parametrize("setting", [{"frozen_stages": 1}, {"early_rate": 0.5}], ids=["frozen stages", "early rate"])
+def test_how_much_may_change_of_no_weights_is_refused(tmp_path: Path, setting: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match=f"^{next(iter(setting))}: has no effect without weights to start from"):
+        campaign(tmp_path, transfer=TransferSettings(**setting))
+    assert campaign(tmp_path, transfer=TransferSettings(**setting), origin=tmp_path).origin == tmp_path
+
+
 def test_tuned_rules_and_scores_go_into_the_manifest_of_their_member(tmp_path: Path, store: CaseStore) -> None:
     rules, scores = PostprocessRules(thresholds={"WT": 0.8}), {"tuning": {"second": {"gain": 0.1}}}
     draft = replace(train(tmp_path / "draft", store)[1], rules=rules, scores=scores)

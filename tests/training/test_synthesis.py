@@ -176,7 +176,7 @@ def test_drawn_tumours_can_be_seen() -> None:
 
 @pytest.mark.parametrize("field", ["healthy_share", "cavity_share", "thick_share"])
 def test_a_share_beyond_one_is_refused(field: str) -> None:
-    with pytest.raises(SettingsError, match=f"{field}: not a share; found 1.5, expected a number from 0 to 1"):
+    with pytest.raises(SettingsError, match=f"{field}: not a share; found 1.5, expected a number from 0 to 1. Use"):
         HeadSettings(**{field: 1.5})
 
 

@@ -59,7 +59,7 @@ def channel_order(folder: Path) -> tuple[Sequence, ...]:
     """
     for place in (folder, Path(os.path.abspath(folder)).parent):
         if is_file(place / "dataset.json"):
-            return sequences_of(place / "dataset.json")
+            return sequences_of(place / "dataset.json", setting="channels")
     raise InputError(
         "names such as CASE_0000.nii.gz, but no dataset.json says what 0000 is, which differs between data sets",
         place=folder,
@@ -68,13 +68,16 @@ def channel_order(folder: Path) -> tuple[Sequence, ...]:
     )
 
 
-def sequences_of(path: Path) -> tuple[Sequence, ...]:
+def sequences_of(path: Path, *, setting: str = "") -> tuple[Sequence, ...]:
     """The order of channels that a dataset.json describes.
+
+    Args:
+        setting: the one that can say the order instead, for the message; "" where none can.
 
     Raises:
         InputError: a file that cannot be read, or a channel that is none of the four sequences.
     """
-    names = _channel_names(path)
+    names = _channel_names(path, setting)
     order = {name: read_channel(name) for name in names}
     unknown = [name for name in names if order[name] is None]
     known = tuple(sequence for sequence in map(order.get, names) if sequence is not None)
@@ -82,6 +85,7 @@ def sequences_of(path: Path) -> tuple[Sequence, ...]:
         raise InputError(
             f"unknown channel {', '.join(unknown)}" if unknown else "two channels of one sequence",
             place=path,
+            setting=setting,
             found=", ".join(names),
             expected="names such as T1, T1ce, T2, FLAIR, each once",
             remedy="Rename them there or give the order of the channels yourself.",
@@ -134,7 +138,7 @@ def _whole(numbers: dict[str, set[int]]) -> set[str]:
     return {case for case, known in numbers.items() if len(known) > 1 and 0 in known}
 
 
-def _channel_names(path: Path) -> list[str]:
+def _channel_names(path: Path, setting: str) -> list[str]:
     """What version 2 calls `channel_names` and version 1 `modality`, in the order of their numbers."""
     content = read_json(path)
     try:
@@ -145,6 +149,7 @@ def _channel_names(path: Path) -> list[str]:
         raise InputError(
             f"cannot be read as nnU-Net's dataset.json ({type(error).__name__}: {error})",
             place=path,
+            setting=setting,
             expected='channel_names such as {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}',
             remedy="Fix it or give the order of the channels yourself.",
         ) from error

@@ -41,6 +41,14 @@ class HeadSettings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_share") and not 0 <= value <= 1:
-                raise SettingsError("not a share", setting=field.name, found=value, expected="a number from 0 to 1")
+                raise SettingsError(
+                    "not a share",
+                    setting=field.name,
+                    found=value,
+                    expected="a number from 0 to 1",
+                    remedy="Use for instance 0.25, which is one in four.",
+                )
         if self.wider < 0:
-            raise SettingsError("negative", setting="wider", found=self.wider, expected="0 or more")
+            raise SettingsError(
+                "negative", setting="wider", found=self.wider, expected="0 or more", remedy="Use for instance 1.5."
+            )
