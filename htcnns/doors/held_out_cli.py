@@ -164,11 +164,12 @@ def tune(
     from htcnns.files.manifest import MANIFEST, read_manifest
     from htcnns.files.places import is_same
     from htcnns.reports.tables import markdown_text
-    from htcnns.training.thresholds import gains_table, nested_scores, write_draft
+    from htcnns.training.thresholds import gains_table, nested_scores, require_tunable, write_draft
     from htcnns.training.thresholds import tune as tune_rules
     from htcnns.training.voices import require_scorable, voices_summary
 
     maps = read_maps(held_out)
+    require_tunable(maps)
     members = read_manifest(held_out / f"fold-{maps[0].card.fold}")
     require_scorable(rules, members[0].regions)
     if is_same(out, held_out):

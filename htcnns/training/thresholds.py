@@ -16,6 +16,7 @@ from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import REGION_SETS, Region, RegionSet
 from htcnns.reports.tables import Cell, Heading, Table
 from htcnns.scores.evaluation import Evaluation
+from htcnns.scores.rules import rule
 from htcnns.scores.statistics import PairedTest, compare_paired
 from htcnns.training.held_out_scores import Scoring, score_maps
 from htcnns.training.tuning_cases import LOWEST, RULES, TuneCase, tune_case
@@ -74,12 +75,10 @@ def tune(maps: Sequence[HeldOutMap], on_search: Callable[[str], None] = lambda _
         on_search: gets a line before each search.
 
     Raises:
-        InputError: cases of one fold, or of other members or regions.
-        SettingsError: regions that lesions are not scored for.
+        InputError: as `require_tunable`.
     """
-    _require_alike(maps)
+    require_tunable(maps)
     regions = _region_set(maps[0])
-    require_scorable(RULES, regions)
     names, folds = maps[0].card.members, sorted({each.card.fold for each in maps})
     chosen: dict[str, PostprocessRules] = {}
     nested: dict[int, list[PostprocessRules]] = {fold: [] for fold in folds}
@@ -91,6 +90,19 @@ def tune(maps: Sequence[HeldOutMap], on_search: Callable[[str], None] = lambda _
         on_search(f"{name}: on all cases")
         chosen[name] = _search(cases, regions)
     return Tuned(rules=chosen, nested=nested, gains=_gains(maps, regions, nested))
+
+
+def require_tunable(maps: Sequence[HeldOutMap]) -> None:
+    """Raise InputError unless all cases are of the same members, of two folds or more, and of the regions of RULES."""
+    _require_alike(maps)
+    found, expected = maps[0].card.regions, rule(RULES).region_names
+    if set(found) != set(expected):
+        raise InputError(
+            "held-out cases with other regions than can be tuned",
+            found=" ".join(found),
+            expected=" ".join(expected),
+            remedy="Set thresholds and clean-up by hand, under [rules] of a recipe.",
+        )
 
 
 def nested_scores(maps: Iterable[HeldOutMap], tuned: Tuned, *, rules: str = RULES) -> tuple[Evaluation, ...]:

@@ -4,11 +4,14 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prepared import TINY_RECIPE, write_phantoms
 
+from htcnns.files.held_out_maps import MapCard, held_out_map, write_map_file
 from htcnns.files.manifest import read_manifest
 from htcnns.files.prepared_cases import CaseKind
+from htcnns.labels import REGION_SETS
 from htcnns.training import thresholds
 
 pytestmark = pytest.mark.slow
@@ -228,6 +231,32 @@ def test_what_cannot_be_tuned_is_said_before_the_search(
     assert (said.code, said.out) == (2, "")
     assert says in said.err
     assert (tmp_path / "out" / "cross_validation.csv").read_bytes() == before
+    assert not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.parametrize("rules", ["brats2023-gli", "brats2024-gli"])
+def test_regions_that_cannot_be_tuned_are_one_sentence_under_any_rules(
+    tmp_path: Path, htcnns: Callable, rules: str
+) -> None:
+    regions = REGION_SETS["wt-tc-et-rc"].regions
+    for fold in range(2):
+        card = MapCard(
+            case=f"case-{fold}",
+            fold=fold,
+            is_held_out=True,
+            members=("vnet",),
+            regions=tuple(region.name for region in regions),
+            key="k",
+        )
+        content = held_out_map(card, np.zeros((1, 4, 8, 8, 8), np.float32), np.zeros((8, 8, 8), np.uint8))
+        (tmp_path / f"fold-{fold}" / "maps").mkdir(parents=True)
+        write_map_file(tmp_path / f"fold-{fold}" / "maps", content)
+    said = htcnns("tune", tmp_path, "--out", tmp_path / "tuned", "--rules", rules)
+    assert (said.code, said.out) == (3, "")
+    assert said.err == (
+        "htcnns: held-out cases with other regions than can be tuned; found WT TC ET RC, expected WT TC ET. "
+        "Set thresholds and clean-up by hand, under [rules] of a recipe.\n"
+    )
     assert not (tmp_path / "tuned").exists()
 
 

@@ -139,6 +139,17 @@ def test_cases_of_one_fold_are_refused(maps: list[HeldOutMap]) -> None:
         tune(maps[::2])
 
 
+@pytest.mark.parametrize("regions", [("WT", "TC", "ET", "RC"), ("ED", "NET", "CC", "ET")])
+def test_regions_that_cannot_be_tuned_are_refused_with_what_to_do_instead(
+    maps: list[HeldOutMap], regions: tuple[str, ...]
+) -> None:
+    others = [replace(each, card=replace(each.card, regions=regions)) for each in maps]
+    with pytest.raises(
+        InputError, match=rf"^held-out .*; found {' '.join(regions)}, expected .*\. Set .* by hand, under"
+    ):
+        tune(others)
+
+
 def test_cases_of_other_members_are_refused(maps: list[HeldOutMap]) -> None:
     other = replace(maps[1], card=replace(maps[1].card, members=("m", "o")))
     with pytest.raises(InputError, match="different members or regions; found m n WT TC ET; m o WT TC ET"):
