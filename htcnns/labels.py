@@ -193,7 +193,19 @@ LABEL_SETS = MappingProxyType(
 )
 
 _OLD_NAMES = re.compile(r"brats(1[789]|2[012](?!\d)|20(1[789]|2[012]))", re.IGNORECASE)
-_BY_TASK = re.compile(r"brats[-_]?(20)?2[456]([-_]?(ssa|men|goat).*)?", re.IGNORECASE)  # years that number by task
+_ADVICE = tuple(
+    (re.compile(rf"brats[-_]?{years}", re.IGNORECASE), text)
+    for years, text in (
+        (r"(20)?(1[789]|2[012])(\D.*)?", "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022."),
+        (r"20", "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022."),
+        (r"(20)?23(\D.*)?", "Did you mean 'brats2023'? It is that of every task of that year."),
+        (
+            r"(20)?2[456]([-_]?(ssa|men|goat).*)?",
+            "From 2024 on choose brats2024-gli, brats2024-met or brats2024-ped by the task; "
+            "SSA, MEN and GoAT have the numbers of brats2023.",
+        ),
+    )
+)  # for years whose nearest name here has other numbers
 
 
 def require_numbers(regions: RegionSet, numbers: LabelSet) -> None:
@@ -218,14 +230,8 @@ def label_set(name: str, *, setting: str = "labels") -> LabelSet:
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
     """
-    is_old = _OLD_NAMES.match(name)  # the nearest name would be brats2023, whose numbers are others
-    remedy = "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022." if is_old else ""
-    if _BY_TASK.fullmatch(name):
-        remedy = (
-            "From 2024 on choose brats2024-gli, brats2024-met or brats2024-ped by the task; "
-            "SSA, MEN and GoAT have the numbers of brats2023."
-        )
-    require_known(name, LABEL_SETS, what="label set", setting=setting, remedy=remedy)
+    advice = next((text for names, text in _ADVICE if names.fullmatch(name)), "")
+    require_known(name, LABEL_SETS, what="label set", setting=setting, remedy=advice)
     return LABEL_SETS[name]
 
 

@@ -79,8 +79,14 @@ def test_an_unknown_label_set_lists_the_known_ones() -> None:
         label_set("brats2019", setting="prediction_labels")
 
 
+@pytest.mark.parametrize("name", ["brats2023-gli", "BraTS2023-PED", "brats23", "brats2023_met"])
+def test_a_task_of_2023_is_led_to_the_numbers_of_its_year(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"Did you mean 'brats2023'\? It is that of every task of that year\.$"):
+        label_set(name)
+
+
 @pytest.mark.parametrize(
-    "name", ["brats2017", "brats2018", "BraTS2019", "brats2020", "BraTS2021", "brats2022", "brats20"]
+    "name", ["brats2017", "brats-2018", "BraTS2019", "brats2020-gli", "BraTS2021", "brats2022", "brats20"]
 )
 def test_the_years_that_number_as_2021_did_are_led_to_its_label_set(name: str) -> None:
     with pytest.raises(SettingsError, match=r"Did you mean 'brats2021'\? Its numbers are those of 2017 to 2022\.$"):

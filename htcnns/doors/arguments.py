@@ -73,4 +73,7 @@ def no_channels() -> Iterator[None]:
         if error.setting != "channels":
             raise
         remedy = "Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR."
-        raise error.inside(kind=InputError, remedy=remedy) from error
+        places = error.places
+        raise InputError(
+            error.problem, place=places, found=error.found, expected=error.expected, remedy=remedy
+        ) from error

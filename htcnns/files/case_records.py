@@ -65,6 +65,14 @@ def read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | None]]:
         yield folder / name, record if record and f"{record.get('case')}{ENDING}" == name else None
 
 
+def known_mask(record: dict[str, Any]) -> FileDigest | None:
+    """The mask that a run wrote last, whatever became of the case since; None where the report does not say."""
+    try:
+        return FileDigest(str(record["digests"]["mask"]), "")
+    except (KeyError, TypeError):
+        return None
+
+
 def origin_of(record: dict[str, Any]) -> Origin | None:
     """What a finished case was made from; None where the case failed or the report does not say."""
     if record.get("state") != State.DONE:

@@ -43,7 +43,8 @@ def report_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
     """Every case whose report would replace a file that no run wrote, such as notes on a scan under the case's name."""
     for each in cases:
         for path in each.report.paths if each.report else ():
-            if os.path.isfile(path) and not is_own(path):
+            # asked again, as another run into this folder may have removed it meanwhile
+            if os.path.isfile(path) and not is_own(path) and os.path.isfile(path):
                 error = SettingsError(
                     "is not from a run, and would be replaced",
                     place=path,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from htcnns.errors import InputError
-from htcnns.files.case_records import Origin, origin_of, read_record
+from htcnns.files.case_records import Origin, known_mask, origin_of, read_record
 from htcnns.files.digests import has_same_bytes
 from htcnns.files.nifti import read_grid, read_label_map
 from htcnns.files.outputs import CaseOutputs, holds_tumour
@@ -54,13 +54,15 @@ def require_no_work_of_others(outputs: CaseOutputs) -> None:
     if not _is_a_mask_of(outputs):
         return
     record = read_record(outputs.report.record) if outputs.report else None
-    origin = origin_of(record) if record else None
-    if not is_own(outputs.mask) or (origin and not has_same_bytes(outputs.mask, origin.mask)):
+    known = known_mask(record) if record else None
+    is_changed = known is not None and not has_same_bytes(outputs.mask, known)
+    if is_changed or not is_own(outputs.mask):
         raise InputError(
             "is not as a run wrote it, and would be replaced",
             place=outputs.mask,
+            found="other bytes than its report says" if is_changed else "a mask without the mark of a run",
             expected="a mask that nobody changed, or none",
-            remedy="Move it away, or ask for every case to be segmented again.",
+            remedy="Move it away to have the case segmented; leave it where it is your correction.",
         )
 
 

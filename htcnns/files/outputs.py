@@ -202,7 +202,7 @@ def stand_in(outputs: CaseOutputs, *, is_readable: bool = True) -> tuple[bool, s
     if _is_too_long(path):
         return False, ""
     if holds_tumour(path):
-        return True, "the mask of an earlier run was left as it is"
+        return True, "the mask that lies there was left as it is"
     if _is_the_users(path, outputs):
         return False, "no empty mask was written in its place, as a file of the input has its name"
     like = [files[s] for s in (Sequence.T1C, *SEQUENCES) if s in files and is_readable]

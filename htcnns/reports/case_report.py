@@ -105,14 +105,15 @@ class CaseFacts:
     """What is known of one case beside its outcome.
 
     Attributes:
-        geometry, measures, digests: None for a case that failed.
+        geometry, measures: None for a case that failed.
+        digests: of a case that failed those of an earlier mask, which may still lie there; None for none.
         peak_memory_mib: of the process and of the device, until then.
         picture, disagreement: names of the files beside the report; None for none.
     """
 
     geometry: Geometry | None = None
     measures: Measures | None = None
-    digests: Digests | None = None
+    digests: Digests | Mapping[str, Any] | None = None
     peak_memory_mib: Mapping[str, float | None]
     picture: str | None = None
     disagreement: str | None = None

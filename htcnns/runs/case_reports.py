@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from htcnns.files.case_records import read_record
 from htcnns.files.digests import sha256_of, sha256_of_any
 from htcnns.files.member import Member
 from htcnns.files.outputs import CaseOutputs, remove_report, write_disagreement, write_record, write_report_picture
@@ -75,11 +76,15 @@ def write_finished(
 
 
 def write_failed(outputs: CaseOutputs, outcome: Outcome, *, resources: Resources) -> None:
-    """Write the report of a case that failed: its sentence and state."""
+    """Write the report of a case that failed: its sentence and state, and what an earlier mask there was made from.
+
+    By that a later run still sees whether somebody has changed the mask.
+    """
     if outputs.report is None:
         return
+    earlier = read_record(outputs.report.record) or {}
     remove_report(outputs)
-    facts = CaseFacts(peak_memory_mib=peak_memory_mib(resources.ensemble.device))
+    facts = CaseFacts(digests=earlier.get("digests"), peak_memory_mib=peak_memory_mib(resources.ensemble.device))
     write_record(outputs, record_text(case_record(_facts_of(resources), outcome, facts)))
 
 

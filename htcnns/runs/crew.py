@@ -114,7 +114,8 @@ class Crew:
                     elif isinstance(answer, OutputError):
                         raise answer
                     elif not isinstance(answer, Stopped):
-                        self._elsewhere |= set() if answer else {task.outputs.case.name}
+                        note = self._elsewhere.discard if answer else self._elsewhere.add
+                        note(task.outputs.case.name)
                         yield task.outputs, answer
             if watcher.should_stop():
                 raise Stopped

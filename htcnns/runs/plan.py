@@ -198,7 +198,11 @@ def _outputs_of(
     of_cohort = cohort_files(settings.report_folder).paths if settings.report_folder else ()
     _require_log_apart(settings.log, of_cohort)
     read |= dict.fromkeys(of_cohort, "a part of the report of all cases")
-    found_clashes = (*mask_clashes(cases), *report_clashes(cases), *clashes(cases, report=settings.report, read=read))
+    found_clashes = (
+        *mask_clashes(cases),
+        *report_clashes(_of_the_shard(cases, settings)),
+        *clashes(cases, report=settings.report, read=read),
+    )
     return _with_clashes(cases, found_clashes, settings)
 
 

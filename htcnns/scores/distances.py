@@ -19,6 +19,7 @@ _REACH = 4
 FRAME = _REACH + 1
 """Zeros around every mask, so that its corners and the farthest offsets from them lie on the lattice."""
 
+_NEAR = 1.5  # of the shortest voxel side, within which shells alone are looked at: they settle most of similar surfaces
 _SITES_PER_POINT = 32  # of the lattice, which a distance transform passes in the time that shells and tree take for one
 _TIE = 1e-9  # share of the weight within which a sum in another order could cross the wanted share
 
@@ -90,11 +91,11 @@ def distances_mm(start: Surface, target: Surface, spacing_mm: Spacing) -> np.nda
         return distances
     left = np.arange(start.index.size)
     for distance_mm, offsets in _shells(spacing_mm):
-        if left.size == 0 or _are_many(left, target):
-            break
         hit = _hits(start.index[left], offsets, target)
         distances[left[hit]] = distance_mm
         left = left[~hit]
+        if left.size == 0 or _is_transform_quicker(left, target, distance_mm / min(spacing_mm)):
+            break
     distances[left] = _far_distances_mm(start.index[left], target, spacing_mm)
     return distances
 
@@ -144,14 +145,14 @@ def _shares(start: Surface, target: Surface, spacing_mm: Spacing, total: float) 
     """Growing distances, each with the share of the weight that lies within it; the last share is 1."""
     index, weight, reached = start.index, start.weight, 0.0
     for distance_mm, offsets in _shells(spacing_mm):
-        if _are_many(index, target):
-            break
         hit = _hits(index, offsets, target)
         reached += float(weight[hit].sum())
         index, weight = index[~hit], weight[~hit]
         yield (reached / total if index.size else 1.0), distance_mm
         if index.size == 0:
             return
+        if _is_transform_quicker(index, target, distance_mm / min(spacing_mm)):
+            break
     distances = _far_distances_mm(index, target, spacing_mm)
     order = np.argsort(distances, kind="stable")
     shares = (reached + np.cumsum(weight[order])) / total
@@ -179,16 +180,20 @@ def _around(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarr
     return target.lattice.reshape(-1)[index[:, None] + steps]
 
 
-def _are_many(index: np.ndarray, target: Surface) -> bool:
-    """Whether so many points are left that one distance transform of the target is quicker than looking at each."""
-    return index.size * _SITES_PER_POINT > target.lattice.size
+def _is_transform_quicker(index: np.ndarray, target: Surface, looked_at: float) -> bool:
+    """Whether so many points are left that one distance transform of the target is quicker than looking at each.
+
+    Args:
+        looked_at: how far around each point was looked at already, in shortest voxel sides.
+    """
+    return looked_at >= _NEAR and index.size * _SITES_PER_POINT > target.lattice.size
 
 
 def _far_distances_mm(index: np.ndarray, target: Surface, spacing_mm: Spacing) -> np.ndarray:
     """(N,) float64 distances from these sites, which may be none, in the way that suits their number."""
     if index.size == 0:
         return np.zeros(0)
-    if not _are_many(index, target):
+    if not _is_transform_quicker(index, target, _REACH):
         return _tree_distances_mm(index, target, spacing_mm)
     nothing = ~target.wanted[target.lattice]
     nearest = distance_transform_edt(nothing, sampling=spacing_mm, return_distances=False, return_indices=True)

@@ -72,7 +72,7 @@ def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
 ) -> None:
     said = htcnns("cohorts", nnunet, nnunet, "--out", tmp_path / "map.png")
     assert (said.code, said.out) == (3, "")
-    assert said.err.startswith(f"htcnns: {nnunet}: channels: names such as CASE_0000.nii.gz, but no dataset.json")
+    assert said.err.startswith(f"htcnns: {nnunet}: names such as CASE_0000.nii.gz, but no dataset.json")
     assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
 
 

@@ -143,7 +143,7 @@ def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
 ) -> None:
     said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
     assert (said.code, said.out) == (3, "")
-    assert said.err.startswith(f"htcnns: {nnunet}: channels: names such as CASE_0000.nii.gz, but no dataset.json")
+    assert said.err.startswith(f"htcnns: {nnunet}: names such as CASE_0000.nii.gz, but no dataset.json")
     assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
 
 
@@ -152,7 +152,7 @@ def test_a_strange_dataset_json_is_to_be_corrected_where_no_order_can_be_given(
 ) -> None:
     (nnunet / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "ADC"}}')
     said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
-    assert said.err.startswith(f"htcnns: {nnunet}/dataset.json: channels: unknown channel ADC;")
+    assert said.err.startswith(f"htcnns: {nnunet}/dataset.json: unknown channel ADC;")
     assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
 
 

@@ -227,7 +227,7 @@ def test_a_mask_is_never_given_up_for_an_empty_one(tmp_path: Path, three: Path, 
     before = _prints(tmp_path / "out")
     (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
     outcome = run(on_failure="empty")[1]
-    assert (outcome.state, outcome.notes) == (State.FAILED, ("the mask of an earlier run was left as it is",))
+    assert (outcome.state, outcome.notes) == (State.FAILED, ("the mask that lies there was left as it is",))
     assert _prints(tmp_path / "out") == before
 
 

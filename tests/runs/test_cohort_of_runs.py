@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -239,6 +240,25 @@ def test_a_file_of_somebody_else_is_not_replaced_by_a_report(
     assert (said.code, (tmp_path / "out").exists()) == (2 if name.startswith(NAMES[0]) else 6, False)
     assert f"{name}: is not from a run, and would be replaced" in said.err
     assert (tmp_path / "reports" / name).read_text() == '{"EchoTime": 0.1}'
+
+
+def test_a_mask_that_was_corrected_with_its_header_is_kept_from_every_run_but_one_for_all(
+    tmp_path: Path, make_case: Callable[..., Path], segment: Segment
+) -> None:
+    make_case(tmp_path / "in", NAMES[0])
+    assert segment().code == 0
+    mask = tmp_path / "out" / f"{NAMES[0]}.nii.gz"
+    image = nib.load(mask)
+    corrected = np.asarray(image.dataobj).copy()
+    corrected[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(corrected, image.affine, image.header), mask)
+    content = mask.read_bytes()
+    for _ in range(3):  # a failure leaves a report, too
+        said = segment("--fusion", "majority")
+        assert (said.code, mask.read_bytes()) == (7, content)
+        assert "found other bytes than its report says" in said.out
+    assert segment("--fusion", "majority", "--again").code == 0
+    assert mask.read_bytes() != content
 
 
 def test_a_case_that_may_fail_alone_leaves_the_file_in_the_place_of_its_report(

@@ -56,7 +56,7 @@ class Description:
         """
         if named:
             return replace(self, sequences=named)
-        note = f"sequences: taken to be {', '.join(self.sequences)}, {taken}; no file says so"
+        note = f"sequences: taken to be {', '.join(self.sequences)}, {taken}; the checkpoint does not say so"
         return replace(self, notes=(*self.notes, note)) if taken else self
 
     def outline(self, place: object) -> Network:

@@ -191,7 +191,8 @@ def test_a_folder_with_as_many_members_as_a_manifest_may_list_takes_no_other(
 def test_an_order_of_sequences_that_no_file_says_is_a_note(run: Command, tmp_path: Path) -> None:
     said = run(written(tmp_path / "a.model", randomised(V1UNet())), "--kind", "kaist-bl")
     (member,) = read_manifest(tmp_path / "out")
-    note = "sequences: taken to be t1n, t1c, t2w, t2f, as in tasks 82 and 500, which were published; no file says so"
+    taken = "as in tasks 82 and 500, which were published; the checkpoint does not say so"
+    note = f"sequences: taken to be t1n, t1c, t2w, t2f, {taken}"
     assert member.trained_on["differs"] == [OWN_BRAIN, note]
     assert f"  {note}\n" in said.out
 

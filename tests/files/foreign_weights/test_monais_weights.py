@@ -134,7 +134,7 @@ def test_the_folds_of_a_folder_are_compared_with_monai_when_they_are_imported(
         written_fold(tmp_path / "theirs" / name / "model.pt", network)
     settings = ImportSettings(files=(tmp_path / "theirs",), kind="swin-unetr-1.5", out=tmp_path / "out")
     member, found = import_member(settings)
-    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its lists of folds have them; no file says so"
+    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its lists of folds have them; the checkpoint does not say so"
     assert member.trained_on["differs"] == [WINDOWS_OF_LOGITS, order]
     assert [file.path.name for file in member.files] == ["swin-unetr-1.5-0.safetensors", "swin-unetr-1.5-1.safetensors"]
     for each in found:
@@ -197,7 +197,9 @@ def test_the_bundle_is_compared_with_monai_when_it_is_imported(tmp_path: Path) -
         (Sequence.T1C, Sequence.T1N, Sequence.T2W, Sequence.T2F),
         (224, 224, 144),
     )
-    order = "sequences: taken to be t1c, t1n, t2w, t2f, as the bundle describes its input; no file says so"
+    order = (
+        "sequences: taken to be t1c, t1n, t2w, t2f, as the bundle describes its input; the checkpoint does not say so"
+    )
     assert member.trained_on["differs"] == [WINDOWS_OF_LOGITS, order]
     assert member.outputs == (Region.TC, Region.WT, Region.ET)
     assert member.size["blocks"] == [1, 2, 1]

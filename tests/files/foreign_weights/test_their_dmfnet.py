@@ -80,7 +80,10 @@ def test_sequences_are_cut_at_quantiles_and_what_differs_is_noted(
     differs = member.trained_on["differs"]
     assert {OWN_BRAIN, BY_REGION} < set(differs)
     assert "windows: here of 128 voxels, in the published code the whole scan at once" in differs
-    assert differs[-1] == "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; no file says so"
+    assert (
+        differs[-1]
+        == "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; the checkpoint does not say so"
+    )
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_it_is_mirrored_and_cleaned_as_in_the_published_code(
     assert member.mirror == "ijk"
     assert member.rules == PostprocessRules(et_component_voxels=0, et_total_voxels=500, et_total_mean=1.0)
     assert {OWN_BRAIN, BY_REGION} < set(member.trained_on["differs"])
-    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; no file says so"
+    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; the checkpoint does not say so"
     assert member.trained_on["differs"][-1] == order
 
 
