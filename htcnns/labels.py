@@ -197,7 +197,6 @@ _ADVICE = tuple(
     (re.compile(rf"brats[-_]?{years}", re.IGNORECASE), text)
     for years, text in (
         (r"(20)?(1[789]|2[012])(\D.*)?", "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022."),
-        (r"20", "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022."),
         (r"(20)?23(\D.*)?", "Did you mean 'brats2023'? It is that of every task of that year."),
         (
             r"(20)?2[456]([-_]?(ssa|men|goat).*)?",

@@ -184,7 +184,7 @@ def _told(outputs: CaseOutputs, read: Read, watcher: Watcher) -> ReadyCase | Out
     """What `read` returns or raises; the watcher is told that the case starts, unless other runs are or were at it."""
     try:
         found = read()
-    except Exception:
+    except Exception:  # a case that cannot be read has started, too
         watcher.on_start(outputs.case.name)
         raise
     if isinstance(found, ReadyCase):

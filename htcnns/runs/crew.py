@@ -114,8 +114,7 @@ class Crew:
                     elif isinstance(answer, OutputError):
                         raise answer
                     elif not isinstance(answer, Stopped):
-                        note = self._elsewhere.discard if answer else self._elsewhere.add
-                        note(task.outputs.case.name)
+                        self._remember(task, is_elsewhere=answer is None)
                         yield task.outputs, answer
             if watcher.should_stop():
                 raise Stopped
@@ -129,6 +128,11 @@ class Crew:
             if outputs.case.name not in self._elsewhere:  # else it was told before
                 watcher.on_start(outputs.case.name)
             seat.tasks[seat.worker.segment.remote(outputs)] = _Task(outputs, time.monotonic())
+
+    def _remember(self, task: _Task, *, is_elsewhere: bool) -> None:
+        """Whether another run was at the case, so that its next start, which waits for that run, is not told again."""
+        name = task.outputs.case.name
+        self._elsewhere = self._elsewhere | {name} if is_elsewhere else self._elsewhere - {name}
 
     def _free_seat(self, outputs: CaseOutputs) -> _Seat | None:
         """The worker with the fewest cases that has room for this one; None where there is none."""

@@ -30,6 +30,7 @@ class StandIn:
 
     Attributes:
         deadly: names of cases at which workers end, and how often they still do.
+        elsewhere: names of cases that another run is at, and how often it still is.
         starts: what workers return or raise in turn when they start; a station after that.
     """
 
@@ -43,6 +44,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.deadly: dict[str, int] = {}
+        self.elsewhere: dict[str, int] = {}
         self.options_given: list[dict[str, Any]] = []
         self.starts: list[Any] = []
         self.most_at_once = 0
@@ -82,12 +84,15 @@ class StandIn:
             raise found
         return found
 
-    def _segmented(self, outputs: CaseOutputs) -> Outcome:
+    def _segmented(self, outputs: CaseOutputs) -> Outcome | None:
         self.n_at_work -= 1
         name = outputs.case.name
         if self.deadly.get(name, 0):
             self.deadly[name] -= 1
             raise self.RayError("it died")
+        if self.elsewhere.get(name, 0):
+            self.elsewhere[name] -= 1
+            return None
         return Outcome(case=name, state=State.DONE)
 
 
@@ -134,6 +139,19 @@ def test_a_case_is_done_again_until_the_third_worker_has_ended_over_it(
     outcomes = _states(crew, resources, cases, Watcher(on_pending=told.append))
     assert outcomes == dict.fromkeys(NAMES, State.DONE) | {NAMES[1]: state}
     assert sum(sentence.startswith(NAMES[1]) for sentence in told) == 2
+
+
+def test_a_case_that_another_run_is_at_is_told_once_until_it_is_done(
+    ray: StandIn, resources: Resources, cases: list[CaseOutputs]
+) -> None:
+    ray.elsewhere = {NAMES[0]: 2}
+    told: list[str] = []
+    crew, watcher = Crew(ray, None, [Room(1, 0)]), Watcher(on_start=told.append)
+    for _ in range(3):
+        list(crew.segment(resources, cases[:1], watcher=watcher))
+    assert told == [NAMES[0]]
+    list(crew.segment(resources, cases[:1], watcher=watcher))  # a later look, at which its files have changed
+    assert told == [NAMES[0]] * 2
 
 
 def test_one_worker_less_is_told_and_the_last_one_ends_the_run(ray: StandIn) -> None:
