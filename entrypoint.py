@@ -1,4 +1,4 @@
-"""The container's front door: answers every challenge's way of calling, then calls htcnns.
+"""The container's front door: answers every challenge's calling convention, then calls htcnns.
 
 (no arguments), or flags alone       2021-22 and 2025 challenges, hospitals: /input to /output
 infer --data_path=… --output_path=…  2023-24 challenges and the `brats` package
@@ -20,8 +20,8 @@ Without a command every case in /input is segmented into /output; FLAGS are thos
 
 
 def main(arguments: list[str]) -> int:
-    """Answer one call; the exit code."""
-    # First of all, as process 1 has no default handlers and what is imported below takes seconds.
+    """Answer one call and return the exit code."""
+    # This comes first: process 1 has no default handlers, and the imports below take seconds.
     before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _answer(arguments)
@@ -35,7 +35,7 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _answer(arguments: list[str]) -> int:
-    from htcnns.doors.terminal import print_error, steady_output  # after the signals
+    from htcnns.doors.terminal import print_error, steady_output  # after the signal handlers are set
     from htcnns.errors import HtcnnsError
     from htcnns.files.caches import private_caches
 
@@ -51,7 +51,7 @@ def _answer(arguments: list[str]) -> int:
 
 
 def command_line(arguments: list[str]) -> int:
-    """The htcnns command line; /input to /output where no command is named."""
+    """Run the htcnns command line, from /input to /output if no command is named, and return its exit code."""
     from htcnns.doors.cli import main as htcnns  # after the caches are set
     from htcnns.errors import SettingsError
 
@@ -64,12 +64,12 @@ def command_line(arguments: list[str]) -> int:
 
 
 def infer(arguments: list[str]) -> int:
-    """The call of 2023-24: one mask per case whatever happens, and 0 as soon as one case succeeded.
+    """Answer the call of 2023-24: one mask per case whatever happens; exit code 0 if any case succeeded.
 
-    Flags come as --x=y or --x y; unknown ones are named and ignored.
+    Flags come as --x=y or --x y; unknown ones are reported and ignored.
 
     Raises:
-        HtcnnsError: whatever stops the run before or in the middle of the work.
+        HtcnnsError: anything that stops the run, before or during the work.
     """
     from pathlib import Path
 
@@ -93,14 +93,14 @@ def infer(arguments: list[str]) -> int:
         on_unclear=flags.pop("on_unclear", OnUnclear.FAIL),
         labels=flags.pop("labels", None),
     )
-    flags.pop("parameters_file", None)  # part of the contract; nothing in it concerns us
+    flags.pop("parameters_file", None)  # part of the convention; we need nothing in it
     if flags:
         print(f"infer: ignored {', '.join('--' + name for name in flags)}", flush=True)
     return segment_and_print(data, output, settings, any_success_is_success=True)
 
 
 def parse_flags(arguments: list[str]) -> dict[str, str]:
-    """Values by flag name without dashes, `-` as `_`; a flag without a value has an empty one."""
+    """Values by flag name, without leading dashes and with `_` for `-`; a flag without a value has an empty one."""
     flags: dict[str, str] = {}
     name = ""
     for argument in arguments:
@@ -114,7 +114,7 @@ def parse_flags(arguments: list[str]) -> dict[str, str]:
 
 
 def weights_folder(given: str) -> "Path | None":
-    """The folder given if it holds a manifest of ours, else None: challenge runners mount dummies there."""
+    """The given folder if it contains our manifest, else None: challenge runners mount dummy folders there."""
     from pathlib import Path
 
     from htcnns.files.manifest import MANIFEST  # after the caches are set

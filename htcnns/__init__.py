@@ -4,7 +4,7 @@
     htcnns.segment_folder("in", "out")                      every case of a folder
     htcnns.RunSettings(…)                                   how either runs
 
-All are imported when first asked for, so that `import htcnns.scores` needs no torch.
+All are imported on first use, so that `import htcnns.scores` needs no torch.
 """
 
 from typing import TYPE_CHECKING

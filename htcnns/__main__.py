@@ -4,7 +4,7 @@ import sys
 
 try:
     from htcnns.doors.cli import main
-except KeyboardInterrupt:  # while it is imported
+except KeyboardInterrupt:  # during the import
     sys.exit(130)
 
 if __name__ == "__main__":

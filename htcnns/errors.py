@@ -1,7 +1,7 @@
 """What a user can do wrong, as values: place or setting, problem, found, expected, remedy, and the exit code.
 
-An error knows how it reads. Rooms inside call a setting by its Python name (`on_failure`); a door that knows another
-name for it, such as a flag, passes that to `sentence`. Nobody edits another's message as text.
+An error formats its own message. Inner rooms call a setting by its Python name (`on_failure`); a door with another name
+for it, such as a flag, passes that to `sentence`. No code edits the message of an error as text.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,10 +16,10 @@ EXIT_TERMINATED = 143
 
 _Kind = TypeVar("_Kind", bound="HtcnnsError")
 _LONGEST_SHOWN = 80
-_SHORT = Repr()  # what is nested without end, or shares itself again and again, ends here and is not followed
+_SHORT = Repr()  # its limits stop it on values that are nested endlessly or share parts many times over
 _SHORT.maxlevel = 3
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _LONGEST_SHOWN // 3  # "0, " is the shortest item
-_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 3 * _LONGEST_SHOWN  # it cuts the middle out, `shown` the end
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 3 * _LONGEST_SHOWN  # Repr cuts the middle out, `shown` the end
 
 
 class HtcnnsError(Exception):
@@ -27,9 +27,9 @@ class HtcnnsError(Exception):
 
     Args:
         problem: what is wrong, without a full stop.
-        place: file, folder, case or part of one that it concerns, or several from the outside in; "" for none.
-        setting: Python name of the setting that is wrong or missing; "" where none is.
-        found, expected: what stands there against what should; "" where the problem says it already.
+        place: file, folder, case or part of one that is concerned, or several from the outside in; "" for none.
+        setting: Python name of the setting that is wrong or missing; "" for none.
+        found, expected: actual value and what it should be; "" where `problem` already says it.
         remedy: what to do, one or two whole sentences; settings by their plain names, never a flag.
     """
 
@@ -67,7 +67,7 @@ class HtcnnsError(Exception):
         """The error as people read it: "setting: place: problem; found …, expected …. Remedy."
 
         Args:
-            name_of: what the reader calls a setting of that Python name.
+            name_of: function from a setting's Python name to the reader's name for it.
         """
         where = "".join(f"{part}: " for part in (self.setting and name_of(self.setting), self.place) if part)
         against = [f"{word} {part}" for word, part in (("found", self.found), ("expected", self.expected)) if part]
@@ -75,7 +75,7 @@ class HtcnnsError(Exception):
         return f"{where}{what}. {self.remedy}".rstrip()
 
     def at(self, place: object) -> Self:
-        """The same error with a place before its own; the error itself where it says that place first already."""
+        """The same error with a place before its own; the error itself if that is already its first place."""
         if self.places[:1] == (str(place),):
             return self
         return type(self)(
@@ -88,10 +88,10 @@ class HtcnnsError(Exception):
         )
 
     def inside(self, *places: object, kind: type[_Kind], remedy: str | None = None) -> _Kind:
-        """The same mistake as one inside these places, such as a file: a setting there is none of the reader's.
+        """The same mistake inside these places, such as a file; its setting becomes a place, as it is not the reader's.
 
         Args:
-            kind: what kind of mistake it is there.
+            kind: class of the new error.
             remedy: another remedy; None keeps this one.
         """
         return kind(
@@ -116,7 +116,7 @@ class InputError(HtcnnsError):
 
 
 class WeightsError(HtcnnsError):
-    """A manifest or weights file that is missing, damaged or of another network."""
+    """A manifest or weights file that is missing, damaged or for another network."""
 
     exit_code = 4
 
@@ -128,7 +128,7 @@ class DeviceError(HtcnnsError):
 
 
 class DeviceMemoryError(DeviceError):
-    """A device without room for what is to be computed at a time; less at a time may fit."""
+    """A device without enough memory for what is computed at once; less at once may fit."""
 
 
 class OutputError(HtcnnsError):
@@ -138,22 +138,22 @@ class OutputError(HtcnnsError):
 
 
 class TakenError(OutputError):
-    """One file that cannot be written because of what stands under its own name; others in its folder can be."""
+    """One file that cannot be written because of what already has its name; others in its folder can be."""
 
 
 def is_of_the_disk(error: Exception) -> bool:
-    """Whether a full or unwritable disk is the reason, so that no case could be written."""
+    """Whether the cause is a full or unwritable disk, so that no case could be written."""
     return isinstance(error, OutputError) and not isinstance(error, TakenError)
 
 
 def require_known(
     name: str, known: Iterable[object], *, what: str, setting: str = "", place: object = "", remedy: str = ""
 ) -> None:
-    """Raise SettingsError unless `name` is among the known ones; it lists them and names the nearest.
+    """Raise SettingsError unless `name` is a known one; the error lists the known ones and names the nearest.
 
     Args:
-        what: what the name is one of, such as "fusion".
-        remedy: what to do, where the nearest name would be a wrong answer; "" names the nearest.
+        what: kind of thing that is named, such as "fusion".
+        remedy: what to do, if the nearest name would be a wrong answer; "" suggests the nearest.
     """
     names = [str(item) for item in known]
     if name not in names:
@@ -167,18 +167,18 @@ def require_known(
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A remedy for a name that is not known: the nearest known one, else to choose one of them."""
+    """A remedy for an unknown name: the nearest known one, or else the advice to choose one of them."""
     by_lower = {each.lower(): each for each in known}
     nearest = get_close_matches(name.lower(), by_lower, n=1)
     return f"Did you mean {by_lower[nearest[0]]!r}?" if nearest else "Choose one of them."
 
 
 def shown(value: object) -> str:
-    """What was found, for a message: its repr, cut where it is long, as a file from elsewhere may hold anything."""
+    """A found value for a message: its repr, cut if it is long, as a file from elsewhere may contain anything."""
     text = _SHORT.repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def _rebuilt(kind: type[HtcnnsError], problem: str, places: tuple[str, ...], *rest: str) -> HtcnnsError:
-    """The error of those fields; what unpickling calls."""
+    """The error with those fields; called when unpickling."""
     return kind(problem, place=places, **dict(zip(("setting", "found", "expected", "remedy"), rest, strict=True)))

@@ -43,7 +43,7 @@ SPELLINGS: Mapping[str, Sequence] = MappingProxyType(
 
 
 class Label(IntEnum):
-    """The tissue numbers used inside htcnns, whatever the numbers outside."""
+    """The tissue numbers used inside htcnns, whatever numbers files use."""
 
     BACKGROUND = 0
     NCR = 1
@@ -54,7 +54,7 @@ class Label(IntEnum):
 
 
 class Region(Enum):
-    """The unions of labels that networks give and challenges score; the value is its labels.
+    """The unions of labels that networks output and challenges score; a region's value is its labels.
 
     A cyst is part of the tumour core (paediatric set, 2024 on), a resection cavity is part of no other region.
     """
@@ -70,12 +70,12 @@ class Region(Enum):
 
 @dataclass(frozen=True)
 class Stroke:
-    """One region of a set in the order of writing.
+    """One step in writing a label map from the masks of a region set.
 
     Attributes:
-        region: whose mask is written.
-        label: what its voxels get; what a later region covers is written over.
-        beneath: what a part of the region becomes that is taken away, such as a component too small to be believed.
+        region: region whose mask is written.
+        label: label that its voxels receive; later strokes overwrite earlier ones.
+        beneath: label of parts that clean-up removes from the region, such as a component too small to be believed.
     """
 
     region: Region
@@ -85,11 +85,11 @@ class Stroke:
 
 @dataclass(frozen=True)
 class RegionSet:
-    """Which regions a member gives and how their masks become one label map.
+    """Which regions a member outputs and how their masks become one label map.
 
     Attributes:
-        name: as the manifest has it.
-        strokes: every region once, in the order in which they are written, the later over the earlier.
+        name: name in the manifest.
+        strokes: every region once, in the order of writing, the later over the earlier.
     """
 
     name: str
@@ -108,8 +108,8 @@ class RegionSet:
     def compose(self, masks: Iterable[np.ndarray]) -> np.ndarray:
         """The uint8 label map of bool masks of one shape, one per region in the order of `regions`.
 
-        A voxel outside a surrounding region joins that too: a TC voxel outside WT is tumour, so that the regions of
-        the result nest whatever the masks did.
+        A voxel of an inner region also joins the regions around it: a TC voxel outside WT becomes tumour, so that the
+        regions of the result nest even if the masks do not.
         """
         label_map: np.ndarray | None = None
         for stroke, mask in zip(self.strokes, masks, strict=True):
@@ -155,14 +155,14 @@ class LabelSet:
     numbers: Mapping[Label, int]
 
     def __reduce__(self) -> tuple:
-        return _rebuilt, (self.name, dict(self.numbers))  # its numbers are read-only, and such mappings do not pickle
+        return _rebuilt, (self.name, dict(self.numbers))  # `numbers` is a mappingproxy, which cannot be pickled
 
     def not_given_by(self, regions: RegionSet) -> tuple[Label, ...]:
-        """Labels of this set that members with these regions cannot give, such as a resection cavity."""
+        """Labels of this set that members with these regions cannot output, such as a resection cavity."""
         return tuple(label for label in self.numbers if label not in regions.labels)
 
     def given_by(self, regions: RegionSet) -> dict[Label, int]:
-        """The numbers of the labels that members with these regions can give."""
+        """The numbers of the labels that members with these regions can output."""
         return {label: number for label, number in self.numbers.items() if label in regions.labels}
 
 
@@ -204,11 +204,11 @@ _ADVICE = tuple(
             "SSA, MEN and GoAT have the numbers of brats2023.",
         ),
     )
-)  # for years whose nearest name here has other numbers
+)  # for years whose nearest known name stands for other numbers
 
 
 def require_numbers(regions: RegionSet, numbers: LabelSet) -> None:
-    """Raise SettingsError unless the set has a number for every label that members with these regions can give."""
+    """Raise SettingsError unless the set has a number for every label that members with these regions can output."""
     missing = [label.name for label in regions.labels if label not in numbers.numbers]
     if missing:
         fitting = [each.name for each in LABEL_SETS.values() if set(regions.labels) <= set(each.numbers)]
@@ -224,7 +224,7 @@ def label_set(name: str, *, setting: str = "labels") -> LabelSet:
     """The label set of that name.
 
     Args:
-        setting: the one that named it, for the message.
+        setting: setting that holds the name, for the message.
 
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
@@ -235,18 +235,18 @@ def label_set(name: str, *, setting: str = "labels") -> LabelSet:
 
 
 def default_label_set(case_name: str) -> LabelSet:
-    """1 2 4 for names of 2017 to 2022 (Brats17 to BraTS22, BraTS2017 to BraTS2022), else 1 2 3.
+    """The set with 1 2 4 for names of 2017 to 2022 (Brats17 to BraTS22, BraTS2017 to BraTS2022), else with 1 2 3.
 
-    Later sets share their case names with other numbers, so they must be named by the caller.
+    Cases of later sets have the same kind of names but other numbers, so the caller must name those sets.
     """
     return LABEL_SETS["brats2021" if _OLD_NAMES.match(case_name) else "brats2023"]
 
 
 def encode(label_map: np.ndarray, numbers: LabelSet) -> np.ndarray:
-    """A label map in the file numbers of `numbers`.
+    """The label map in the file numbers of a label set.
 
     Args:
-        label_map: uint8, values of Label that the set has.
+        label_map: uint8 of Label values that the set has.
 
     Raises:
         ValueError: a label that the set has no number for.

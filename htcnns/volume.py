@@ -16,12 +16,12 @@ GRID_TOLERANCE_MM = 0.1  # two grids whose corners lie nearer than this are the 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where a scan's voxels lie; equal only to itself, see `grid_difference`.
+    """Where a scan's voxels lie; equal only to itself, so compare with `grid_difference`.
 
     Attributes:
         shape: (I, J, K).
         affine: (4, 4) voxel index to world mm.
-        doubts: what is doubtful about the affine, each to be read behind the scan's name.
+        doubts: phrases on what is doubtful about the affine, to be shown after the scan's name.
     """
 
     shape: Shape
@@ -31,13 +31,13 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels and where they lie; equal only to itself, as arrays have no one truth.
+    """Voxels and where they lie; equal only to itself, as `==` of arrays is not one bool.
 
     Attributes:
         array: (I, J, K), or (4, I, J, K) for the sequences of a case; float32 intensities, bool masks or uint8
             label maps.
         affine: (4, 4) float64, voxel index to world mm, RAS+.
-        notes: one sentence for each thing that was doubtful when it was read.
+        notes: one sentence per doubt that arose when it was read.
     """
 
     array: np.ndarray
@@ -63,9 +63,9 @@ def spacing_mm(affine: np.ndarray) -> Spacing:
 
 
 def voxel_ml(affine: np.ndarray) -> float:
-    """Volume of one voxel in millilitres, sheared or not: a thousandth of the determinant, without its sign."""
+    """Volume of one voxel in millilitres, sheared or not: a thousandth of the determinant's absolute value."""
     i, j, k = affine[:3, :3].T
-    return float(abs(i @ np.cross(j, k))) / 1000  # exact for upright axes, as LAPACK's logarithms are not
+    return float(abs(i @ np.cross(j, k))) / 1000  # exact for axis-aligned grids, unlike LAPACK's logarithms
 
 
 def size_text(numbers: Iterable[object]) -> str:
@@ -132,14 +132,14 @@ def axis_order(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bo
 
 
 def axis_names(affine: np.ndarray) -> str:
-    """What the voxel axes run to, such as "LPS" for left, posterior and superior; the nearest where it is oblique."""
+    """Directions of the voxel axes, such as "LPS" for left, posterior, superior; the nearest ones if oblique."""
     order, flips = axis_order(affine)
     names = [("L", "R"), ("P", "A"), ("S", "I")]
     return "".join(names[order.index(axis)][flips[order.index(axis)]] for axis in range(3))
 
 
 def turn(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
-    """A view of (…, I, J, K) with its last three axes ordered and reversed as `axis_order` says."""
+    """A view of (…, I, J, K) with its last three axes ordered and reversed as `axis_order` returns."""
     lead = array.ndim - 3
     turned = array.transpose(*range(lead), *(lead + axis for axis in order))
     return turned[(..., *(slice(None, None, -1) if flip else slice(None) for flip in flips))]
@@ -148,7 +148,7 @@ def turn(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool
 def turned_affine(
     affine: np.ndarray, shape: Shape, order: tuple[int, int, int], flips: tuple[bool, bool, bool]
 ) -> np.ndarray:
-    """The (4, 4) affine of what `turn` makes of an array of that shape, before turning."""
+    """The (4, 4) affine of a turned array; `affine` and `shape` are those before `turn`."""
     back = np.zeros((4, 4))
     back[3, 3] = 1
     for axis, (own, flip) in enumerate(zip(order, flips, strict=True)):
@@ -165,14 +165,14 @@ def turn_back(array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool,
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
-    """The smallest box that holds every True of an (I, J, K) bool mask; None if there is none."""
+    """The smallest box that contains every True of an (I, J, K) bool mask; None if there is none."""
     slices = []
     for axis in range(3):
         hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         if hits.size == 0:
             return None
         slices.append(slice(int(hits[0]), int(hits[-1]) + 1))
-        mask = mask[(slice(None),) * axis + (slices[-1],)]  # the next axis is looked at inside the box alone
+        mask = mask[(slice(None),) * axis + (slices[-1],)]  # the next axis is searched only inside the box so far
     return slices[0], slices[1], slices[2]
 
 

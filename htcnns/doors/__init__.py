@@ -1,1 +1,1 @@
-"""The doors: arguments in, text and exit code out. Only these rooms speak to people and know a flag's name."""
+"""The user interfaces: arguments in, text and exit code out. Only these modules print and know a flag's name."""

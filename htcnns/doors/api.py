@@ -1,4 +1,4 @@
-"""The same from Python: one case by its four files, or a folder."""
+"""The same from Python: one case given by its four files, or a folder of cases."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +33,10 @@ def segment(
     """Segment one case.
 
     Args:
-        t1n, t1c, t2w, t2f: NIfTI files on one grid; one of them may be None where `settings.allow_missing` says so.
-        output: file for the mask, links followed, on the grid of t1c, or of the first file where that is None, and in
-            the numbers of `settings.labels`, which are 1 2 3 unless it names a set; None writes none.
-        settings: members, device, windows, fusion and labels; what concerns a folder of cases is refused.
+        t1n, t1c, t2w, t2f: NIfTI files on one grid; one of them may be None if `settings.allow_missing` is set.
+        output: file for the mask, links followed, on the grid of t1c, or of the first file if t1c is None, and in the
+            numbers of `settings.labels`, 1 2 3 by default; None to write none.
+        settings: members, device, windows, fusion and labels; settings for a folder of cases are refused.
 
     Returns:
         The label map, (I, J, K) uint8 of Label values on that grid, with volumes, members and notes.
@@ -77,7 +77,7 @@ def segment(
 
 
 def segment_folder(input: str | Path, output: str | Path, *, settings: RunSettings | None = None) -> list[Outcome]:
-    """Segment every case of a folder into another; one outcome per case, failed ones among them.
+    """Segment every case of a folder into another and return one outcome per case, including failed ones.
 
     Args:
         input, output: folders.
@@ -105,7 +105,7 @@ def _case(files: dict[Sequence, str | Path]) -> Case:
 
 
 def _require_one_case(settings: RunSettings) -> None:
-    """Raise SettingsError where a setting is given that concerns a folder of cases alone."""
+    """Raise SettingsError if a setting is given that only has an effect on a folder of cases."""
     defaults = RunSettings()
     for name in (
         "again",

@@ -1,4 +1,4 @@
-"""Kinds of argument on the command line."""
+"""Argument types of the command line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from htcnns.labels import SPELLINGS, Sequence
 
 
 def path(text: str) -> Path:
-    """The path that an argument names; an empty one would be the present folder, and nobody means that."""
+    """The path that an argument names; an empty one is refused, as it would be the current folder."""
     if not text:
         raise typer.BadParameter("an empty text; expected a path")
     return Path(text)
@@ -27,7 +27,7 @@ WeightsFolder = Annotated[
 
 
 def names(text: str, *, setting: str) -> tuple[str, ...]:
-    """The names between commas; none where no text was given."""
+    """The comma-separated names; () if the text is empty."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     if text and not found:
         raise SettingsError(
@@ -58,7 +58,7 @@ def sequences(text: str, *, setting: str = "channels") -> tuple[Sequence, ...] |
 
 
 def require_none(problem: str, remedy: str, **settings: object) -> None:
-    """Raise SettingsError with that problem where one of these settings is given, as nothing would come of it."""
+    """Raise SettingsError with that problem if one of these settings is given, as it would have no effect."""
     for setting, value in settings.items():
         if value:
             raise SettingsError(problem, setting=setting, remedy=remedy)
@@ -66,7 +66,7 @@ def require_none(problem: str, remedy: str, **settings: object) -> None:
 
 @contextmanager
 def no_channels() -> Iterator[None]:
-    """Inside, what is wrong with nnU-Net's channels leads to dataset.json alone: the command takes no order of them."""
+    """Inside, errors about nnU-Net's channels point to dataset.json only, as the command has no option for them."""
     try:
         yield
     except InputError as error:

@@ -50,7 +50,7 @@ def _answer(arguments: list[str] | None) -> int:
     except SystemExit as leave:
         if not isinstance(leave.__context__, OSError):
             raise
-        if not has_no_reader(sys.stdout):  # typer takes every broken pipe for that of the printed lines
+        if not has_no_reader(sys.stdout):  # typer takes every broken pipe for that of stdout
             raise leave.__context__ from None
         lead_nowhere(sys.stdout)
         return EXIT_DONE

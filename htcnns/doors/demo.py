@@ -1,4 +1,4 @@
-"""The main job on a head that nobody ever trained on and whose tumour volumes are known."""
+"""A segmentation of a synthetic head that no network was trained on and whose tumour volumes are known."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ NUMBERS = LABEL_SETS["brats2023"]
 
 
 def segment_demo(folder: Path) -> int:
-    """Make the synthetic case, segment it, compare with what is known, say where the files lie; the exit code.
+    """Make and segment the synthetic case, compare it with the truth, print where the files are; return the exit code.
 
     Other cases and masks in the folder are left alone, as they may be somebody's own.
     """
@@ -39,7 +39,7 @@ def segment_demo(folder: Path) -> int:
 
 
 def write_demo_case(folder: Path) -> Phantom:
-    """Write the synthetic case and its truth into `folder`; the phantom that it shows.
+    """Write the synthetic case and its truth into `folder`, and return its phantom.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -54,7 +54,7 @@ def write_demo_case(folder: Path) -> Phantom:
 
 
 def comparison(phantom: Phantom, outcome: Outcome) -> list[str]:
-    """Lines of a table: what a finished case found in each region against what is known."""
+    """Lines of a table: known and predicted volume of each region in a finished case, and Dice."""
     assert outcome.mask is not None
     found = read_labels(outcome.mask, NUMBERS).array
     lines = ["region    known      found      Dice"]

@@ -1,4 +1,4 @@
-"""The command that says whether a run would work here."""
+"""The command that checks whether a run would work here."""
 
 from pathlib import Path
 from typing import Annotated

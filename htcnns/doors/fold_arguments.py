@@ -1,4 +1,4 @@
-"""Folds on the command line: so many, or those of a list, and one of them held out."""
+"""Folds on the command line: their number or a list of them, and which one is held out."""
 
 from pathlib import Path
 
@@ -10,21 +10,21 @@ from htcnns.training.folds import Folds, deal, given
 
 
 def read_folds(text: str, store: CaseStore) -> Folds:
-    """So many folds, or those of the list of that name."""
+    """As many folds as the text says, or those listed in the file that it names."""
     if text.isdecimal():
         return deal(store.cards, int(text))
     return given(store.cards, read_fold_list(Path(text)), place=text)
 
 
 def without_fold(store: CaseStore, folds: str | None, fold: int | None) -> tuple[tuple[Card, ...], CaseStore]:
-    """The cases that a fit may see, and those that it is measured on while it runs.
+    """The cases that a fit may see, and those that it is scored on while it runs.
 
     Args:
-        folds: as `read_folds` takes it; None for a fit on everything.
-        fold: the one that is held out.
+        folds: number of folds or name of a list, as for `read_folds`; None for a fit on everything.
+        fold: number of the fold that is held out.
 
     Raises:
-        SettingsError: one of the two without the other, or a fold that there is not.
+        SettingsError: one of the two without the other, or a fold that does not exist.
     """
     if folds is None and fold is None:
         return store.cards, CaseStore({})

@@ -197,7 +197,7 @@ def tune(
 def _ready(
     plan: "HeldOutPlan", store: "CaseStore", *, table: Path | None, folds: str, device: str, threads: int
 ) -> "torch.device":
-    """The device, after the places of all files were looked at and the folds were written and printed."""
+    """The device, after checking the places of all files to be written, and writing and printing the folds."""
     import torch  # takes a second
 
     from htcnns.doors.held_out_printer import FOLDS, say_folds
@@ -220,7 +220,7 @@ def _ready(
 
 
 def _require_own_places(table: Path | None, out: Path, folds: str) -> None:
-    """Raise SettingsError where two files to be written are one, or one is the list of folds."""
+    """Raise SettingsError if two files to be written are the same, or one is the list of folds."""
     from htcnns.doors.held_out_printer import WRITTEN
     from htcnns.files.places import is_same
 

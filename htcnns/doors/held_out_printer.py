@@ -30,7 +30,7 @@ WRITTEN = (SCORES, EXTRA_SCORES, TRANSFER, ABLATION, FOLDS, *WITHOUT.values())
 
 
 def say_folds(by_case: Mapping[str, int]) -> None:
-    """Print who is held out when."""
+    """Print which cases each fold holds out."""
     for fold in sorted(set(by_case.values())):
         names = sorted(name for name, held_out in by_case.items() if held_out == fold)
         say(f"fold {fold} holds out {', '.join(names)}")
@@ -40,7 +40,7 @@ def run_folds(plan: HeldOutPlan, store: CaseStore, device: torch.device, table: 
     """Cross-validate, print the means and write all scores.
 
     Args:
-        table: file that gets the tables of means, too.
+        table: file to which the tables of means are also written; None for none.
 
     Raises:
         SettingsError, WeightsError, InputError, DeviceError, OutputError: as `cross_validate`.
@@ -69,7 +69,7 @@ def run_study(plan: TransferPlan, device: torch.device, table: Path | None) -> N
     """Run a transfer study, print its tables and write all scores.
 
     Args:
-        table: file that gets the tables of means, too.
+        table: file to which the tables of means are also written; None for none.
 
     Raises:
         SettingsError, WeightsError, InputError, DeviceError, OutputError: as `run_transfer_study`.
@@ -94,7 +94,7 @@ def run_parts(plan: HeldOutPlan, store: CaseStore, device: torch.device, table: 
     """Run an ablation, print its tables and write all scores.
 
     Args:
-        table: file that gets the tables of means, too.
+        table: file to which the tables of means are also written; None for none.
 
     Raises:
         SettingsError, WeightsError, InputError, DeviceError, OutputError: as `run_ablation`.
@@ -115,7 +115,7 @@ def run_parts(plan: HeldOutPlan, store: CaseStore, device: torch.device, table: 
 
 
 def write_scores(evaluations: Collection[Evaluation], path: Path) -> None:
-    """Write the scores of every case by each voice; nothing where there is none.
+    """Write the scores of every case by each voice; nothing if there are no evaluations.
 
     Raises:
         OutputError: the file cannot be written.
@@ -130,7 +130,7 @@ def _watcher() -> FitWatcher:
 
 
 def _report(found: HeldOut, out: Path, table: Path | None) -> None:
-    """Write the scores of every case, print the means, and write them too where a file is named."""
+    """Write the scores of every case, print the means, and also write the means to `table` if given."""
     tables = []
     for evaluations, file, what in _parts(found):
         if evaluations:
@@ -144,7 +144,7 @@ def _report(found: HeldOut, out: Path, table: Path | None) -> None:
 
 
 def _parts(found: HeldOut) -> Iterable[tuple[tuple[Evaluation, ...], str, str]]:
-    """The voices of each kind of cases, the file of their scores, and what they are."""
+    """For each kind of cases, the evaluations of its voices, the file for their scores, and its title."""
     yield found.evaluations, SCORES, "Held-out cases"
     yield found.extra, EXTRA_SCORES, "Extra cases, by every fold"
     for sequence, evaluations in found.without.items():
@@ -156,7 +156,7 @@ def _write_table(table: Table, path: Path) -> None:
 
 
 def _print_text(text: str, file: Path | None) -> None:
-    """Print the text, and write it too where a file is named."""
+    """Print the text, and also write it to the file if given."""
     print(text)
     if file:
         write_named(file, text.encode(errors="surrogateescape"))

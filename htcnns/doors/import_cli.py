@@ -1,4 +1,4 @@
-"""The command that takes other people's weights.
+"""The command that imports other people's weights.
 
 What needs torch is imported inside the command, so that `--help` stays quick.
 """
@@ -37,7 +37,7 @@ def import_weights(
     order = sequences_in(sequences, setting="sequences") or ()
     settings = ImportSettings(files=tuple(files), kind=kind, out=out, name=name, sequences=order)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, on files that are old or odd; what matters is refused
+        warnings.simplefilter("ignore")  # torch's, about old or unusual files; what matters is refused
         member, imported = import_member(settings)
     for each in imported:
         print(one_line(f"{each.file.path.name} from {each.checkpoint}: {_nearness(each.comparison)}"))
@@ -51,7 +51,7 @@ def import_weights(
 
 
 def _nearness(compared: "Comparison") -> str:
-    """How near what was written is to what was read."""
+    """How close the logits of the written weights are to those of the checkpoint, in words."""
     original = "the original is not installed here to be compared"
     if compared.original is not None:
         original = f"the original's differ by {compared.original:.1e} at most"

@@ -18,10 +18,10 @@ recipes_app = typer.Typer(help="List or show the recipes.", invoke_without_comma
 
 
 def read_recipe(name: str, *, steps: int | None = None, setting: str = "recipe") -> "Recipe":
-    """The shipped recipe of that name, or the one in a TOML file; with fits of `steps` steps where these are given.
+    """The shipped recipe of that name, or the one in a TOML file; with fits of `steps` steps if given.
 
     Args:
-        setting: the one that named it, for the message.
+        setting: setting that the name comes from, for the error message.
     """
     from htcnns.files.toml_file import read_toml
     from htcnns.training.recipe_text import recipe_of
@@ -37,7 +37,7 @@ def read_recipe(name: str, *, steps: int | None = None, setting: str = "recipe")
 
 
 def require_members(names: Iterable[str], recipe: "Recipe") -> None:
-    """Raise SettingsError where one of `--only` is no member of the recipe."""
+    """Raise SettingsError if a name given to `--only` is not a member of the recipe."""
     known = [member.name for member in recipe.members]
     for name in names:
         require_known(name, known, what="member", setting="only")

@@ -1,4 +1,4 @@
-"""How a run speaks to people: a progress bar on a terminal, one line per case elsewhere, and signals."""
+"""How a run is shown to people: one line per case, a progress bar on a terminal, and signals."""
 
 import shlex
 import signal
@@ -19,14 +19,14 @@ from htcnns.runs.plan import RunPlan, plan_run
 from htcnns.runs.settings import EngineName, RunSettings
 from htcnns.runs.watcher import Watcher
 
-N_NAMED = 20  # files that are named of those that were not used
+N_NAMED = 20  # maximum number of unused files that are named
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a request that the run answers between two windows; a second one ends it at once.
+    """Turns SIGINT and SIGTERM into a request to stop between two windows; a second signal ends the run at once.
 
     Attributes:
-        number: number of the signal that came; 0 before.
+        number: number of the signal received; 0 before.
     """
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class StopRequest:
             signal.signal(number, handler)
 
     def wanted(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal was received."""
         return self.number != 0
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.number:
-            raise SystemExit(128 + number)  # as process 1 of a container the default handler would do nothing
+            raise SystemExit(128 + number)  # in process 1 of a container the default handler would do nothing
         self.number = number
 
 
@@ -54,8 +54,8 @@ def segment_and_print(input: Path, output: Path, settings: RunSettings, *, any_s
     """Segment a folder, print what happens, and return the exit code.
 
     Args:
-        any_success_is_success: whether the code is 0 as soon as one case succeeded, as challenge runners need; else it
-            is 7 when one failed.
+        any_success_is_success: whether one successful case makes the code 0, as challenge runners need; otherwise one
+            failed case makes it 7.
 
     Raises:
         HtcnnsError: whatever stops the run before or in the middle of the work.
@@ -69,7 +69,7 @@ def segment_and_print(input: Path, output: Path, settings: RunSettings, *, any_s
 
 
 def run_and_print(input: Path, output: Path, settings: RunSettings) -> tuple[list[Outcome], int]:
-    """Segment a folder and print what happens; the outcomes, and the number of the signal that came, or 0."""
+    """Segment a folder, print what happens, and return the outcomes and the number of the signal received, or 0."""
     keep_freed_memory()
     with StopRequest() as stop:
         plan = plan_run(input, output, settings)
@@ -90,7 +90,7 @@ class RunPrinter:
         self.n_cases = len(plan.cases)
         self.n_printed = 0
         self.n_kept = 0
-        self.work_began = 0.0  # when the first case was started: those that are kept tell nothing of the others
+        self.work_began = 0.0  # when the first case was started, as kept cases say nothing about the others
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -157,7 +157,7 @@ class RunPrinter:
             self._print(f"      {note}")
 
     def sum_up(self, outcomes: list[Outcome]) -> None:
-        """Print one line on all cases, the names of those that failed or were not started, and where the page lies."""
+        """Print one line on all cases, the names of those that failed or were not started, and the page's path."""
         names = {state: [o.case for o in outcomes if o.state is state] for state in State}
         self._print(", ".join(f"{len(cases)} {state}" for state, cases in names.items() if cases))
         for state in (State.FAILED, State.NOT_STARTED):
@@ -171,7 +171,7 @@ class RunPrinter:
         self.progress.reset(self.bar, description=one_line(name), total=None)
 
     def _left(self) -> str:
-        """How long the cases that are left will take if they take as long as those before."""
+        """The time left, in words, if the remaining cases take as long as those before; "" below a minute."""
         n_worked = self.n_printed - self.n_kept
         seconds = (time.perf_counter() - self.work_began) / max(1, n_worked) * (self.n_cases - self.n_printed)
         return f", about {rough_time(seconds)} left" if seconds >= 60 else ""
@@ -181,5 +181,5 @@ class RunPrinter:
             return
         try:
             self.console.print(one_line(text), markup=False)
-        except OSError:  # whoever read along has gone; the masks matter more
+        except OSError:  # the reader of the output has gone; the masks matter more
             self.console.quiet = True

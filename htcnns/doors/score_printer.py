@@ -37,7 +37,7 @@ class ScoreFiles:
     markdown: Path | None = None
 
     def require_place(self) -> None:
-        """Raise OutputError where one cannot be written, SettingsError where it would replace a mask or another."""
+        """Raise OutputError if a file cannot be written, SettingsError if it would replace a mask or another one."""
         asked_for = {setting: path for setting, path in vars(self).items() if path}
         owners: dict[Path, str] = {}
         for setting, path in asked_for.items():
@@ -58,7 +58,7 @@ class ScoreFiles:
                     expected="one file for each",
                     remedy="Give another name.",
                 )
-        for setting, path in asked_for.items():  # last, as it makes folders
+        for setting, path in asked_for.items():  # last, as it creates folders
             require_named_place(path, setting=setting)
 
 
@@ -83,7 +83,7 @@ def evaluate_and_print(
     files.require_place()  # scoring may take an hour
     folders = dict.fromkeys((predictions, *(paired or ()), *others))  # each once, in this order
     for folder in folders:
-        require_scorable(folder, truths, settings)  # the last of them too, before the first is scored
+        require_scorable(folder, truths, settings)  # all of them, before the first is scored
     evaluations = {folder: evaluate_folders(folder, truths, settings) for folder in folders}
     first = evaluations[predictions]
     tables = [cases_table(first), cohort_table(first), worst_table(first), summary_table(first)]
@@ -108,12 +108,12 @@ def evaluate_and_print(
 
 
 def _bytes(text: str) -> bytes:
-    """UTF-8; bytes of a file name that are not UTF-8 stay as they were."""
+    """The text in UTF-8; bytes of a file name that are not UTF-8 are kept as they were."""
     return text.encode(errors="surrogateescape")
 
 
 def _with_different_names(evaluations: dict[Path, Evaluation]) -> dict[Path, Evaluation]:
-    """The same evaluations; those whose folders have one name are called by the folders' paths."""
+    """The same evaluations; those whose folders share a name are named by the folders' paths."""
     names = [evaluation.name for evaluation in evaluations.values()]
     return {
         folder: replace(evaluation, name=str(folder)) if names.count(evaluation.name) > 1 else evaluation
@@ -122,7 +122,7 @@ def _with_different_names(evaluations: dict[Path, Evaluation]) -> dict[Path, Eva
 
 
 def _print(tables: list[Table], evaluation: Evaluation) -> None:
-    """Print the tables, then what a reader must know of them."""
+    """Print the tables, then the cautions that a reader must know."""
     console = Console(width=None if Console().is_terminal else 200, highlight=False, emoji=False)
     for table in tables:
         shown = RichTable(*table.names, title=Text(one_line(table.title)), title_justify="left", box=MARKDOWN)

@@ -1,4 +1,4 @@
-"""What a terminal can show: errors in the reader's words, and any file name."""
+"""What a terminal can show: errors in the command line's words, and any file name."""
 
 import io
 import sys
@@ -22,11 +22,11 @@ _ARGUMENTS = {
     "case_list": "--list",
     "cavity_share": "--cavities",
     "recipe_name": "NAME",
-}  # settings whose name here is another
+}  # settings that have another name here
 
 
 def flag(setting: str) -> str:
-    """What the command line calls a setting of that Python name."""
+    """The command line's name for the setting of that Python name."""
     return _ARGUMENTS.get(setting, f"--{setting.replace('_', '-')}")
 
 
@@ -38,14 +38,16 @@ def print_error(error: HtcnnsError, *, prefix: str = "htcnns") -> int:
 
 @contextmanager
 def steady_output() -> Iterator[None]:
-    """Inside, no printed line ends the run: what the terminal cannot show is printed with escapes, and where the reader
-    has gone, as `head` goes, or the disk behind it is full, lines go nowhere.
+    """Inside, no printed line ends the run.
+
+    What the terminal cannot show is escaped; if the reader has gone, as `head` does, or its disk is full, lines are
+    dropped.
     """
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # a daemon may have started the run without either, which is None
+    # a daemon may have started the run without either; it is None then
     sys.stdout, sys.stderr = (cast(TextIO, _Steady(stream) if stream else stream) for stream in before)
     try:
         yield
@@ -56,13 +58,13 @@ def steady_output() -> Iterator[None]:
 
 
 class _Steady:
-    """A stream that goes on when nothing can be written to it; otherwise the stream itself."""
+    """A stream that continues when it can no longer be written to; otherwise like the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write as the stream does, or nowhere."""
+        """Write to the stream, or to nowhere if that fails."""
         try:
             return self._stream.write(text)
         except OSError:
@@ -70,7 +72,7 @@ class _Steady:
             return len(text)
 
     def flush(self) -> None:
-        """Flush as the stream does, or nowhere."""
+        """Flush the stream, or drop what it holds if that fails."""
         try:
             self._stream.flush()
         except OSError:
@@ -86,7 +88,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def rough_time(seconds: float) -> str:
-    """A time that nobody knows to the minute, such as "12 min", "3.5 h" or "2.1 d"."""
+    """A rough time, such as "12 min", "3.5 h" or "2.1 d"."""
     if seconds < 2 * 3600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} d"

@@ -25,7 +25,7 @@ Steps = Annotated[int | None, typer.Option(help="Steps of each fit, in the recip
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 for all.", min=0)]
 Workers = Annotated[int, typer.Option(help="Threads that draw patches ahead.", min=0)]
-WHOLE_TUMOUR = "whole-tumour"  # a truth of one number
+WHOLE_TUMOUR = "whole-tumour"  # a truth with a single number
 
 
 def pack(
@@ -246,7 +246,7 @@ def contrasts(caches: Caches) -> int:
 
 
 def _truth_rule(text: str) -> "TruthRule":
-    """How truths are read, from "brats2023" or "brats2024-ped=BraTS-PED-*"."""
+    """The rule for reading truths, from "brats2023" or "brats2024-ped=BraTS-PED-*"."""
     from htcnns.labels import label_set
     from htcnns.training.cases import WHOLE_TUMOUR as ONE_NUMBER
     from htcnns.training.cases import TruthRule
@@ -257,7 +257,7 @@ def _truth_rule(text: str) -> "TruthRule":
 
 
 def _require_one(rules: "list[TruthRule]", texts: list[str]) -> None:
-    """Raise SettingsError unless there is one rule, for all cubes of a file, whose names no pattern is held against."""
+    """Raise SettingsError unless there is one rule, without a pattern, as names of cubes are not matched."""
     if [rule.pattern for rule in rules] != ["*"]:
         raise SettingsError(
             "only one label set, without a pattern, has an effect on an npz of cubes",

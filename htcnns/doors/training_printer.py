@@ -1,4 +1,4 @@
-"""How packing, synthesis and training speak to people: one line now and then."""
+"""How packing, synthesis and training are shown to people: one line now and then."""
 
 import time
 
@@ -11,16 +11,16 @@ BETWEEN_S = 10.0  # between two lines on a fit
 
 
 class TrainingPrinter:
-    """Prints the course of fits; changes with every call."""
+    """Prints the progress of fits; changes with every call."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._losses: dict[str, list[float]] = {}
 
     def step(self, member: str, progress: Progress) -> None:
-        """Print a line on a fit every few seconds and at its end: mean loss since the last, speed, time left.
+        """Print a line on a fit every few seconds and at its end: mean loss since the last line, speed, time left.
 
-        A look at the validation's cases always has a line.
+        Every validation has a line of its own.
         """
         if progress.dice:
             scores = ", ".join(f"{region} {value:.3f}" for region, value in progress.dice.items())
@@ -38,7 +38,7 @@ class TrainingPrinter:
         losses.clear()
 
     def transfer(self, member: str, report: TransferReport) -> None:
-        """Print what became of the weights that a fit starts from."""
+        """Print which of the weights that a fit starts from were kept, remapped or reset."""
         for line in report.lines():
             say(f"{member}: {line}")
 
@@ -52,12 +52,12 @@ def print_packed(packed: Packed) -> None:
 
 
 def say(text: str) -> None:
-    """Print one line at once."""
+    """Print one line immediately."""
     print(one_line(text), flush=True)
 
 
 def duration(seconds: float) -> str:
-    """A time for people: "40 s", "12 min", "3.5 h"."""
+    """A duration in words: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -57,5 +57,5 @@ def view(
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """End the program; as process 1 of a container the default handler would do nothing."""
+    """End the program; in process 1 of a container the default handler would do nothing."""
     raise SystemExit(EXIT_TERMINATED)

@@ -1,8 +1,8 @@
-"""The viewer's server: what it answers to which address, on this machine alone.
+"""The viewer's server: its response to each address, on this machine alone.
 
-An address is `/TOKEN/…`, where the token is random and a part of every request; a name of the machine other than its
-loopback's is refused too, so that no page elsewhere can have its own name point here. A case and a sequence are
-numbers in the lists, so no address can name a file.
+An address is `/TOKEN/…`, where the token is random and part of every request. A request to any other host name than
+loopback's is refused too, so that no page elsewhere can have its own name point here (DNS rebinding). Cases and
+sequences are numbers in the lists, so no address can name a file.
 """
 
 import hmac
@@ -28,8 +28,8 @@ from htcnns.reports.strict_json import json_text
 from htcnns.reports.viewer import ListedCase, card_record, list_record
 
 HOST = "127.0.0.1"
-HOSTS = frozenset((HOST, "localhost"))  # whatever the port, as a tunnel such as ssh's may give it another
-N_KEPT = 2  # cases kept in memory: the one that is shown, and the one that a person goes back to
+HOSTS = frozenset((HOST, "localhost"))  # on any port, as a tunnel such as ssh's may use another one
+N_KEPT = 2  # cases kept in memory: the one that is shown, and the one shown before
 _JSON, _TEXT, _NIFTI = "application/json", "text/plain; charset=utf-8", "application/gzip"
 _PAGE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -44,21 +44,21 @@ _PAGE: Mapping[str, tuple[str, str]] = MappingProxyType(
 _OF_A_CASE = re.compile(r"cases/(0|[1-9][0-9]{0,8})/(card|mask|[0-3])")
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
-        # the page's own scripts, styles and scans, and the pictures inside NiiVue's script; nothing else, nowhere else
+        # the page's own scripts, styles and scans, and the pictures inside NiiVue's script; nothing from elsewhere
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",  # the address holds the token
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
-        "Cache-Control": "no-store",  # scans stay out of the browser's files
+        "Cache-Control": "no-store",  # scans stay out of the browser's cache
     }
 )
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a browser asks: the method, the address behind the host, and the host that it took this for."""
+    """A browser's request: the method, the address after the host, and the Host header."""
 
     method: str
     target: str
@@ -67,7 +67,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What it gets."""
+    """The response to a request."""
 
     status: HTTPStatus
     kind: str
@@ -84,7 +84,7 @@ class Site:
         self._read = lru_cache(maxsize=N_KEPT)(lambda index: read_shown(cases[index]))
 
     def answer(self, request: Request) -> Answer:
-        """What the request gets; nothing of a case without the token."""
+        """The response to the request; a refusal without the token."""
         token, _, rest = request.target.removeprefix("/").partition("/")
         is_known = hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
         if not is_known or _host_name(request.host) not in HOSTS:
@@ -97,7 +97,7 @@ class Site:
             return _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(error.sentence(flag)))
 
     def _found(self, rest: str) -> Answer | None:
-        """What lies at an address behind the token; None for nothing."""
+        """The response for the part of an address after the token; None if nothing is there."""
         if rest in _PAGE:
             name, kind = _PAGE[rest]
             return Answer(HTTPStatus.OK, kind, page_file(name))
@@ -109,7 +109,7 @@ class Site:
         return self._part(int(match[1]), match[2])
 
     def _part(self, index: int, part: str) -> Answer | None:
-        """One scan of a case by its number, its mask, or what its mask holds; None where it has none."""
+        """A scan of a case by sequence number, its mask, or a summary of its mask; None if the case has none."""
         shown = self._cases[index]
         if shown.case.fault:
             raise shown.case.fault
@@ -130,10 +130,10 @@ class Site:
 
 
 def open_server(site: Site, *, port: int) -> ThreadingTCPServer:
-    """A server that listens on loopback and answers once it serves; port 0 takes a free one.
+    """A server that listens on loopback and responds once it is run; port 0 takes a free one.
 
     Raises:
-        SettingsError: the port is taken, or nobody may listen there.
+        SettingsError: the port is in use, or this user may not listen on it.
     """
     try:
         return _Server((HOST, port), _handler(site.answer))
@@ -148,21 +148,21 @@ def open_server(site: Site, *, port: int) -> ThreadingTCPServer:
 
 
 class _Server(ThreadingTCPServer):
-    """A thread for each request, none of which keeps the program alive."""
+    """A server with a thread for each request, none of which keeps the program alive."""
 
     daemon_threads = True
-    allow_reuse_address = True  # the port of a viewer that ended a moment ago
+    allow_reuse_address = True  # for the port of a viewer that ended a moment ago
 
 
 def _handler(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler]:
-    """The standard library's way to say what is answered: a class with a method for each kind of request."""
+    """The handler class that the standard library's server needs, with a method for each kind of request."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 60  # seconds that a silent connection may hold a thread
         server_version, sys_version = "htcnns", ""
 
         def handle(self) -> None:
-            """Answer what the connection asks; a browser that goes on to another case ends it at any moment."""
+            """Answer the connection's requests; a browser that moves on to another case may close it at any moment."""
             with suppress(ConnectionError):
                 super().handle()
 
@@ -198,7 +198,7 @@ def _listed(shown: ShownCase) -> ListedCase:
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, without its port; None where it is none."""
+    """The name in a Host header, without the port; None if it has no valid name."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -210,4 +210,4 @@ def _json(record: dict) -> Answer:
 
 
 def _refusal(status: HTTPStatus, sentence: str) -> Answer:
-    return Answer(status, _TEXT, f"{sentence}\n".encode(errors="backslashreplace"))  # names may be no text
+    return Answer(status, _TEXT, f"{sentence}\n".encode(errors="backslashreplace"))  # names may not be valid text

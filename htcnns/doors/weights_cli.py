@@ -1,4 +1,4 @@
-"""The commands that look after weights."""
+"""The commands that manage weights."""
 
 from pathlib import Path
 from typing import Annotated

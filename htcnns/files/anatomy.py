@@ -16,10 +16,10 @@ def read_anatomies(folder: Path) -> dict[str, np.ndarray]:
     """Every label map of a whole head in the folder, by the file's name without its ending.
 
     Returns:
-        (I, J, K) uint16 in the files' own numbers, I, J, K to the left, posterior and superior, voxels of 1 mm.
+        (I, J, K) uint16 arrays in the files' own numbers, axes to the left, posterior and superior, voxels of 1 mm.
 
     Raises:
-        InputError: no folder that can be listed, no NIfTI file in it, or a file that cannot be read or is no label map.
+        InputError: the folder cannot be listed or has no NIfTI file, or a file cannot be read or is no label map.
     """
     listed = entries(folder, expected="a folder of label maps", remedy="Give the folder of whole-head label maps.")
     paths = [path for path in listed if path.name.endswith(_ENDINGS)]
@@ -51,5 +51,5 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _nearest(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """Index that reads an array of the one shape at the nearest voxels of another."""
+    """Index that resamples an array of `shape` to shape `wanted` by nearest voxel."""
     return np.ix_(*(((np.arange(m) + 0.5) * n / m).astype(int) for n, m in zip(shape, wanted, strict=True)))

@@ -1,4 +1,4 @@
-"""Whole files only: written under a hidden name, checked, then renamed; what a killed run left behind is removed."""
+"""Whole files only: written under a hidden name, checked, then renamed; temporaries of killed runs are removed."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ from htcnns.errors import OutputError, TakenError
 from htcnns.files.places import resolved
 
 _TEMPORARY = re.compile(r"\.htcnns-\d+-.+\.part")
-_ATTEMPTS = 20  # at a temporary that another run sweeps before it is locked
+_ATTEMPTS = 20  # to make a temporary, as another run may sweep it before it is locked
 
 _REMEDIES = {
     errno.ENOSPC: "Free space there or give another folder.",
@@ -23,9 +23,9 @@ _REMEDIES = {
     errno.ENOENT: "Make the folder or give another.",
     errno.ENAMETOOLONG: "Give a shorter name.",
 }
-_OF_THE_NAME = {  # why a file that is written cannot have its name, in a folder where others could
+_OF_THE_NAME = {  # errors of renaming that concern this name alone: another in that folder would do
     *(errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST),
-    *(errno.EPERM, errno.EACCES),  # another user's in a sticky folder, or one that may never change
+    *(errno.EPERM, errno.EACCES),  # another user's file in a sticky folder, or an immutable file
     *(errno.EBUSY, errno.ETXTBSY, errno.ENAMETOOLONG),
 }
 
@@ -34,10 +34,10 @@ def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | N
     """Write the file so that nobody ever sees a part of it, replacing any file or link of that name.
 
     Args:
-        check: function that raises where the finished temporary is not as it should be.
+        check: function that is called with the finished temporary and raises where it is wrong.
 
     Raises:
-        TakenError: a folder, a device, a pipe or a file that nobody may replace stands there.
+        TakenError: the path is a folder, a device, a pipe or a file that this user may not replace.
         OutputError: the file cannot be written; nothing is left behind, and an older file stays.
     """
     require_replaceable(path)
@@ -60,21 +60,21 @@ def write_whole(path: Path, content: bytes, *, check: Callable[[Path], None] | N
 
 
 def write_named(path: Path, content: bytes) -> None:
-    """Write a file that a person named: as `write_whole`, but a link is followed and stays."""
+    """Write a file that a person named: like `write_whole`, but a link is followed and kept."""
     write_whole(followed(path), content)
 
 
 def followed(path: Path) -> Path:
-    """The file that a link leads to, whether it is there or not; the path itself where it is no link."""
+    """The file that a link leads to, even if it does not exist; the path itself where it is no link."""
     return resolved(path) if os.path.islink(path) else path
 
 
 def require_replaceable(path: Path) -> None:
-    """Raise TakenError where anything but a file or a link stands, as no file may take its place."""
+    """Raise TakenError where the path is anything but a file or a link, as no file may replace that."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
-        return  # nothing stands there, or writing tells why nobody may look
+        return  # nothing is there, or it cannot be seen, which writing will report
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise TakenError(
             f"cannot write {path.name} ({os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else 'no regular file'})",
@@ -85,7 +85,7 @@ def require_replaceable(path: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder if need be and write a file into it, or raise OutputError; permission bits do not tell."""
+    """Make the folder if need be and create a file in it, or raise OutputError; permission bits are not reliable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary, file = _new_temporary(folder)
@@ -101,7 +101,7 @@ def require_writable(folder: Path) -> None:
 
 
 def require_file_place(path: Path, *, setting: str) -> None:
-    """Raise OutputError where a file is to be written, links followed, and something else stands or nobody may look.
+    """Raise OutputError where the path, links followed, is something other than a file, our own output or inaccessible.
 
     Args:
         setting: Python name of the setting that names the file.
@@ -109,7 +109,7 @@ def require_file_place(path: Path, *, setting: str) -> None:
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return  # whether the folder can be written is asked elsewhere
+        return  # whether the folder is writable is checked elsewhere
     except OSError as error:
         raise OutputError(
             f"cannot be written by user {os.getuid()} ({error.strerror or error})",
@@ -130,7 +130,7 @@ def require_file_place(path: Path, *, setting: str) -> None:
 
 
 def require_folder_place(path: Path, *, setting: str) -> None:
-    """Raise OutputError where a folder is to be made, and something else stands.
+    """Raise OutputError where the path is something other than a folder.
 
     Args:
         setting: Python name of the setting that names the folder.
@@ -158,8 +158,8 @@ def require_named_place(path: Path, *, setting: str) -> None:
 def sweep(folder: Path) -> tuple[Path, ...]:
     """Remove the temporaries of killed runs and return their paths; none where there is no such folder.
 
-    What another run is writing at this moment stays, unless the file system has no locks; so does what this user may
-    not remove.
+    Temporaries that another run is writing are kept, unless the file system has no locks; so are those that this user
+    may not remove.
 
     Raises:
         OutputError: the folder cannot be listed.
@@ -174,7 +174,7 @@ def sweep(folder: Path) -> tuple[Path, ...]:
 
 
 def is_locked_by_us(file: IO[bytes]) -> bool:
-    """Lock the file; whether it is ours alone now, which is True also where the file system has no locks."""
+    """Lock the file and return whether it is ours alone; also True where the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -187,10 +187,10 @@ def is_locked_by_us(file: IO[bytes]) -> bool:
 def _new_temporary(folder: Path) -> tuple[Path, IO[bytes]]:
     """A new hidden file, open and locked so that nobody sweeps it; a killed run loses its lock.
 
-    Another run may sweep it in the moment before it is locked; then there is another.
+    Another run may sweep it just before it is locked; then a new one is made.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        # Processes in two containers may have one number, so the number alone would let them share a temporary.
+        # Processes in two containers may have the same id, so the id alone would let them share a temporary.
         path = folder / f".htcnns-{os.getpid()}-{uuid.uuid4().hex}.part"
         file = path.open("xb")
         if (is_locked_by_us(file) and os.path.lexists(path)) or attempt == _ATTEMPTS:
@@ -202,7 +202,7 @@ def _new_temporary(folder: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    """Give the temporary its name; raises TakenError where this name alone cannot be had."""
+    """Rename the temporary to its final path; raises TakenError where only this name cannot be used."""
     try:
         os.replace(temporary, path)
     except OSError as error:
@@ -217,7 +217,7 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _is_printed_to(status: os.stat_result) -> bool:
-    """Whether the file is this process's own output, as `/dev/stdout` is once that is led into a file."""
+    """Whether the file is this process's own output, as `/dev/stdout` is when redirected to a file."""
     for number in (1, 2):
         with suppress(OSError):
             if os.path.samestat(status, os.fstat(number)):
@@ -226,9 +226,9 @@ def _is_printed_to(status: os.stat_result) -> bool:
 
 
 def _is_swept(path: Path) -> bool:
-    """Remove a temporary while nobody else holds it; whether it is gone.
+    """Remove a temporary that no run has locked, and return whether we removed it.
 
-    It is removed under its lock: a run that makes it at this moment then sees that it lost it.
+    It is removed under our lock, so that a run that is just creating it notices the loss.
     """
     try:
         with path.open("rb") as file:
@@ -241,7 +241,7 @@ def _is_swept(path: Path) -> bool:
 
 
 def _cannot(what: str, folder: Path, error: OSError) -> OutputError:
-    """What a failed attempt in a folder is reported as."""
+    """The error that reports a failed attempt in a folder."""
     return OutputError(
         f"cannot {what} ({error.strerror or error})",
         place=folder,

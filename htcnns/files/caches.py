@@ -1,4 +1,4 @@
-"""A fresh folder for everything that libraries cache, so that any user id will do and none needs a home."""
+"""A fresh folder for everything that libraries cache, so that any user id works, even one without a home."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ _VARIABLES = ("HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR
 def private_caches() -> Iterator[None]:
     """Point the caches of libraries to a temporary folder of this process, which is removed at the end.
 
-    Libraries read where their cache lies when they are imported, so they must be imported inside.
+    Libraries read these paths when they are imported, so they must be imported inside the block.
 
     Raises:
         OutputError: there is no place for temporary files.

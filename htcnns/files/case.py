@@ -1,4 +1,4 @@
-"""A case: which file is which sequence of whom; and files that are no case's."""
+"""A case: which file is which sequence of one visit; and files that belong to no case."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ class Case:
 
     Attributes:
         name: as in the file names, or the folder's name where the naming is free.
-        files: the scans found; a sequence that is missing has no entry.
+        files: the scans found; a missing sequence has no entry.
         naming: the convention that the file names follow.
         folder: where the files lie.
         flat: the folder's name is not the case's, so other cases may lie in it as well.
         channels: order of nnU-Net's channels; empty under any other convention.
         truth: the rater's label map, where exactly one lies beside the scans; never an input.
-        unread: files named as a sequence that lacks a scan, and in words why each is none, such as its format.
-        fault: why nobody can tell what the case is, such as two files for one sequence; None where it is clear.
+        unread: files named as a missing sequence, each with the reason why it is no scan, such as its format.
+        fault: why the case is unclear, such as two files for one sequence; None where it is clear.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Case:
         return next((self.files[each] for each in (Sequence.T1C, *SEQUENCES) if each in self.files), None)
 
     def require_complete(self, *, most_missing: int = 0) -> None:
-        """Raise InputError where the case is not clear or lacks more sequences; it says which file names would do."""
+        """Raise InputError where the case is unclear or lacks more than `most_missing` files, which the error names."""
         if self.fault:
             raise self.fault
         if len(self.missing) > most_missing:
@@ -71,11 +71,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder of scans that is no case's scan or truth.
+    """A file or folder that looks like a scan or a case but belongs to no case.
 
     Attributes:
-        reason: why it is none, to be read after its name.
-        is_near_miss: its name says a sequence, but not in the way of the cases beside it.
+        reason: why it belongs to no case, worded to follow its name.
+        is_near_miss: whether its name states a sequence, but not in the convention of the cases beside it.
     """
 
     path: Path

@@ -22,9 +22,9 @@ _DICOM_START, _DICOM_MARK = 128, b"DICM"  # DICOM, part 10: a preamble of 128 by
 
 
 def cases_in(listing: Listing, channels: tuple[Sequence, ...] | None) -> tuple[list[Case], list[Leftover]]:
-    """The cases whose files lie in this very folder, and the files there that look like scans and belong to none.
+    """The cases whose files lie directly in this folder, and what else there looks like a scan or a case.
 
-    Whatever is wrong with one case is that case's fault, and no other's.
+    A problem with one case becomes the `fault` of that case only.
 
     Args:
         channels: order of nnU-Net's channels; None reads `dataset.json`.
@@ -59,14 +59,14 @@ class _NamedFile:
 
 
 def _unclear(name: str, folder: Path, fault: InputError) -> Case:
-    """A case of which nothing is known but that it is there."""
+    """A case of which only the name, the folder and the fault are known."""
     return Case(name=name, files={}, naming=Convention.FREE, folder=folder, flat=False, fault=fault)
 
 
 def _channel_order(
     folder: Path, files: list[Path], channels: tuple[Sequence, ...] | None
 ) -> tuple[tuple[Sequence, ...], dict[str, InputError]]:
-    """The order of nnU-Net's channels where a file of the folder is named by them; else why its cases have none."""
+    """The order of nnU-Net's channels and, if unknown, each case's fault; both empty where no file is named so."""
     read = read_channels(map(_stem, files))
     if not read:
         return (), {}
@@ -79,7 +79,7 @@ def _channel_order(
 def _named(
     folder: Path, files: list[Path], order: tuple[Sequence, ...], faults: dict[str, InputError]
 ) -> list[_NamedFile]:
-    """The files whose names say whose scan or truth they are; adds the faults of cases that the order does not fit."""
+    """The files whose names identify a scan or truth of a case; adds cases that the order does not fit to `faults`."""
     named = _read_strict(files, order, faults)
     if not any(name.sequence for name in named) and not words.is_mask_folder(folder.name) and not faults:
         readings = read_names([_stem(file) for file in files])
@@ -88,7 +88,7 @@ def _named(
 
 
 def _read_strict(files: list[Path], order: tuple[Sequence, ...], faults: dict[str, InputError]) -> list[_NamedFile]:
-    """The files with a BraTS name or, where there is an order of channels, an nnU-Net one."""
+    """The files with a BraTS name or, where the order of channels is known, an nnU-Net name; adds to `faults`."""
     nnunet = read_channels(map(_stem, files), order) if order else {}
     named = []
     for file in files:
@@ -105,7 +105,7 @@ def _read_strict(files: list[Path], order: tuple[Sequence, ...], faults: dict[st
 
 
 def _read_free(file: Path, folder: Path, reading: NameReading) -> _NamedFile | None:
-    """A scan or a truth of the case that the folder is named after; None for others."""
+    """The file as a scan or truth of the case named after the folder; None where it is neither."""
     if reading.sequence or (reading.is_mask and words.is_segmentation(_stem(file))):
         return _NamedFile(file, name_of(folder), Convention.FREE, reading.sequence)
     return None
@@ -136,7 +136,7 @@ def _assemble(folder: Path, named: list[_NamedFile], channels: tuple[Sequence, .
 
 
 def _two_files(folder: Path, members: list[_NamedFile]) -> InputError | None:
-    """What is wrong where a sequence has two files."""
+    """The fault of a case with two files for one sequence, else None."""
     first: dict[Sequence, Path] = {}
     for name in members:
         if name.sequence and first.setdefault(name.sequence, name.path) != name.path:
@@ -150,7 +150,7 @@ def _two_files(folder: Path, members: list[_NamedFile]) -> InputError | None:
 
 
 def _two_patients(folder: Path, files: dict[Sequence, Path], naming: Convention) -> InputError | None:
-    """Scans of two patients must not become one case because they share a folder; strict names cannot."""
+    """The fault where freely named scans of two patients share a folder, else None; strict names cannot be mixed up."""
     scans = {_stem(path): path.name for path in files.values()}
     if naming is Convention.FREE and (pair := two_cases(list(scans))):
         one, other = (scans[stem] for stem in pair)
@@ -170,9 +170,10 @@ def _unread_files(listing: Listing) -> list[_Unread]:
 
 
 def _with_unread(cases: list[Case], folder: Path, named: list[_NamedFile], why: dict[Path, str]) -> list[Case]:
-    """The cases, told which of their missing sequences cannot be read, and those of which no scan can be read.
+    """`cases`, changed in place: unread files are added, and cases of which no scan can be read are appended.
 
-    A free name alone may be a stray file's, so a case needs two sequences then.
+    A single freely named file may be a stray, so an appended case of free naming needs two sequences and no
+    other case beside it.
     """
     of_case: dict[str, dict[Sequence, _NamedFile]] = defaultdict(dict)
     for name in reversed(named):
@@ -199,7 +200,7 @@ def _with_unread(cases: list[Case], folder: Path, named: list[_NamedFile], why: 
 
 
 def _leftovers(cases: list[Case], files: list[Path], rest: list[Path], unclear: set[str]) -> Iterator[Leftover]:
-    """Those of the rest of the NIfTI files that belong to no case either."""
+    """The leftovers among `rest`, NIfTI files that are no scan of a case: those that are no truth or mask either."""
     readings = read_names([_stem(file) for file in files])
     truths = {case.truth for case in cases}
     owned = _Starts(cases)
@@ -208,13 +209,13 @@ def _leftovers(cases: list[Case], files: list[Path], rest: list[Path], unclear: 
         if file in truths or (owned.has(file) and (reading.is_mask or words.is_segmentation(_stem(file)))):
             continue
         if unclear and (nnunet := read_nnunet(_stem(file))) and nnunet[0] in unclear:
-            continue  # a file of a case whose fault is said
+            continue  # a file of a case whose fault is already reported
         if leftover := _leftover(file, reading):
             yield leftover
 
 
 class _Starts:
-    """Whether a file's name begins as that of a case beside it, case and separators ignored; quick for many cases."""
+    """Tests whether a file name begins with a case's name, ignoring capitals and separators; quick for many cases."""
 
     def __init__(self, cases: Iterable[Case]) -> None:
         self._is_free = False
@@ -226,14 +227,14 @@ class _Starts:
         self._names = names
 
     def has(self, file: Path) -> bool:
-        """Whether the file may be of one of the cases; any file may beside a case of free naming."""
+        """Whether the file may belong to one of the cases; always True where a case is freely named."""
         name = words.letters(file.name)
         lengths = self._lengths[: bisect_right(self._lengths, len(name))]
         return self._is_free or any(name[:length] in self._names for length in lengths)
 
 
 def _leftover(file: Path, reading: NameReading) -> Leftover | None:
-    """Why the file was left over; None for a label map in a folder of such."""
+    """The file as a leftover, with the reason; None for a label map in a folder of label maps."""
     if words.is_mask_folder(file.parent.name):
         return Leftover(file, f"in {file.parent.name}, a folder of label maps") if reading.sequence else None
     if reading.sequence:
@@ -244,13 +245,13 @@ def _leftover(file: Path, reading: NameReading) -> Leftover | None:
 
 
 def _odd_ones(listing: Listing, cases: list[Case], unread: list[_Unread]) -> Iterator[Leftover]:
-    """What looks like a scan or a case, or may hold some, and cannot be read; a folder of DICOM is one."""
+    """Leftovers that look like a scan or a case, or may contain some, but cannot be read; one for all DICOM files."""
     said = {path for case in cases for path, _ in case.unread}
     for path, reason in unread:
         if path not in said:
             yield Leftover(path, f"{reason}; convert it to .nii.gz" if unread_format(path.name) else reason)
     for path, what in listing.odd:
-        if not scan_stem(path.name):  # it may have been a case's folder, whose name says little
+        if not scan_stem(path.name):  # such as a broken link to a case's folder, which may have any name
             yield Leftover(path, what)
     for file in listing.files:
         if is_archive(file.name):
@@ -270,7 +271,7 @@ def _is_dicom(file: Path) -> bool:
         with file.open("rb") as stream:
             return stream.read(_DICOM_START + len(_DICOM_MARK))[_DICOM_START:] == _DICOM_MARK
     except OSError:
-        return False  # what nobody may read is named by no format
+        return False  # a file that cannot be read counts as not DICOM
 
 
 def _stem(file: Path) -> str:

@@ -21,11 +21,12 @@ def search_list(
 ) -> Search:
     """The cases that a list names, in its order; a relative path in it is relative to the list's own folder.
 
-    A text that is no folder is the name of a case in `root`, which is searched only then. A row that cannot be found
-    or is not clear is a case with a fault, and so are both rows that name one case or one file.
+    A row's text that is no folder is the name of a case in `root`, which is searched only if needed. A row that is
+    unclear or finds nothing becomes a case with a fault. Rows that name the same case become one case with a fault;
+    rows that name the same file each become a case with a fault.
 
     Args:
-        path: list, as `files.list_rows` reads it.
+        path: list in a format that `files.list_rows` reads.
         channels, skip: as for `files.cases.search`.
 
     Raises:
@@ -52,7 +53,7 @@ def search_list(
 def _search_row(
     path: Path, row: Row, of_root: Callable[[], dict[str, Case]], search_below: Callable[[Path], Search]
 ) -> Search:
-    """What a row leads to: one case, perhaps with a fault."""
+    """The result for one row: a single case, perhaps with a fault."""
     try:
         if row.files:
             return _of_files(path.parent, row)
@@ -65,7 +66,7 @@ def _search_row(
 
 
 def _of_files(home: Path, row: Row) -> Search:
-    """The case of the files that a row names."""
+    """The case made of the files that a row names."""
     name = row.case
     if name.startswith(".") or any(mark in name for mark in "/\0"):
         raise InputError("is no name", place=name, expected="one that a file can have and show", remedy=_REMEDY)
@@ -108,14 +109,14 @@ def _of_name(name: str, folder: Path, of_root: dict[str, Case]) -> Search:
 
 
 def _placed(path: Path, row: Row, found: Search) -> Search:
-    """The same, a fault told with the list and the row."""
+    """The same result, with the list and the row added to the place of a fault."""
     case = found.cases[0]
     fault = case.fault and case.fault.inside(path, row.where, kind=InputError)
     return replace(found, cases=(replace(case, fault=fault),))
 
 
 def _each_once(path: Path, rows: list[Row], cases: list[Case]) -> Iterator[Case]:
-    """The cases, each name once, with a fault where another row has the name or a file too."""
+    """The cases, each name once, with a fault where another row has the same name or file."""
     first: dict[object, int] = {}
     faults: dict[int, InputError] = {}
     for n, case in enumerate(cases):
@@ -144,5 +145,5 @@ def _alone(name: str, fault: InputError, folder: Path) -> Search:
 
 
 def _nameable(row: Row) -> str:
-    """What a case is called of which there is only a row."""
+    """A name for a case of which only the row is known."""
     return Path(row.case).name.replace("\0", "").lstrip(".") or row.where

@@ -1,4 +1,4 @@
-"""The reports of cases that lie in a folder: read again, and what each says that its mask was made from."""
+"""The reports of cases in a folder, read again, and what each states that its mask was made from."""
 
 import os
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ ENDING = ".json"
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a finished case's report says that its mask was made from.
+    """What a mask was made from, according to the report of the finished case.
 
     Attributes:
         method: digest of the weights and settings.
         label_set: name of the label set of the mask.
         inputs: digest of each scan.
         mask: digest of the mask's file.
-        beside: digest of each file of `CaseOutputs.beside` that was written with it.
+        beside: digest of each file of `CaseOutputs.beside` that was written with the mask.
     """
 
     method: str
@@ -36,7 +36,7 @@ class Origin:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The report of a case as plain data; None where none of this format lies there or it cannot be read."""
+    """The report of a case as plain data; None where the file cannot be read or is no report of this format."""
     try:
         content = read_json(path)
     except InputError:
@@ -46,7 +46,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | None]]:
-    """Each JSON file of a folder, by name, with the report of a case in it; None where it is none under its own name.
+    """Each JSON file of a folder, sorted, with its report; None where it is not a report of the case it is named after.
 
     Raises:
         OutputError: the folder cannot be listed.
@@ -66,7 +66,7 @@ def read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | None]]:
 
 
 def known_mask(record: dict[str, Any]) -> FileDigest | None:
-    """The mask that a run wrote last, whatever became of the case since; None where the report does not say."""
+    """Digest of the mask that a run wrote last, even if the case failed since; None where the report has none."""
     try:
         return FileDigest(str(record["digests"]["mask"]), "")
     except (KeyError, TypeError):
@@ -74,7 +74,7 @@ def known_mask(record: dict[str, Any]) -> FileDigest | None:
 
 
 def origin_of(record: dict[str, Any]) -> Origin | None:
-    """What a finished case was made from; None where the case failed or the report does not say."""
+    """What a finished case's mask was made from; None where the case failed or the report does not state it."""
     if record.get("state") != State.DONE:
         return None
     try:
@@ -91,5 +91,5 @@ def origin_of(record: dict[str, Any]) -> Origin | None:
             mask=FileDigest(str(digests["mask"]), ""),
             beside={name: FileDigest(str(digest), "") for name, digest in digests.get("beside", {}).items()},
         )
-    except (KeyError, TypeError, AttributeError):  # changed by hand
+    except (KeyError, TypeError, AttributeError):  # the report was changed by hand
         return None

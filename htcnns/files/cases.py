@@ -1,4 +1,4 @@
-"""Cases in a folder: which file is which sequence of whom, how each case is named, and what is missing."""
+"""Cases in a folder: which file is which sequence of which case, how each case is named, and what is missing."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -19,11 +19,11 @@ from htcnns.labels import Sequence
 
 @dataclass(frozen=True)
 class Search:
-    """What a folder holds.
+    """The result of a search for cases.
 
     Attributes:
-        cases: sorted by name, each name once; complete or not, and those that are not clear, with their fault.
-        leftovers: what looks like a scan or a case and belongs to none.
+        cases: sorted by name, or in the order of a list, each name once; incomplete and unclear (with a fault) too.
+        leftovers: files and folders that look like a scan or a case but belong to none.
         folders: every folder that was searched, links followed.
     """
 
@@ -43,10 +43,10 @@ class Search:
 def find_cases(
     root: Path, *, channels: tuple[Sequence, ...] | None = None, skip: Collection[Path] = ()
 ) -> tuple[Case, ...]:
-    """The cases of `search`, sorted by name; incomplete ones are among them.
+    """The cases of `search`, sorted by name, incomplete ones included.
 
     Raises:
-        InputError: as `search`; a case that is not clear, or has no scan that can be read.
+        InputError: as in `search`, or a case is unclear or has no scan that can be read.
     """
     found = search(root, channels=channels, skip=skip)
     found.require_clear()
@@ -57,11 +57,11 @@ def find_cases(
 
 
 def search(root: Path, *, channels: tuple[Sequence, ...] | None = None, skip: Collection[Path] = ()) -> Search:
-    """Every case below `root`, which may be one case itself, and whatever else there looks like a scan or a case.
+    """Every case below `root`, which may itself be a case, and whatever else there looks like a scan or a case.
 
-    Hidden files and folders are ignored; links are followed, each folder once, but never to `root` or above it. A case
-    that is not clear has a fault: a sequence has two files, a name two cases, its channels have no known order, its
-    folder cannot be listed.
+    Hidden files and folders are ignored; links are followed, each folder once, but never to `root` or above it. An
+    unclear case has a fault, such as two files for one sequence, two cases of one name, channels in an unknown order
+    or a folder that cannot be listed.
 
     Args:
         channels: order of nnU-Net's channels 0000, 0001, …; None reads `dataset.json` in their folder or the one above.
@@ -95,30 +95,30 @@ def search(root: Path, *, channels: tuple[Sequence, ...] | None = None, skip: Co
 
 
 def holds_foreign_case(folder: Path, *, channels: tuple[Sequence, ...] | None = None) -> bool:
-    """Whether a case, complete or not, clear or not, lies in a folder that runs write to, and not by their masks alone.
+    """Whether a folder that runs write to also holds a case, even an incomplete or unclear one.
 
-    A mask that is named after its case may be called as a scan is, such as P7_t1.nii.gz.
+    The masks of runs do not count, although one named after its case may look like a scan, such as P7_t1.nii.gz.
     """
     try:
         found = search(folder, channels=channels)
-    except InputError:  # there is none
+    except InputError:  # no case there
         return False
     return any(map(_is_foreign, found.cases))
 
 
 def holds_no_file(root: Path, *, skip: Collection[Path] = ()) -> bool:
-    """Whether nothing lies in a folder but folders and what is hidden; raises InputError where it cannot be listed."""
+    """Whether a folder holds no files, hidden ones aside, at any depth; raises InputError where it cannot be listed."""
     return not any(listing.files or listing.odd for listing in walk(root, skip=skip))
 
 
 def _is_foreign(case: Case) -> bool:
-    """Whether a file of the case comes from no run, or nobody can tell."""
+    """Whether a file of the case was not written by a run, or this cannot be known."""
     files = list(case.files.values()) or [path for path in case.folder.glob("*") if words.stem(path.name)]
     return bool(case.unread) or not files or not all(map(is_own, files))
 
 
 def _one_of_a_name(cases: list[Case], leftovers: list[Leftover]) -> Case:
-    """The only case of a name that has scans, else the first, at fault; adds the others to the leftovers."""
+    """The case to keep of a name: at fault where several have scans, else the others are added to `leftovers`."""
     with_scans = [case for case in cases if case.files]
     if len(with_scans) > 1:
         one, other = with_scans[:2]
@@ -137,7 +137,7 @@ def _one_of_a_name(cases: list[Case], leftovers: list[Leftover]) -> Case:
 
 
 def _no_case(root: Path, leftovers: list[Leftover], kinds: Counter[str]) -> InputError:
-    """The error of a folder without a case; it says what lies there instead."""
+    """The error for a folder without a case; it reports what lies there instead."""
     nifti = next((leftover for leftover in leftovers if words.stem(leftover.path.name)), None)
     such = f" (such as {nifti.path.name}: {nifti.reason})" if nifti else ""
     return InputError(

@@ -26,8 +26,8 @@ class Checkpoint:
     Attributes:
         step: steps done.
         made_with: plain data that a resumed fit must share, such as its recipe and cases.
-        network, optimizer, scaler: states of these; the scaler's is empty outside fp16.
-        average: moving average of the weights by name; empty without one.
+        network, optimizer, scaler: state dicts; the scaler's is empty outside fp16.
+        average: moving average of each weight, by name; empty where none is kept.
     """
 
     step: int
@@ -44,10 +44,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint there, or None; only tensors and plain data are unpickled.
+    """The checkpoint in the file, None where there is no file; only tensors and plain data are unpickled.
 
     Raises:
-        InputError: a file that is no checkpoint.
+        InputError: the file is no checkpoint.
     """
     if not exists(path):
         return None
@@ -60,16 +60,16 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write tensors and plain data by name, as `torch.load` reads them; for a batch that somebody must look at."""
+    """Write tensors and plain data by name, for `torch.load`; used for a batch that somebody must look at."""
     _write(path, dict(tensors))
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file while the block runs and remove it then; the lock of a killed process ends with it.
+    """Lock the file while the block runs, then remove it; the lock of a killed process ends with it.
 
     Raises:
-        OutputError: another process holds it, or the folder cannot be written.
+        OutputError: another process has the lock, or the file cannot be opened.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = _lock(path)
@@ -81,7 +81,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _lock(path: Path) -> int:
-    """An open handle that holds the lock; the file that it locks is the one of that name."""
+    """An open handle that has the lock, on the file that is at this path once it is locked."""
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -103,7 +103,7 @@ def _lock(path: Path) -> int:
                 return handle
         except FileNotFoundError:
             pass
-        os.close(handle)  # its holder has just removed it
+        os.close(handle)  # its owner has just removed the file
 
 
 def _write(path: Path, content: dict) -> None:

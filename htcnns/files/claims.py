@@ -1,4 +1,4 @@
-"""Which run is at a case: a hidden, locked file beside its mask, free again as soon as the run's process ends."""
+"""Which run is working on a case: a hidden file beside its mask, locked until the run's process ends at the latest."""
 
 import hashlib
 import os
@@ -11,16 +11,16 @@ from typing import IO
 from htcnns.errors import OutputError
 from htcnns.files.atomic import is_locked_by_us
 
-_ATTEMPTS = 20  # at a claim that another run gives back or sweeps at this moment
+_ATTEMPTS = 20  # to lock a claim, as another run may give it back or sweep it at that moment
 
 
 class Claims:
-    """The claims of one run; changes with every call. Those that are left are given back at the end.
+    """The claims of one run, changed by every call; those still held are given back at the end.
 
     Two runs in one folder may both want a case; the one that has its claim works on it. A claim is a lock that the
     operating system drops when its process ends, however it ends, so none outlives a killed run; `files.atomic.sweep`
-    removes the empty file. Where the file system has no locks, every claim is given, and two runs may do a case twice:
-    then too each mask is a whole file.
+    removes the empty file. Where the file system has no locks, every claim succeeds, and two runs may do the same
+    case: each mask is still a whole file.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Claims:
             self.give_back(mask)
 
     def take(self, mask: Path) -> bool:
-        """Whether this run may work on the case of that mask; False while a run is at it, or when this one has ended.
+        """Claim the case of that mask; False while any run is working on it, or where this run has ended.
 
         Raises:
             OutputError: the claim cannot be written.
@@ -51,7 +51,7 @@ class Claims:
         file = self._files.pop(mask, None)
         if file is None:
             return
-        with file, suppress(OSError):  # removed under its lock, so that nobody locks a file that is gone
+        with file, suppress(OSError):  # removed while locked, so that nobody locks a file that is gone
             claim_path(mask).unlink()
 
     def _take(self, mask: Path) -> bool:
@@ -72,7 +72,7 @@ class Claims:
 
 
 def claim_path(mask: Path) -> Path:
-    """The file of a claim; named so that `files.atomic.sweep` takes it for the temporary that it is."""
+    """The file of a claim, named so that `files.atomic.sweep` removes it like a temporary."""
     return mask.parent / f".htcnns-0-claim-{hashlib.sha256(os.fsencode(mask.name)).hexdigest()[:32]}.part"
 
 
@@ -90,7 +90,7 @@ def _locked(path: Path) -> IO[bytes] | None:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """The file, made if need be; another user's is opened for reading, which is enough for a lock."""
+    """The file, made if need be; another user's file is opened for reading only, which is enough for a lock."""
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Files to be written that have the place of another: two of one path, or one of a file that is read."""
+"""Files to be written whose place is taken: by another such file, by a file that is read, or by a file of the user."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from htcnns.files.places import resolved
 
 @dataclass(frozen=True)
 class Clash:
-    """A file that cannot be written, as another has its place.
+    """A file that cannot be written because another has its place.
 
     Attributes:
         case: name of the case whose file it is; empty for the report of the run.
@@ -24,7 +24,7 @@ class Clash:
 
 
 def mask_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
-    """Both of two cases that would write one mask."""
+    """A clash for each of two cases that would write the same mask."""
     owners: dict[Path, str] = {}
     for each in cases:
         owner, name = owners.setdefault(each.mask, each.case.name), each.case.name
@@ -40,10 +40,10 @@ def mask_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
 
 
 def report_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
-    """Every case whose report would replace a file that no run wrote, such as notes on a scan under the case's name."""
+    """A clash for each report file that would replace a file that no run wrote, such as notes named after the case."""
     for each in cases:
         for path in each.report.paths if each.report else ():
-            # asked again, as another run into this folder may have removed it meanwhile
+            # checked again, as another run into this folder may have removed it meanwhile
             if os.path.isfile(path) and not is_own(path) and os.path.isfile(path):
                 error = SettingsError(
                     "is not from a run, and would be replaced",
@@ -56,10 +56,10 @@ def report_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
 
 
 def clashes(cases: Iterable[CaseOutputs], *, report: Path | None, read: Mapping[Path, str]) -> Iterator[Clash]:
-    """Every file to be written that another one to be written is too, or that is also read, by whatever path.
+    """A clash for each file to be written that is another such file or one that is read, even by a different path.
 
     Args:
-        read: what each file is that the run reads, in addition to the scans and truths of the cases.
+        read: description of each other file that the run reads, in addition to the scans and truths of the cases.
     """
     cases = tuple(cases)
     folders: dict[Path, Path] = {}
@@ -87,16 +87,16 @@ def clashes(cases: Iterable[CaseOutputs], *, report: Path | None, read: Mapping[
 
 
 def require_no_scan(cases: Iterable[CaseOutputs], *, report: Path | None = None) -> None:
-    """Raise SettingsError where a file to be written is a scan or a truth of any of the cases, by whatever path."""
+    """Raise SettingsError where a file to be written is a scan or truth of any case, or another file to be written."""
     for clash in clashes(cases, report=report, read={}):
         raise clash.error
 
 
 def _keys(path: Path, folders: dict[Path, Path]) -> set[Path]:
-    """What a file is known by: where links lead to, and where the name itself stands, as a link can be replaced.
+    """The resolved paths that identify a file: where a link leads, and its own name, as a link can be replaced.
 
     Args:
-        folders: where each folder lies that was asked for before; filled in here.
+        folders: resolved path of each folder seen before; filled in here.
     """
     if path.parent not in folders:
         folders[path.parent] = resolved(path.parent)

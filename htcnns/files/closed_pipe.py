@@ -1,4 +1,4 @@
-"""Streams whose reader has gone, such as that of `head`."""
+"""Streams whose reader has gone, such as a pipe into `head`."""
 
 import os
 import select
@@ -8,12 +8,12 @@ from typing import IO
 def has_no_reader(stream: IO[str]) -> bool:
     """Whether the stream is a pipe that nobody reads any more."""
     poll = select.poll()
-    poll.register(stream.fileno(), 0)  # an error is reported whatever is asked for
+    poll.register(stream.fileno(), 0)  # POLLERR is reported whatever events are asked for
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def lead_nowhere(stream: IO[str]) -> None:
-    """Let whatever the stream still holds or gets go nowhere, so that nothing fails when it is flushed."""
+    """Redirect the stream to the null device, so that flushing it or writing to it no longer fails."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""What the processes of a cluster work in: folder, files and environment of a Ray that a run starts for itself."""
+"""Folder, files and environment of the processes of a Ray cluster that a run starts for itself."""
 
 import os
 import secrets
@@ -18,22 +18,22 @@ _CONNECT_S = 10.0
 def ray_surroundings() -> Iterator[Path]:
     """A folder for the logs and sockets of a Ray of our own, removed at the end.
 
-    The rest is told by the environment, for Ray's processes too, and stays for this process: nothing is sent to Ray's
-    makers, and only who has a random token may speak to it. Ray reads that when it is imported, so it must be imported
-    inside the first time.
+    Environment variables, which stay set in this process and are inherited by Ray's, turn off usage reports to Ray's
+    makers and require a random token from everyone who connects. Ray reads them when it is imported, so its first
+    import must be inside the block.
 
     Raises:
         OutputError: there is no place for temporary files.
     """
     with temporary_folder() as folder:
         os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token())
-        os.environ.update(RAY_worker_niceness="0")  # as this process; by Ray's 15 any other one goes first
+        os.environ.update(RAY_worker_niceness="0")  # as this process; by Ray's default of 15 every other one goes first
         yield folder
 
 
 @cache
 def _token() -> str:
-    """One per process, as Ray keeps the first one."""
+    """The token, one per process, as Ray keeps the first it reads."""
     return secrets.token_hex(32)
 
 
@@ -47,15 +47,15 @@ def require_listener(address: str) -> None:
 
 
 def present_folder() -> Path:
-    """The folder that relative paths begin at."""
+    """The working folder of this process."""
     return Path.cwd()
 
 
 def enter(folder: Path) -> None:
-    """Let the relative paths of this process begin at the folder.
+    """Make the folder the working folder of this process.
 
     Raises:
-        InputError: there is no such folder here.
+        InputError: the folder is not there or cannot be entered.
     """
     try:
         os.chdir(folder)

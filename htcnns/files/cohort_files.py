@@ -1,4 +1,4 @@
-"""The files of a folder of reports that are about all its cases: where they lie, and the parts that one is made of."""
+"""The files about all cases in a folder of reports: where they lie, and the fixed parts of their page."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -32,7 +32,7 @@ class CohortFiles:
 
 
 def cohort_files(folder: Path) -> CohortFiles:
-    """The files in that folder of reports."""
+    """The files about all cases in that folder of reports."""
     return CohortFiles(folder / "cohort.json", folder / "cohort.csv", folder / "index.html")
 
 
@@ -41,7 +41,7 @@ def require_place_for_cohort(folder: Path) -> None:
     files = cohort_files(folder)
     for path in files.paths:
         require_file_place(path, setting="report")
-    # they are written in this order; a table has no mark of its own
+    # written in this order, so the record vouches for the table, which has no mark of its own
     is_own = {files.record: is_own_report, files.table: lambda _: is_own_report(files.record), files.page: is_own_page}
     for path, is_ours in is_own.items():
         if exists(path) and not is_ours(path):
@@ -55,7 +55,7 @@ def require_place_for_cohort(folder: Path) -> None:
 
 
 def page_parts() -> PageParts:
-    """The parts of the page that are the same for every cohort, out of the package."""
+    """The parts of the page that are the same for every cohort, read from the package."""
     folder = files("htcnns.reports").joinpath("page")
     html, style, script = (folder.joinpath(f"cohort.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     return PageParts(html, style, script)

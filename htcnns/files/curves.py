@@ -1,4 +1,4 @@
-"""The course of a fit as CSV: its curves, and how it scores cases that it never sees."""
+"""The course of a fit as CSV: its curves, and its Dice on cases that it is not trained on."""
 
 import csv
 import io
@@ -17,8 +17,14 @@ _Point = TypeVar("_Point")
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """A stretch of a fit: its last step, mean loss, last learning rate, seconds a step, of which waiting for data,
-    and steps that were not taken because a gradient was not finite.
+    """A stretch of steps of a fit.
+
+    Attributes:
+        step: last step.
+        loss: mean loss.
+        learning_rate: learning rate of the last step.
+        seconds, waited: mean seconds per step, and how many of them were spent waiting for data.
+        skipped: number of steps not taken because a gradient was not finite.
     """
 
     step: int
@@ -31,7 +37,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class CaseDice:
-    """How a fit segmented a case after so many steps: whole-mask Dice of each region that the truth tells, by name."""
+    """Whole-mask Dice of a case after `step` steps of a fit, by region name; only regions that the truth annotates."""
 
     step: int
     case: str
@@ -51,13 +57,13 @@ def read_curves(path: Path, *, up_to: int) -> list[CurvePoint]:
     """The points up to that step; none where there is no such file.
 
     Raises:
-        InputError: a file of something else.
+        InputError: the file cannot be read or holds something else.
     """
     return [point for point in _read(path, _curve_point) if point.step <= up_to]
 
 
 def write_validation(path: Path, points: Iterable[CaseDice], regions: Sequence[str]) -> None:
-    """Write a row for each step and case, with a column for each region; empty where the truth does not tell it.
+    """Write a row for each step and case, with a column for each region; empty where the truth does not annotate it.
 
     Raises:
         OutputError: the file cannot be written.
@@ -70,7 +76,7 @@ def read_validation(path: Path, *, up_to: int) -> list[CaseDice]:
     """The rows up to that step; none where there is no such file.
 
     Raises:
-        InputError: a file of something else.
+        InputError: the file cannot be read or holds something else.
     """
     return [point for point in _read(path, _case_dice) if point.step <= up_to]
 

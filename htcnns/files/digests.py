@@ -1,4 +1,4 @@
-"""Digests of files, and whether a file still holds the bytes that one was taken of."""
+"""Digests of files, and whether a file still holds the bytes of an earlier digest."""
 
 import hashlib
 import os
@@ -20,9 +20,8 @@ class FileDigest:
     """What identifies the bytes of a file.
 
     Attributes:
-        sha256: of its bytes, as they are stored.
-        stamp: its `file_mark`; "" where it had just changed, so that these would not show another
-            change.
+        sha256: checksum of its bytes as stored.
+        stamp: its `file_mark`; "" where it had just changed, as the mark might not show another change.
     """
 
     sha256: str
@@ -35,10 +34,10 @@ def stamps_of(files: Mapping[Sequence, Path]) -> dict[Sequence, str]:
 
 
 def digests_since(files: Mapping[Sequence, Path], stamps: Mapping[Sequence, str]) -> dict[Sequence, FileDigest]:
-    """The digests of files that were read after their stamps were taken, so that they are of the bytes that were read.
+    """Digests of files that were read after `stamps` were taken; unchanged stamps prove they are of the bytes read.
 
     Raises:
-        InputError: a file has changed since then, or cannot be read.
+        InputError: a file has changed since its stamp was taken, or cannot be read.
     """
     found = {sequence: FileDigest(sha256_of(path), _settled(path)) for sequence, path in files.items()}
     for sequence, path in files.items():
@@ -48,9 +47,9 @@ def digests_since(files: Mapping[Sequence, Path], stamps: Mapping[Sequence, str]
 
 
 def has_same_bytes(path: Path, known: FileDigest) -> bool:
-    """Whether the file holds the bytes of that digest; it is read only where its stamp does not say so.
+    """Whether the file holds the bytes of that digest; it is read only where the stamp differs or is empty.
 
-    The time of change in a stamp is the system's own, which no program can set back, as it can that of writing.
+    A stamp can be trusted as it includes the ctime, which programs cannot set back as they can the mtime.
     """
     return bool(known.stamp and file_mark(path) == known.stamp) or sha256_of_any(path) == known.sha256
 
@@ -73,7 +72,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_of_any(path: Path) -> str:
-    """As `sha256_of`, but "" where nothing can be read."""
+    """Like `sha256_of`, but "" where the file cannot be read."""
     try:
         return sha256_of(path)
     except InputError:
@@ -81,7 +80,7 @@ def sha256_of_any(path: Path) -> str:
 
 
 def _settled(path: Path) -> str:
-    """The stamp; "" where the file changed so short a time ago that another change might not show in it."""
+    """The file's stamp; "" where it changed so recently that another change might not show in the stamp."""
     stamp = file_mark(path)
     is_settled = bool(stamp) and time.time_ns() - int(stamp.rpartition("-")[2]) > _SETTLED_NS
     return stamp if is_settled else ""

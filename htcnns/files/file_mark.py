@@ -8,7 +8,7 @@ from htcnns.labels import Sequence
 
 
 def file_mark(path: Path) -> str:
-    """Size, inode and times of change of the file, links followed; "" where it cannot be looked at."""
+    """Size, inode, mtime and ctime of the file as text, links followed; "" where it cannot be accessed."""
     try:
         found = os.stat(path)
     except OSError:
@@ -17,7 +17,7 @@ def file_mark(path: Path) -> str:
 
 
 def changed_scan(sequence: Sequence, path: Path, *, case: str = "") -> InputError:
-    """What a scan is refused for whose mark was another one when it began to be read."""
+    """The error for a scan that changed while it was read."""
     return InputError(
         f"{sequence} ({path.name}) changed while it was read",
         place=case,

@@ -20,19 +20,19 @@ _CHANGED = "its mask is not the one that its report was made from; segment the c
 def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[str, ...] | None:
     """Notes on a case that an earlier run finished; None where the case must be done.
 
-    Where a report of the case is asked for, finished means that one lies there of the same scans, to the byte, by the
-    same weights and settings, and beside it every file that is asked for, as it was written with the mask. A mask that
-    was changed since then is kept, with a note, as long as it would be kept without a report.
+    Where a report of the case is asked for, finished means that there is a report of a mask made from the same scans
+    (byte for byte), weights and settings, and that every other file asked for is there as it was written with the mask.
+    A mask that was changed since then is kept, with a note, if it would also be kept without a report.
 
-    Without a report, finished means a readable label map on the grid of the case's reference with at least one voxel,
-    and beside it every map on that grid and every picture that is asked for. A mask without any voxel never counts: it
-    may stand in for a case that failed, and a case that is truly empty is simply done again.
+    Without a report, finished means a readable, non-empty label map on the grid of the case's reference, and every map
+    (on that grid) and picture that is asked for. An empty mask never counts: it may stand in for a case that failed,
+    and a case that is truly empty is simply done again.
 
     Args:
-        is_asked: whether a person named the label set, so that a mask with other numbers must be done again. A mask
-            whose label set goes by the case's name is kept, as it may have been written in another set before, or
-            changed by hand.
-        method: digest of what decides a mask beside the scans, as the report has it.
+        is_asked: whether a person named the label set, so that a mask in another set must be made again. If the set
+            only follows from the case's name, such a mask is kept, with a note, as it may have been written in another
+            set before, or changed by hand.
+        method: digest of the weights and settings, as in the report.
     """
     if outputs.report is None:
         return _notes_on_mask(outputs, is_asked=is_asked)
@@ -46,10 +46,10 @@ def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[st
 
 
 def require_no_work_of_others(outputs: CaseOutputs) -> None:
-    """Raise InputError where a mask on the case's grid, with a voxel, is not as a run wrote it and would be replaced.
+    """Raise InputError where a non-empty mask on the case's grid is not as a run wrote it and would be replaced.
 
-    It may be hours of somebody's work. By a report that says what was written every change is seen, without one only
-    that of programs which do not copy the header.
+    It may be hours of somebody's work. A report with the mask's digest reveals every change; without one, only changes
+    by programs that do not copy the header are noticed.
     """
     if not _is_a_mask_of(outputs):
         return
@@ -67,7 +67,7 @@ def require_no_work_of_others(outputs: CaseOutputs) -> None:
 
 
 def _is_a_mask_of(outputs: CaseOutputs) -> bool:
-    """Whether a label map with a voxel on the grid of the case lies in the mask's place."""
+    """Whether a non-empty label map on the grid of the case is at the mask's path."""
     try:
         reference = outputs.case.reference
         return holds_tumour(outputs.mask) and reference is not None and _lies_on(outputs.mask, read_grid(reference))
@@ -76,7 +76,7 @@ def _is_a_mask_of(outputs: CaseOutputs) -> bool:
 
 
 def _notes_on_mask(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] | None:
-    """As `kept_notes`, by the mask alone."""
+    """The notes of `kept_notes` without a report."""
     wanted = outputs.numbers
     numbers = _numbers_in_mask(outputs)
     fits = _fits(numbers, wanted)
@@ -90,7 +90,7 @@ def _notes_on_mask(outputs: CaseOutputs, *, is_asked: bool) -> tuple[str, ...] |
 
 
 def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
-    """The file numbers in a mask that can be kept, without 0; empty where it, or what belongs beside it, cannot."""
+    """The file numbers in a mask, without 0; empty where the mask or a file that belongs beside it cannot be kept."""
     reference = outputs.case.reference
     if reference is None or not all(map(_has_content, outputs.paths)):
         return frozenset()
@@ -99,18 +99,18 @@ def _numbers_in_mask(outputs: CaseOutputs) -> frozenset[int]:
         if not all(_lies_on(path, grid) for path in (outputs.mask, *outputs.all_maps)):
             return frozenset()
         array = read_label_map(outputs.mask).array
-    except InputError:  # whatever lies there is no mask, so it is made
+    except InputError:  # not a usable mask, so a new one is made
         return frozenset()
     return frozenset(np.unique(array[array != 0]).tolist())
 
 
 def _has_content(path: Path) -> bool:
-    """Whether a file with at least one byte lies there; a full disk may leave one without."""
+    """Whether there is a file with at least one byte; a full disk may leave an empty one."""
     return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def _origin(outputs: CaseOutputs) -> Origin | None:
-    """What the case's report says that its mask was made from; None where no such report lies beside all its files."""
+    """What the case's report states that its mask was made from; None where it does not, or a file is missing."""
     if outputs.report is None or not all(map(_has_content, outputs.paths)):
         return None
     record = read_record(outputs.report.record)
@@ -118,9 +118,9 @@ def _origin(outputs: CaseOutputs) -> Origin | None:
 
 
 def _is_same(origin: Origin, outputs: CaseOutputs, method: str) -> bool:
-    """Whether the run would make the mask from the same, and what is asked for beside it is what was made with it.
+    """Whether this run would make the same mask, and every file asked for beside it is unchanged.
 
-    The scans come last, as they cost most.
+    The scans are compared last, as they cost most.
     """
     files = outputs.case.files
     return (
@@ -141,12 +141,12 @@ def _fits(numbers: frozenset[int], label_set: LabelSet) -> bool:
 
 
 def _is_ambiguous(numbers: frozenset[int], outputs: CaseOutputs) -> bool:
-    """Whether the members may have written these numbers in another set as well, where they mean other tissue."""
+    """Whether members could also have written these numbers in another label set, where they mean other tissue."""
     ours = _meanings(outputs.numbers, outputs.regions)
     others = [_meanings(other, outputs.regions) for other in LABEL_SETS.values()]
     return any(numbers <= other.keys() and any(other[n] != ours.get(n) for n in numbers) for other in others)
 
 
 def _meanings(label_set: LabelSet, regions: RegionSet) -> dict[int, Label]:
-    """The label of each number that members can give."""
+    """The label of each number that members with these regions can write."""
     return {number: label for label, number in label_set.given_by(regions).items()}

@@ -1,4 +1,4 @@
-"""Lists of folds: read from JSON as the SwinUNETR scripts write it or from CSV, and written as CSV."""
+"""Lists of folds: read from CSV or from JSON in the format of the SwinUNETR scripts, and written as CSV."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ class Listed:
     """One line of a list.
 
     Attributes:
-        names: what the case may be called: each file's stem and each folder it lies in.
+        names: possible names of the case: the stem of its first file and each folder in that file's path.
         fold: number of the fold that holds it out; None for a case that every fold trains on.
     """
 
@@ -31,9 +31,9 @@ class Listed:
 
 
 def read_fold_list(path: Path) -> tuple[Listed, ...]:
-    """The lines of a list, by its ending JSON or else CSV.
+    """The lines of a list, which is JSON where its name ends in .json, else CSV.
 
-    Entries of JSON need not have a fold, as in the SwinUNETR scripts.
+    JSON entries need not have a fold, as in the SwinUNETR scripts.
 
     Raises:
         InputError: the file cannot be read, is no such list, or has no line.
@@ -55,10 +55,10 @@ def write_fold_list(path: Path, fold_of: Mapping[str, int]) -> None:
 
 
 def read_patients(path: Path) -> dict[str, str]:
-    """The patient of each case that a CSV with the columns "case" and "patient" lists.
+    """The patient of each case, by its name, from a CSV with the columns "case" and "patient".
 
     Raises:
-        InputError: the file cannot be read or lacks a column.
+        InputError: the file cannot be read, or a line lacks a case or a patient.
     """
     return {row["case"]: row["patient"] for row in _rows(path, ("case", "patient"))}
 
@@ -94,7 +94,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _listed(named: Any, fold: Any, path: Path) -> Listed:
-    """One line, from a file's path or a case's name, or the first of a list of those."""
+    """One line, from the path of a file or the name of a case; the first one counts where it is a list."""
     first = named[0] if isinstance(named, list) and named else named
     if not isinstance(first, str) or not (fold is None or str(fold).isdecimal()):
         raise InputError(
@@ -108,7 +108,7 @@ def _listed(named: Any, fold: Any, path: Path) -> Listed:
 
 
 def _names(path_or_name: str) -> frozenset[str]:
-    """A file's stem and each folder it lies in, whichever way the path is written; a name may hold a backslash."""
+    """A file's stem and each folder in its path, with either slash; without /, also the whole text as a name."""
     parts = PurePosixPath(path_or_name.replace("\\", "/")).parts
     whole = [] if "/" in path_or_name else [path_or_name]
     return frozenset([*parts[:-1], stem(parts[-1]) or parts[-1], *whole] if parts else [])

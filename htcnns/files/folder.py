@@ -1,4 +1,4 @@
-"""What lies in a folder that a person named, or in words why nobody can tell."""
+"""What lies in a folder that a person named, or an error that says why it cannot be listed."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from htcnns.files.places import absence, exists, is_folder
 
 
 def entries(folder: Path, *, expected: str, remedy: str) -> list[Path]:
-    """Every file and folder in it, sorted.
+    """Every file and folder in the folder, sorted.
 
     Args:
         expected: the kind of folder, such as "one with label maps".
-        remedy: advice where no folder stands there.
+        remedy: advice where there is no such folder.
 
     Raises:
-        InputError: no folder stands there, or it cannot be listed.
+        InputError: there is no such folder, or it cannot be listed.
     """
     if not is_folder(folder):
         problem = "is a file" if exists(folder) else absence(folder)

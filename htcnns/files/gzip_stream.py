@@ -12,7 +12,7 @@ from htcnns.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 PIECE = 2**20
-_LEVEL = 2  # of isal's 0 to 3; 3 is slower by far and gives larger label maps
+_LEVEL = 2  # of isal's 0 to 3; 3 is far slower and makes label maps larger
 
 
 @contextmanager
@@ -20,10 +20,10 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
     """The file's bytes as a stream, unpacked where they are gzip.
 
     Raises:
-        InputError: whatever the file system or the unpacking finds wrong, here or while the stream is read.
+        InputError: the file cannot be read or unpacked, now or while the stream is read, or its name is wrong.
     """
     try:
-        if not path.is_file():  # in a folder without rights this raises, too
+        if not path.is_file():  # this also raises, in a folder without rights
             raise InputError(
                 "is no regular file" if path.exists() else "does not exist",
                 place=path,
@@ -60,9 +60,9 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
 
 
 def pieces(stream: BinaryIO, n_bytes: int) -> Iterator[np.ndarray]:
-    """The next `n_bytes` of the stream as (n,) uint8 of one MiB, the last one shorter; fewer where it ends before.
+    """The next `n_bytes` of the stream as (n,) uint8 of one MiB, the last one shorter; fewer where the stream ends.
 
-    All pieces share their memory, which so stays in the processor's cache: much cheaper than one large new array.
+    Every piece reuses the same memory, which stays in the processor's cache: much cheaper than one large new array.
     """
     buffer = np.empty(min(n_bytes, PIECE), np.uint8)
     while n_bytes > 0:
@@ -73,12 +73,12 @@ def pieces(stream: BinaryIO, n_bytes: int) -> Iterator[np.ndarray]:
 
 
 def pack(content: bytes) -> bytes:
-    """The content as gzip without time or file name, so that equal content gives equal bytes."""
+    """The content as gzip without time or file name, so that equal content is packed to equal bytes."""
     return igzip.compress(content, _LEVEL, mtime=0)
 
 
 def _fill(piece: np.ndarray, stream: BinaryIO) -> int:
-    """Fill the piece from the stream and return how many bytes came."""
+    """Fill the piece from the stream and return the number of bytes read."""
     n_read = 0
     while n := stream.readinto(piece.data[n_read:]):  # type: ignore[attr-defined]
         n_read += n
@@ -86,7 +86,7 @@ def _fill(piece: np.ndarray, stream: BinaryIO) -> int:
 
 
 def _require_honest_name(path: Path, *, is_gzip: bool) -> None:
-    """Raise InputError where the name says gzip of a plain file, or the reverse."""
+    """Raise InputError where a plain file is named as gzip, or the reverse."""
     name = path.name.lower()
     if name.endswith(".gz") and not is_gzip:
         raise InputError(

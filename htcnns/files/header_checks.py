@@ -1,4 +1,4 @@
-"""Checks of the grid in a header: unusable, without a head, or doubtful."""
+"""Checks of the grid in a header: unusable, not fit for a head, or doubtful."""
 
 from math import prod
 from pathlib import Path
@@ -17,19 +17,19 @@ from htcnns.volume import (
     spacing_mm,
 )
 
-MAX_EXTENT_MM = 512.0  # a head coil's field is at most about 400 mm; such a header counts in other units than mm
-MIN_EXTENT_MM = 30.0  # no head is shorter; 240 mm that count in cm or m give 24 or 0.24
-MAX_VOXELS = 2**26  # as stored and at 1 mm together, such as 322 cubed at 1 mm; see `require_head`
+MAX_EXTENT_MM = 512.0  # a head coil's field is at most about 400 mm; a larger grid is in units other than mm
+MIN_EXTENT_MM = 30.0  # no head is smaller; 240 mm in a header in cm or m read as 24 or 0.24
+MAX_VOXELS = 2**26  # as stored plus at 1 mm, such as 322 cubed where stored at 1 mm; see `require_head`
 LEAST_DETERMINANT = 0.9  # of the direction cosines: one pair of axes 26 degrees off a right angle
-DOUBTFUL_DEGREES, DOUBTFUL_MM = 1.0, 1.0  # how far the two forms may lie apart without a note
+DOUBTFUL_DEGREES, DOUBTFUL_MM = 1.0, 1.0  # how far sform and qform may lie apart without a note
 
 _UNITS = {1: "metres", 3: "micrometres"}  # NIfTI-1's xyzt_units, its lowest three bits; 2 is mm, 0 unknown
 
 
 def require_usable(affine: np.ndarray, shape: Shape, path: Path) -> None:
-    """Raise InputError where the affine is not finite, is singular, or makes the grid larger than any scanner.
+    """Raise InputError where the affine is not finite, is singular, or makes the grid larger than any scanner's.
 
-    It is checked as the mask's header will hold it, in float32, which also is no wider than the scans' own.
+    The affine is checked in float32, as the mask's header will store it; a scan's header is at least as precise.
     """
     affine = _as_stored(affine)
     if not np.isfinite(affine).all():
@@ -55,7 +55,7 @@ def require_usable(affine: np.ndarray, shape: Shape, path: Path) -> None:
 
 
 def require_millimetres(xyzt_units: int, path: Path) -> None:
-    """Raise InputError where the header names another unit than mm; it may name none."""
+    """Raise InputError where the header names metres or micrometres as its unit instead of mm or none."""
     unit = _UNITS.get(xyzt_units & 7)
     if unit:
         raise InputError(
@@ -68,18 +68,18 @@ def require_millimetres(xyzt_units: int, path: Path) -> None:
 
 
 def in_millimetres(xyzt_units: int) -> int:
-    """The same units with mm in place of metres or micrometres; mm and no unit, and the unit of time, stay."""
+    """The same units with mm in place of metres or micrometres; mm, no unit and the unit of time are kept."""
     return xyzt_units & 0b111000 | (2 if xyzt_units & 7 in _UNITS else xyzt_units & 2)
 
 
 def require_head(grid: Grid, name: str) -> None:
-    """Raise InputError where no head lies on such a grid, or a case of it needs too much memory.
+    """Raise InputError where the grid is too small or sheared for a head, or a case on it needs too much memory.
 
     Reading and preparing takes 58 bytes per voxel where scans are stored at 1 mm (our measurement), and one case is
-    read ahead while another is worked on: at MAX_VOXELS both need 3.6 GiB, and the rest of the run 0.3.
+    read ahead while another is worked on: at MAX_VOXELS the two need 3.6 GiB, and the rest of the run 0.3.
 
     Args:
-        name: the case's.
+        name: name of the case, for the message.
     """
     spacing = spacing_mm(grid.affine)
     extent = np.asarray(spacing) * grid.shape
@@ -113,11 +113,11 @@ def require_head(grid: Grid, name: str) -> None:
 def doubts_on(
     affine: np.ndarray, shape: Shape, *, is_coded: tuple[bool, bool], qform: np.ndarray | None
 ) -> tuple[str, ...]:
-    """What is doubtful about an affine.
+    """Doubts about an affine, in words; empty where there are none.
 
     Args:
-        is_coded: whether sform and qform have a code.
-        qform: the qform's affine, if it has one.
+        is_coded: whether sform and qform each have a code.
+        qform: affine of the qform; None where it has none.
     """
     if not any(is_coded):
         return ("the header has no orientation; the axes are taken to run to the left, to the front and up",)
@@ -133,6 +133,6 @@ def doubts_on(
 
 
 def _as_stored(affine: np.ndarray) -> np.ndarray:
-    """The affine in the numbers of a float32; infinite where these end, so that no square of a finite one overflows."""
+    """The affine rounded to float32, infinite beyond its range, so that no square of a finite value overflows."""
     with np.errstate(over="ignore"):
         return affine.astype(np.float32).astype(float)

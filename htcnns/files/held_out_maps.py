@@ -1,4 +1,4 @@
-"""What members said of cases that they never saw: 8-bit probabilities around the tumour, one file per case."""
+"""Probabilities from members for cases that they were not trained on: 8-bit, around the tumour, one file per case."""
 
 import hashlib
 import io
@@ -24,14 +24,14 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 @dataclass(frozen=True, kw_only=True)
 class MapCard:
-    """What a file of probabilities is, without its arrays.
+    """Description of a file of probabilities, without its arrays.
 
     Attributes:
         case: name of the case.
-        fold: whose members made them.
+        fold: number of the fold whose members made the probabilities.
         is_held_out: whether the fold holds the case out; False for an extra case that belongs to no fold.
         members, regions: names, in the order of the arrays.
-        key: digest of the weights, of the case and of how they were made.
+        key: digest of the weights, the case and the settings, as from `map_key`.
     """
 
     case: str
@@ -47,11 +47,11 @@ class HeldOutMap:
     """Probabilities and truth of one case, cropped to where either is above 0.
 
     Attributes:
-        card: what they are.
-        numbers: (M, R, i, j, k) uint8, a probability in steps of 1 / LARGEST.
+        card: description of the file.
+        numbers: (M, R, i, j, k) uint8, probabilities in steps of 1 / LARGEST.
         truth: (i, j, k) uint8 values of Label.
-        box: where they lie.
-        shape: of the whole case.
+        box: position of both arrays in the whole case.
+        shape: shape of the whole case.
     """
 
     card: MapCard
@@ -77,7 +77,7 @@ class HeldOutMap:
 
 
 def held_out_map(card: MapCard, probabilities: np.ndarray, truth: np.ndarray) -> HeldOutMap:
-    """The case in 8 bits, cropped; half a step (0.002) and less counts as 0.
+    """The case in 8 bits, cropped; a probability of half a step (0.002) or less counts as 0.
 
     Args:
         probabilities: (M, R, I, J, K) float32, 0 to 1.
@@ -121,7 +121,7 @@ def read_map_file(path: Path) -> HeldOutMap:
     """The case in a file.
 
     Raises:
-        InputError: the file holds no such case, or is of another version.
+        InputError: the file cannot be read, holds no such case, or is of another version.
     """
     try:
         arrays = read_arrays(path, "card", "numbers", "truth", "starts", "shape")
@@ -135,10 +135,10 @@ def read_map_file(path: Path) -> HeldOutMap:
 
 
 def read_maps(folder: Path) -> list[HeldOutMap]:
-    """All cases of a cross-validation's folder that were held out, sorted by name.
+    """All held-out cases in the folder of a cross-validation, sorted by name.
 
     Raises:
-        InputError: there is none, or a file that `read_map_file` refuses.
+        InputError: there is none, or `read_map_file` refuses a file.
     """
     found = [read_map_file(path) for path in sorted(folder.glob(f"fold-*/maps/*{ENDING}"))]
     held_out = sorted((each for each in found if each.card.is_held_out), key=lambda each: each.card.case)

@@ -1,4 +1,4 @@
-"""JSON files read strictly: UTF-8, none of the numbers that JSON does not have, and not nested without end."""
+"""Strict reading of JSON files: UTF-8, only numbers that JSON has, and limited size and nesting."""
 
 import json
 import math
@@ -9,16 +9,16 @@ from htcnns.errors import InputError
 from htcnns.files.regular_file import read_regular
 
 MOST_BYTES = 2**26
-MOST_VALUES = 2**21  # of all objects and arrays; 5 million empty arrays in 16 MiB took 4 s; a report of a case has 100
-DEEPEST = 32  # objects and arrays inside each other; what is read is also written into reports, level by level
+MOST_VALUES = 2**21  # in all objects and arrays; 5 million empty arrays (16 MiB) took 4 s; the report of a case has 100
+DEEPEST = 32  # levels of objects and arrays; what is read is also written into reports, recursively
 
 
 def read_json(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
     """The content of a JSON file as plain data.
 
     Raises:
-        InputError: a file that cannot be read, is too large or is not JSON; NaN, Infinity, numbers too large for a
-            float, what is nested deeper than DEEPEST and more than MOST_VALUES are not.
+        InputError: the file cannot be read, is too large, is not JSON, contains NaN, Infinity or a number too large for
+            a float, is nested deeper than DEEPEST, or has more than MOST_VALUES values.
     """
     try:
         text = read_regular(path, most_bytes=most_bytes).decode("utf-8")
@@ -37,7 +37,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _finite(digits: str) -> float:
-    """The number, which Python would read as infinity where it is too large."""
+    """The number; raises ValueError where it is too large, as Python would read infinity."""
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError(f"{digits[:20]} is too large a number")
@@ -45,18 +45,18 @@ def _finite(digits: str) -> float:
 
 
 def _whole(digits: str) -> int:
-    _finite(digits)  # others that read the reports have floats only
+    _finite(digits)  # other programs that read the reports may have floats only
     return int(digits)
 
 
 def _require_few(text: str) -> None:
-    """Raise ValueError where the text holds too many values, by the characters that stand before each."""
+    """Raise ValueError where the text has too many values, counted by the characters that precede them."""
     if sum(map(text.count, "[{,")) > MOST_VALUES:
         raise ValueError(f"more than {MOST_VALUES / 1e6:.1f} million values")
 
 
 def _require_shallow(content: object) -> None:
-    """Raise ValueError where objects and arrays lie too deep inside each other; goes level by level, not by calls."""
+    """Raise ValueError where objects and arrays are nested too deeply; goes level by level, without recursion."""
     level = [content]
     for _ in range(DEEPEST + 1):
         containers = [each for each in level if isinstance(each, dict | list)]

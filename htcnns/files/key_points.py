@@ -1,4 +1,4 @@
-"""Key points of packed cases on disk: a small file beside that of each case, named after it."""
+"""Key points of packed cases on disk: a small file beside each packed case, named after it."""
 
 import io
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def write_key_points(path: Path, points: Mapping[Region, np.ndarray], key: str) 
     Args:
         path: from `key_points_path`.
         points: (n, 3) int16 voxels of each region.
-        key: says what they were found in, and how.
+        key: text that identifies the case and the settings that the points were found with.
 
     Raises:
         OutputError: the file cannot be written.
@@ -32,7 +32,7 @@ def write_key_points(path: Path, points: Mapping[Region, np.ndarray], key: str) 
 
 
 def read_key_points(path: Path, key: str) -> dict[Region, np.ndarray] | None:
-    """The points in a file; None where it is not there, cannot be read, or has another key."""
+    """The points in a file; None where the file is missing, cannot be read, or has another key."""
     try:
         arrays = read_arrays(path, _KEY, *Region.__members__)
     except (OSError, ValueError):
@@ -43,5 +43,5 @@ def read_key_points(path: Path, key: str) -> dict[Region, np.ndarray] | None:
 
 
 def key_points_path(folder: Path, name: str) -> Path:
-    """The file that holds the key points of the packed case of that name."""
+    """The file for the key points of the packed case with that name."""
     return folder / f"{name}{ENDING}"

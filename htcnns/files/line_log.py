@@ -1,4 +1,4 @@
-"""A log of JSON lines that grows: a whole line for each event, whoever else writes to it."""
+"""An append-only log of JSON lines: each event is one whole line, even when other processes write to the log."""
 
 import os
 from pathlib import Path
@@ -12,10 +12,10 @@ _MOST_OF_A_LINE = 2**20
 
 
 class LineLog:
-    """An open log, continued where it is there already; each line is added by one call of the operating system.
+    """An open log, appended to if it exists already; each line is written by one system call.
 
     Raises:
-        OutputError: it cannot be written; from `add` too.
+        OutputError: the log cannot be written; also raised by `add`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,11 +33,11 @@ class LineLog:
         os.close(self._number)
 
     def add(self, line: str) -> None:
-        """Add a line, which ends with a line end."""
+        """Append a line, which must end with a newline."""
         content = line.encode()
         assert content.startswith(_MARK)
         try:
-            while content:  # a disk that is nearly full takes a part, and says why with the rest
+            while content:  # a nearly full disk takes a part; writing the rest raises the reason
                 content = content[os.write(self._number, content) :]
         except OSError as error:
             raise self._cannot(error) from error
@@ -53,7 +53,7 @@ class LineLog:
 
 
 def require_log_place(path: Path) -> None:
-    """Raise OutputError where a log cannot be written, or a file of another kind would be continued."""
+    """Raise OutputError where a log cannot be written, or an existing file is not a log."""
     require_named_place(path, setting="log")
     if not _may_be_log(path):
         raise OutputError(
@@ -76,7 +76,7 @@ def _may_be_log(path: Path) -> bool:
 
 
 def _cut_unfinished_line(number: int) -> None:
-    """Remove what stands after the last line end, as a full disk or a power cut may leave a part of a line."""
+    """Remove anything after the last newline, as a full disk or a power cut may leave a partial line."""
     size = os.fstat(number).st_size
     tail = os.pread(number, _MOST_OF_A_LINE, max(0, size - _MOST_OF_A_LINE))
     if tail and not tail.endswith(b"\n"):

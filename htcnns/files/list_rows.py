@@ -1,4 +1,4 @@
-"""Rows of a list of cases: a text, a CSV or a JSON file."""
+"""Rows of a list of cases, which is a text, CSV or JSON file."""
 
 import csv
 import io
@@ -14,19 +14,19 @@ from htcnns.files.regular_file import read_regular
 from htcnns.labels import SEQUENCES, Sequence
 
 MOST_BYTES = 2**26
-_CASE = "case"  # the column, or key, of a case's name
+_CASE = "case"  # column, or key, with the case's name
 _TABLES = (".csv", ".tsv")
-_SEPARATORS = ",;\t"  # a spreadsheet writes the second where the first is a decimal point
+_SEPARATORS = ",;\t"  # spreadsheets write a semicolon where the comma is the decimal point
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What a list says of one case.
+    """One case of a list.
 
     Attributes:
-        where: the row as people find it, such as "line 7".
-        case: name of the case; without files, a folder or a name.
-        files: path of each sequence that is named, as the list has it.
+        where: position in the list, such as "line 7".
+        case: name of the case; may be its folder instead if `files` is empty.
+        files: path of each sequence for which the list has one, as written there.
     """
 
     where: str
@@ -37,12 +37,12 @@ class Row:
 def read_rows(path: Path) -> list[Row]:
     """The rows of a list.
 
-    `.json` is an array of texts, or of objects of texts with the keys that a table's header has; `.csv` and `.tsv` are
-    tables with the columns case, t1n, t1c, t2w and t2f, of which only the first must be there; anything else is a text
-    with a folder or a name on each line, in which empty lines and those that begin with # are left out.
+    `.csv` and `.tsv` are tables with the columns case, t1n, t1c, t2w and t2f, of which only case is required; `.json`
+    is an array of strings, or of objects of strings whose keys are these columns; any other file is text with one
+    folder or name per line, where empty lines and lines that begin with # are skipped.
 
     Raises:
-        InputError: the file cannot be read, is not of its kind, or names no case; the line is named.
+        InputError: the file cannot be read, is malformed, or names no case; the message gives the line or entry.
     """
     suffix = path.suffix.lower()
     read = _json_rows if suffix == ".json" else _table_rows if suffix in _TABLES else _text_rows
@@ -93,7 +93,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _row(path: Path, where: str, cells: dict[str, str]) -> Row:
-    """The row of these cells by column; raises InputError where none names the case."""
+    """The row made from cells by column; raises InputError where the case has no name."""
     given = {column: text.strip() for column, text in cells.items()}
     if not given[_CASE]:
         _refuse(path, where, problem="no name", expected=f"one in {_CASE}, as the mask is named after it")
@@ -101,7 +101,7 @@ def _row(path: Path, where: str, cells: dict[str, str]) -> Row:
 
 
 def _column(path: Path, where: str, name: str) -> str:
-    """The column of that name; a sequence may be spelt in any way that file names have."""
+    """The column with that name; sequences may be spelt in any way that file names may spell them."""
     plain = name.strip().lower()
     if plain == _CASE:
         return _CASE
@@ -127,7 +127,7 @@ def _require_as_many(path: Path, where: str, cells: list[str], columns: list[str
 
 
 def _text(path: Path) -> str:
-    """The file as text; bytes that are no UTF-8 stay what they are in a path."""
+    """The file as text; bytes that are not UTF-8 are decoded as Python decodes those of paths."""
     return read_regular(path, most_bytes=MOST_BYTES).decode("utf-8-sig", errors="surrogateescape")
 
 

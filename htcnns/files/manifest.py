@@ -1,4 +1,4 @@
-"""weights/manifest.json: members out of it and into it, and which folder of weights a user means."""
+"""weights/manifest.json: reading and writing its members, and which folder of weights a user means."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from htcnns.reports.strict_json import json_text
 from htcnns.volume import Shape
 
 MANIFEST = "manifest.json"
-SHIPPED = "shipped"  # what the weights that come with htcnns are called
+SHIPPED = "shipped"  # name of the weights that come with htcnns
 FORMAT = 1
 LONGEST_NAME = 100  # letters of a member's name
 MOST_NAMES = 16  # in a list of sequences, regions or labels
@@ -42,9 +42,9 @@ def shipped_weights() -> Path:
 
 
 def chosen_weights(given: Path | None) -> Path:
-    """The folder that a user means: None or "shipped" for the shipped one, or the name of a set inside it: "synthetic".
+    """The folder that a user means: None or "shipped" is the shipped one, "synthetic" the set of that name inside it.
 
-    A folder of that name where the user is comes first.
+    A folder of that name in the working directory takes precedence.
     """
     if given is None or (str(given) == SHIPPED and not is_folder(given)):
         return shipped_weights()
@@ -60,7 +60,7 @@ def read_manifest(folder: Path, *, setting: str = "weights") -> tuple[Member, ..
         setting: Python name of the setting that names the folder.
 
     Raises:
-        WeightsError: no manifest, not JSON, an unknown format, a missing or impossible entry; the entry is named.
+        WeightsError: no manifest, not JSON, an unknown format, a missing or invalid entry; the message names the entry.
     """
     path = folder / MANIFEST
     if not is_file(path):
@@ -78,7 +78,7 @@ def read_manifest(folder: Path, *, setting: str = "weights") -> tuple[Member, ..
 
 
 def choose_members(members: tuple[Member, ...], names: tuple[str, ...]) -> tuple[Member, ...]:
-    """The members of those names in the manifest's order; all of them when no name is given.
+    """The members with those names, in the manifest's order; all members when no name is given.
 
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
@@ -96,7 +96,7 @@ def write_manifest(folder: Path, members: tuple[Member, ...]) -> None:
 
 
 def _entries(path: Path) -> list:
-    """The JSON objects of the members; WeightsError where the file has none."""
+    """The JSON objects of the members; raises WeightsError where the file has none."""
     try:
         content = read_json(path, most_bytes=MOST_MANIFEST_BYTES)
     except HtcnnsError as error:
@@ -139,7 +139,7 @@ def _entry(member: Member) -> dict:
 
 
 def _member(entry: object, path: Path) -> Member:
-    """A Member from its JSON object; WeightsError names the file and the member."""
+    """A Member from its JSON object; a WeightsError names the file and the member."""
     name = entry.get("name", "a member without a name") if isinstance(entry, dict) else entry
     name = name if isinstance(name, str) and _is_name(name) else shown(name)
     try:
@@ -179,12 +179,12 @@ def _read_entry(entry: dict, folder: Path) -> Member:
 
 
 def _entry_of(preprocessing: Preprocessing) -> dict:
-    """The manifest's key for what a member is shown; none where that is what is prepared for all."""
+    """The manifest's entry for a member's preprocessing; empty where that is the default."""
     return {} if preprocessing == Preprocessing() else {_PREPROCESSING: asdict(preprocessing)}
 
 
 def _preprocessing(entry: dict) -> Preprocessing:
-    """What a member is shown; fields that are left out have their defaults."""
+    """A member's preprocessing; fields that are left out have their defaults."""
     known = [each.name for each in fields(Preprocessing)]
     for name in entry:
         require_known(name, known, what="setting", place=_PREPROCESSING)
@@ -221,7 +221,7 @@ def _outputs_key(head: Head) -> str:
 
 
 def _region_set(entry: dict) -> RegionSet:
-    """The set of that name; where none is named, the one that has the regions listed."""
+    """The region set that the entry names; where it names none, the one with exactly the listed regions."""
     if "region_set" in entry:
         name = _typed(entry, "region_set", str)
         require_known(name, REGION_SETS, what="region set")
@@ -235,7 +235,7 @@ def _region_set(entry: dict) -> RegionSet:
 
 
 def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
-    """The files of a member; their names must be plain, so that none leads out of the folder."""
+    """The files of a member; only plain names are accepted, so that none leads out of the folder."""
     entries = _typed(entry, "files", list)
     if not entries:
         raise SettingsError("no files", expected="at least one")
@@ -265,7 +265,7 @@ def _named(entry: dict, key: str, known: Mapping[str, _T]) -> tuple[_T, ...]:
 
 
 def _typed(entry: dict, key: str, kind: type[_T]) -> _T:
-    """The entry's value of that key, if it is of that kind."""
+    """The entry's value under the key; raises SettingsError where it is missing or of another type."""
     if key not in entry:
         raise SettingsError(f"{key!r} is missing")
     return _of_kind(entry[key], key, kind)

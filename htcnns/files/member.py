@@ -26,28 +26,28 @@ class Member:
     """One voice of the ensemble: everything about it except its tensors.
 
     Attributes:
-        name: what it is chosen by; two members may share a network.
-        title: what people call it.
+        name: unique name by which it is chosen; two members may share a network.
+        title: human-readable name.
         network: a name in networks.NETWORKS.
         size: arguments of the network's class.
-        files: one per fold; their probabilities are averaged.
-        sequences: input channels, any of the four in the network's order.
-        regions: what the member gives, and how it is written.
-        head: what the network's output channels are.
+        files: one weights file per fold; their probabilities are averaged.
+        sequences: input channels, some or all of the four, in the network's order.
+        regions: regions that the member predicts, and how they are written as a label map.
+        head: whether the network's output channels are regions or labels.
         outputs: output channels in the network's order: the regions of the set under a sigmoid; the background and the
             labels of the set under a softmax.
         window: edges in voxels.
-        whole: edges of the largest window that may see a whole brain at once, where no overlap is asked for; None for
-            windows that slide.
+        whole: edges of the largest window that may cover a whole brain at once when no overlap is requested; None where
+            windows always slide.
         box: fixed box to pad the brain to, or None.
-        mirror: axes to mirror over where a run does not say, letters of "ijk".
-        preprocessing: what it is shown of the brain that is prepared for all; windows are those of a resized one.
+        mirror: axes to mirror over unless a run chooses others, letters of "ijk".
+        preprocessing: how its input differs from the brain prepared for all members; windows lie in this input.
         rules: thresholds and clean-up of its probabilities.
-        trained_on, scores: for people; copied into reports.
+        trained_on, scores: information for readers; copied into reports.
 
     Raises:
-        SettingsError: sequences or outputs that do not fit the regions and the head, rules on other regions, or axes
-            that there are not.
+        SettingsError: no or repeated sequences, outputs that do not fit the regions and the head, rules on other
+            regions, or unknown or repeated axes.
     """
 
     name: str
@@ -95,7 +95,7 @@ def _require_sequences(sequences: tuple[Sequence, ...]) -> None:
 
 
 def _require_outputs(outputs: tuple[Region, ...] | tuple[Label, ...], regions: RegionSet, head: Head) -> None:
-    """Raise SettingsError unless the channels are those of the head for the set."""
+    """Raise SettingsError unless the output channels fit the head and the region set."""
     names = [output.name for output in outputs]
     if head is Head.SIGMOID:
         expected = [region.name for region in regions.regions]

@@ -1,4 +1,4 @@
-"""Scans, label maps and masks as NIfTI files, in and out, geometry kept."""
+"""Reading and writing scans, label maps and masks as NIfTI files, with their geometry kept."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -30,21 +30,21 @@ STANDARD_AFFINE.setflags(write=False)
 
 
 def read_grid(path: Path) -> Grid:
-    """Shape and affine by the header alone, checked as `read_volume` checks them, and what is doubtful about them."""
+    """Shape, affine and doubts about the affine from the header alone, with the checks of `read_volume`."""
     with open_packed(path) as stream:
         return read_layout(stream, path).grid()
 
 
 def read_volume(path: Path, *, into: np.ndarray | None = None) -> Volume:
-    """The scan in a NIfTI-1 or -2 file, gzip or not: (I, J, K) float32 with slope and intercept applied.
+    """The scan in a NIfTI-1 or -2 file, gzipped or not: (I, J, K) float32 with slope and intercept applied.
 
     The array lies in memory as in the file, I fastest. The affine is the sform where its code is set, else the qform.
 
     Args:
-        into: (I, J, K) float32, I fastest, to be filled and to become the volume's array; None makes a new one.
+        into: (I, J, K) float32, I fastest, that is filled and becomes the volume's array; None allocates one.
 
     Raises:
-        InputError: the file cannot be read, is no three-dimensional scan, or is empty, constant, NaN or infinite.
+        InputError: the file cannot be read, or its scan is not 3-D, empty, constant, or has NaN or infinite voxels.
     """
     layout, array = _load(path, np.float32, into=into)
     with np.errstate(invalid="ignore"):
@@ -68,10 +68,10 @@ def read_volume(path: Path, *, into: np.ndarray | None = None) -> Volume:
 
 
 def read_label_map(path: Path) -> Volume:
-    """The label map in a file: (I, J, K) uint8 in the file's own numbers, of whatever type they are stored.
+    """The label map in a file: (I, J, K) uint8 in the file's own numbers, whatever type it stores them in.
 
     Raises:
-        InputError: the file cannot be read, or a voxel is no whole number from 0 to 255.
+        InputError: the file cannot be read, or a voxel is not a whole number from 0 to 255.
     """
     layout, values = _load(path)
     with np.errstate(invalid="ignore"):
@@ -103,41 +103,41 @@ def read_labels(path: Path, numbers: LabelSet) -> Volume:
 def write_label_map(
     path: Path, label_map: np.ndarray, numbers: LabelSet, *, like: Path, affine: np.ndarray | None = None
 ) -> None:
-    """Write a label map on the grid of the scan `like`; nothing but geometry is taken from that file's header.
+    """Write a label map on the grid of the scan `like`; only geometry is taken from that scan's header.
 
-    The file is read back and compared before it gets its name.
+    The file is read back and compared before it is renamed into place.
 
     Args:
         label_map: (I, J, K) uint8 of Label values.
         numbers: label set that the file is written in.
         like: scan of the case, usually the t1c.
-        affine: (4, 4) that `like` had when it was read; None where nobody has read it before.
+        affine: (4, 4) affine that `like` had when it was read; None if it has not been read before.
 
     Raises:
-        InputError: `like` cannot be read, or has another grid than when it was read.
-        OutputError: the file cannot be written, or what is read back is not what was written.
-        ValueError: another shape than that of `like`, another type than uint8, or a label without a number.
+        InputError: `like` cannot be read, or its grid has changed since it was read.
+        OutputError: the file cannot be written, or reads back differently.
+        ValueError: the shape is not that of `like`, the type is not uint8, or the label set has no number for a label.
     """
     _require_dtype(label_map, np.uint8)
     _write(path, encode(label_map, numbers), _header_like(like, np.uint8, _read_before(label_map, affine)))
 
 
 def write_map(path: Path, array: np.ndarray, *, like: Path, affine: np.ndarray | None = None) -> None:
-    """Write an (I, J, K) float32 map, such as probabilities, in the way of `write_label_map`."""
+    """Write an (I, J, K) float32 map, such as probabilities, as `write_label_map` does."""
     _require_dtype(array, np.float32)
     _write(path, array, _header_like(like, np.float32, _read_before(array, affine)))
 
 
 def write_case_file(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write an (I, J, K) array of any NIfTI type with that affine as sform and qform, both with code 1."""
+    """Write an (I, J, K) array of any NIfTI type with the affine as sform and qform, both with code 1."""
     _write(path, array, header_of(array.shape, array.dtype, affine))
 
 
 def write_empty_mask(path: Path, *, like: Iterable[Path]) -> bool:
-    """Write a label map of zeros on the grid of the first of these scans that has one, else on BraTS's standard grid.
+    """Write an all-zero label map on the grid of the first scan with a usable one, else on BraTS's standard grid.
 
-    A grid that counts in another unit than mm is taken as if it were mm; one of more voxels than any case may have is
-    passed over, as nobody could use such a mask.
+    A grid in another unit is treated as if it were in mm; a grid with more voxels than any case may have is skipped, as
+    nobody could use such a mask.
 
     Returns:
         Whether the grid is that of a scan.
@@ -161,7 +161,7 @@ def is_own_map(path: Path) -> bool:
 
 
 def _load(path: Path, dtype: type | None = None, *, into: np.ndarray | None = None) -> tuple[Layout, np.ndarray]:
-    """The layout and the (I, J, K) values, I fastest; of type `dtype`, else as stored, or float32 if scaled."""
+    """The layout and the (I, J, K) values, I fastest; of `dtype`, else of the stored type, or float32 if scaled."""
     with open_packed(path) as stream:
         layout = read_layout(stream, path)
         n_voxels = prod(layout.shape)
@@ -192,7 +192,7 @@ def _load(path: Path, dtype: type | None = None, *, into: np.ndarray | None = No
 
 
 def _read_before(array: np.ndarray, affine: np.ndarray | None) -> Grid | None:
-    """The grid of the scan from which an (I, J, K) array was made; None where nobody has read that."""
+    """The grid of the scan that an (I, J, K) array was made from; None if the scan has not been read before."""
     if affine is None:
         return None
     i, j, k = array.shape
@@ -200,7 +200,7 @@ def _read_before(array: np.ndarray, affine: np.ndarray | None) -> Grid | None:
 
 
 def _header_like(like: Path, dtype: type, before: Grid | None) -> Header:
-    """A header for voxels of that type on the grid of the scan, which must still be the one of before."""
+    """A header for voxels of that type on the scan's grid; raises InputError if that is no longer the grid `before`."""
     with open_packed(like) as stream:
         layout = read_layout(stream, like)
     if before and not (layout.shape == before.shape and np.array_equal(layout.affine, before.affine)):
@@ -213,17 +213,17 @@ def _header_like(like: Path, dtype: type, before: Grid | None) -> Header:
 
 
 def _empty_mask_header(like: Path) -> Header | None:
-    """A header for a mask on the grid of the scan; None where it has none that a mask can lie on."""
+    """A header for a mask on the scan's grid; None where that grid cannot be used."""
     try:
         with open_packed(like) as stream:
             layout = read_geometry(stream, like)
         return header_like(layout, np.uint8, like) if prod(layout.shape) <= MAX_VOXELS else None
     except InputError:
-        return None  # the caller hears of it by the answer
+        return None  # `write_empty_mask` reports it by its return value
 
 
 def _write(path: Path, array: np.ndarray, header: Header) -> None:
-    """Write the array under that header, which is completed here."""
+    """Write the array with that header, whose scaling and offset are filled in here."""
     if array.shape != header.get_data_shape():
         raise ValueError(f"{path}: shape {array.shape}, but the grid has {header.get_data_shape()}")
     values = np.asfortranarray(array, dtype=header.get_data_dtype())

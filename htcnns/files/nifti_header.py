@@ -1,4 +1,4 @@
-"""NIfTI headers in and out: what a header promises of a file's voxels, checked, and headers for files of our own."""
+"""NIfTI headers: reading and checking what a header promises about a file's voxels, and headers for our own files."""
 
 import io
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from htcnns.volume import Grid, Shape, grid_difference, size_text
 Header = nib.Nifti1Header
 
 MAX_BYTES = 2 * 2**30
-OWN_MARK = b"htcnns"  # the description in masks and maps, which tells them from files of the user
+OWN_MARK = b"htcnns"  # the description in masks and maps, which distinguishes them from the user's files
 
-_KINDS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}  # by the header's length, its first number
+_KINDS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}  # by the header's length, which is its first number
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
@@ -30,7 +30,7 @@ _SILENT = Logger("htcnns.files.nifti_header", CRITICAL + 1)  # nibabel would pri
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a header promises, checked: how the voxels lie in the file and in the world."""
+    """What a header promises, checked: how the voxels are stored in the file and where they lie in the world."""
 
     header: Header
     shape: Shape
@@ -42,24 +42,24 @@ class Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the stored numbers are the values."""
+        """Whether the stored numbers are the values, without scaling."""
         return (self.slope, self.intercept) == (1, 0)
 
     def grid(self) -> Grid:
-        """Shape and affine, and what is doubtful about the affine."""
+        """Shape, affine, and doubts about the affine."""
         is_coded = bool(self.header["sform_code"] > 0), bool(self.header["qform_code"] > 0)
         doubts = doubts_on(self.affine, self.shape, is_coded=is_coded, qform=_qform(self.header))
         return Grid(self.shape, self.affine, doubts)
 
 
 def read_layout(stream: BinaryIO, path: Path) -> Layout:
-    """The header's promises; the stream stands at the first voxel afterwards.
+    """The checked layout of a file; leaves the stream at the first voxel.
 
     Args:
         path: the stream's file, for the message.
 
     Raises:
-        InputError: no NIfTI header, or one of a file that cannot be used.
+        InputError: the header is not NIfTI, or describes a file that cannot be used.
     """
     layout = read_geometry(stream, path)
     require_millimetres(int(layout.header["xyzt_units"]), path)
@@ -68,7 +68,7 @@ def read_layout(stream: BinaryIO, path: Path) -> Layout:
 
 
 def read_geometry(stream: BinaryIO, path: Path) -> Layout:
-    """The promises of a header whose unit may be another than mm; for masks that stand in for a case."""
+    """The checked layout of a file whose unit need not be mm, such as a scan that an empty mask is made for."""
     block = stream.read(4)
     kind = _KINDS.get(int.from_bytes(block, "little")) or _KINDS.get(int.from_bytes(block, "big"))
     if kind is None:
@@ -89,7 +89,7 @@ def read_geometry(stream: BinaryIO, path: Path) -> Layout:
 
 
 def header_like(layout: Layout, dtype: type, path: Path) -> Header:
-    """A header for voxels of that type on the grid of a scan; nothing but geometry is taken from the scan's header.
+    """A header for voxels of that type on the grid of a scan; only geometry is taken from the scan's header.
 
     A unit other than mm becomes mm.
 
@@ -97,7 +97,7 @@ def header_like(layout: Layout, dtype: type, path: Path) -> Header:
         path: the scan, for the message.
 
     Raises:
-        InputError: a grid that NIfTI-1 cannot hold.
+        InputError: the grid cannot be stored in NIfTI-1.
     """
     header = Header()
     header.set_data_dtype(dtype)
@@ -108,7 +108,7 @@ def header_like(layout: Layout, dtype: type, path: Path) -> Header:
         raise InputError(
             f"a grid that NIfTI-1 cannot hold ({error})", place=path, remedy="Crop the scan to the head."
         ) from error
-    with np.errstate(all="ignore"):  # NIfTI-2 may hold nonsense too large for NIfTI-1 in the form that is not used
+    with np.errstate(all="ignore"):  # in NIfTI-2, an unused qform or sform may have nonsense too large for NIfTI-1
         for name in _GEOMETRY:
             header[name] = layout.header[name]
     header["xyzt_units"] = in_millimetres(int(layout.header["xyzt_units"]))
@@ -123,7 +123,7 @@ def header_like(layout: Layout, dtype: type, path: Path) -> Header:
 
 
 def header_of(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> Header:
-    """A header for such an array in mm, with the affine as sform and qform, both with code 1."""
+    """A header in mm for an array of that shape and type, with the affine as sform and qform, both with code 1."""
     header = Header()
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)
@@ -134,7 +134,7 @@ def header_of(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> He
 
 
 def file_content(header: Header, values: np.ndarray) -> bytes:
-    """The bytes of a single unpacked file; the header's scale and offset are set.
+    """The bytes of a single uncompressed file; sets the scaling and the voxel offset in the header.
 
     Args:
         values: (I, J, K) of the header's type, I fastest.
@@ -145,7 +145,7 @@ def file_content(header: Header, values: np.ndarray) -> bytes:
 
 
 def _promises(header: Header, path: Path) -> Layout:
-    """The layout of a header whose fields can be read; raises InputError where such a file cannot be used."""
+    """The layout that a header describes; raises InputError where such a file cannot be used."""
     if header["magic"].item()[:3] in (b"ni1", b"ni2"):
         raise InputError(
             "half of a .hdr/.img pair", place=path, expected="one file", remedy="Convert the pair to .nii.gz."
@@ -176,7 +176,7 @@ def _promises(header: Header, path: Path) -> Layout:
 
 
 def _three_axes(shape: tuple[int, ...], path: Path) -> Shape:
-    """The shape without axes of length 1 behind the third."""
+    """The shape without axes of length 1 after the third; raises InputError unless three axes are left."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
@@ -197,7 +197,7 @@ def _three_axes(shape: tuple[int, ...], path: Path) -> Shape:
 
 
 def _qform(header: Header) -> np.ndarray | None:
-    """The affine of the qform; None where its code is 0 or its numbers are no rotation."""
+    """The affine of the qform; None where its code is 0 or its numbers are not a rotation."""
     try:
         with np.errstate(all="ignore"):
             return header.get_qform(coded=True)[0]

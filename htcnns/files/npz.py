@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, unpacked by isal in half the time that numpy's own reading takes."""
+"""Arrays of an .npz file, decompressed by isal in half the time that numpy takes to read them."""
 
 import io
 import struct
@@ -10,15 +10,15 @@ import numpy as np
 from isal import isal_zlib
 
 _LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extra field are its last two numbers
-_RAW = -15  # deflate without a header of its own
+_RAW = -15  # raw deflate, without a zlib header
 
 
 def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """The named arrays of those that are there, by name; others are not unpacked, and nothing is unpickled.
+    """The named arrays that the file has, by name; other arrays are not decompressed, and nothing is unpickled.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no .npz file, or an array is damaged, of objects, or packed otherwise than numpy does it.
+        ValueError: it is not an .npz file, or an array is damaged, has objects, or is compressed as numpy never does.
     """
     with path.open("rb") as file:
         try:
@@ -35,7 +35,7 @@ def _array(file: BinaryIO, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _stored(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
-    """The member's bytes as they lie in the file."""
+    """The member's bytes as stored in the file."""
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER)
     n_name, n_extra = struct.unpack("<HH", header[-4:])
@@ -44,7 +44,7 @@ def _stored(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
 
 
 def _unpacked(stored: bytes, member: zipfile.ZipInfo) -> bytes:
-    """The member's content, of the length and checksum that the archive gives it."""
+    """The member's decompressed content; raises ValueError unless length and checksum are those in the archive."""
     if member.compress_type == zipfile.ZIP_STORED:
         content = stored
     elif member.compress_type == zipfile.ZIP_DEFLATED:

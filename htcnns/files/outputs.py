@@ -1,4 +1,4 @@
-"""The files that a case's run writes: where each goes, and writing them."""
+"""A case's output files: where each goes, and writing them."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ class ReportFiles:
     """Where the report of one case goes.
 
     Attributes:
-        record: JSON file, written last, so that the others are there where it is.
+        record: JSON file, written last, so that where it exists the others do too.
         picture: PNG file.
         disagreement: map of where members disagree; None unless asked for.
     """
@@ -33,23 +33,23 @@ class ReportFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them, the record first."""
+        """All files of the report, the record first."""
         return (self.record, self.picture, *([self.disagreement] if self.disagreement else []))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutputs:
-    """Where the files of one case go, and in which numbers.
+    """Where the files of one case go, and the label set of its mask.
 
     Attributes:
-        case: whose files they are.
+        case: case that the files belong to.
         numbers: label set that the mask is written in.
-        regions: regions that the members return.
+        regions: regions that the members predict.
         mask: file of the mask.
         maps: file of the probability map of each region; empty unless asked for.
         picture: file of the overlay picture; None unless asked for.
         report: files of the case's report; None unless asked for.
-        in_input: those of them whose folders belong to the input, so that a file there may be the user's own.
+        in_input: output files whose folder belongs to the input, so that an existing file there may be the user's own.
     """
 
     case: Case
@@ -63,23 +63,23 @@ class CaseOutputs:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them, the mask first."""
+        """All output files, the mask first."""
         return (*self.needed, *(self.report.paths if self.report else ()))
 
     @property
     def needed(self) -> tuple[Path, ...]:
-        """Those without which a case is not done: all but its report, the mask first."""
+        """The files without which a case is not finished: all but its report, the mask first."""
         return (self.mask, *self.maps.values(), *([self.picture] if self.picture else []))
 
     @property
     def all_maps(self) -> tuple[Path, ...]:
-        """Every map beside the mask, all on its grid."""
+        """Every map that is written in addition to the mask, all on its grid."""
         disagreement = self.report.disagreement if self.report else None
         return (*self.maps.values(), *([disagreement] if disagreement else []))
 
     @property
     def beside(self) -> dict[str, Path]:
-        """Every map and the overlay picture by what they are called in the case's report."""
+        """Every map and the overlay picture, by their names in the case's report."""
         disagreement = self.report.disagreement if self.report else None
         others = {"picture": self.picture, "disagreement": disagreement}
         maps = {region.name: path for region, path in self.maps.items()}
@@ -90,25 +90,25 @@ def mask_name(case: Case, *, short: bool) -> str:
     """The file name of a case's mask.
 
     Args:
-        short: whether a BraTS2021_00495 that lies flat gives 00495.nii.gz.
+        short: whether BraTS2021_00495 is shortened to 00495.nii.gz if its files lie in a folder with other cases.
     """
     is_short = short and case.flat and case.naming is Convention.BRATS_2021
     return f"{case.name.rpartition('_')[2] if is_short else case.name}.nii.gz"
 
 
 def disagreement_beside(record: Path) -> Path:
-    """Where the map of where members disagree lies beside a case's report."""
+    """Path of the map of where members disagree, beside a case's report."""
     return record.with_name(f"{record.stem}-disagreement.nii.gz")
 
 
 def require_free_places(outputs: CaseOutputs) -> None:
-    """Raise where a file of the case cannot have its name, or would replace one of the user's.
+    """Raise where a file of the case cannot be written under its name, or would replace a file of the user's.
 
-    Its report is not looked at, as the mask is good without it.
+    The report is not checked, as the mask is valid without it.
 
     Raises:
-        InputError: too long a name, or a file of the input that no run wrote.
-        TakenError: a folder or a device stands there.
+        InputError: the name is too long, or is that of an input file that no run wrote.
+        TakenError: a folder or a device has the name.
     """
     for path in outputs.needed:
         if _is_too_long(path):
@@ -130,73 +130,73 @@ def require_free_places(outputs: CaseOutputs) -> None:
 
 
 def write_mask(outputs: CaseOutputs, label_map: np.ndarray, *, affine: np.ndarray) -> None:
-    """Write the mask of (I, J, K) Label values on the grid of the case's reference.
+    """Write the mask of (I, J, K) Label values on the grid of the case's reference scan.
 
     Args:
-        affine: (4, 4) that the reference had when it was read.
+        affine: (4, 4) affine that the reference had when it was read.
 
     Raises:
-        InputError: the reference has another grid by now.
+        InputError: the grid of the reference has changed since it was read.
         OutputError: the file cannot be written.
     """
     write_label_map(outputs.mask, label_map, outputs.numbers, like=_reference(outputs), affine=affine)
 
 
 def write_maps(outputs: CaseOutputs, probabilities: np.ndarray, *, affine: np.ndarray) -> None:
-    """Write the probability maps, (R, I, J, K) float32 in the order of the regions, in the way of `write_mask`."""
+    """Write the probability maps, (R, I, J, K) float32 in the order of the regions, as `write_mask` does."""
     like = _reference(outputs)
     for path, array in zip(outputs.maps.values(), probabilities, strict=True):
         write_map(path, array, like=like, affine=affine)
 
 
 def write_picture(outputs: CaseOutputs, png: bytes) -> None:
-    """Write the overlay picture where the outputs have a place for it."""
+    """Write the overlay picture if it is among the outputs."""
     if outputs.picture:
         write_whole(outputs.picture, png)
 
 
 def remove_report(outputs: CaseOutputs) -> None:
-    """Remove an earlier report of the case, so that none stands beside a newer mask or failure.
+    """Remove an earlier report of the case, so that none is left beside a newer mask or failure.
 
-    Its map of where members disagree goes with it, asked for or not, unless somebody else wrote it.
+    Its map of where members disagree is removed too; if none is asked for now, only where a run wrote it.
     """
     if outputs.report is None:
         return
     unasked = disagreement_beside(outputs.report.record)
     for path in (*outputs.report.paths, *([unasked] if is_own(unasked) else [])):
         if os.path.isfile(path) or os.path.islink(path):
-            with suppress(OSError):  # whoever writes the new one says why nobody may
+            with suppress(OSError):  # writing the new one will raise the reason
                 path.unlink()
 
 
 def write_disagreement(outputs: CaseOutputs, share: np.ndarray, *, affine: np.ndarray) -> None:
-    """Write the (I, J, K) float32 map of where members disagree where the outputs have a place for it."""
+    """Write the (I, J, K) float32 map of where members disagree if it is among the outputs."""
     if outputs.report and outputs.report.disagreement:
         write_map(outputs.report.disagreement, share, like=_reference(outputs), affine=affine)
 
 
 def write_report_picture(outputs: CaseOutputs, png: bytes) -> None:
-    """Write the picture of the case's report where the outputs have a place for it."""
+    """Write the picture of the case's report if a report is among the outputs."""
     if outputs.report:
         write_whole(outputs.report.picture, png)
 
 
 def write_record(outputs: CaseOutputs, text: str) -> None:
-    """Write the case's report where the outputs have a place for it."""
+    """Write the JSON file of the case's report if a report is among the outputs."""
     if outputs.report:
         write_whole(outputs.report.record, text.encode())
 
 
 def stand_in(outputs: CaseOutputs, *, is_readable: bool = True) -> tuple[bool, str]:
-    """Write an empty mask on the grid of the t1c, else of another sequence, else on BraTS's own.
+    """Write an empty mask on the grid of the t1c, else of another sequence, else on BraTS's standard grid.
 
-    A mask of an earlier run is never given up for an empty one.
+    An earlier mask with tumour in it is never replaced by an empty one.
 
     Args:
         is_readable: whether the scans may be read at all.
 
     Returns:
-        Whether a mask lies there now, and a note on it; empty where the name allows no file.
+        Whether the mask's file exists now, and a note; the note is empty where the file's name is too long.
     """
     path, files = outputs.mask, outputs.case.files
     if _is_too_long(path):
@@ -215,14 +215,14 @@ def stand_in(outputs: CaseOutputs, *, is_readable: bool = True) -> tuple[bool, s
 
 
 def _reference(outputs: CaseOutputs) -> Path:
-    """The scan on whose grid everything is written; a case that was read has one."""
+    """The scan on whose grid everything is written; every case that was read has one."""
     if outputs.case.reference is None:
         raise ValueError(f"{outputs.case.name}: no scan")
     return outputs.case.reference
 
 
 def _is_too_long(path: Path) -> bool:
-    """Whether the file system takes no file of that name."""
+    """Whether the path's name is too long for the file system."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -231,12 +231,12 @@ def _is_too_long(path: Path) -> bool:
 
 
 def _is_the_users(path: Path, outputs: CaseOutputs) -> bool:
-    """Whether a file of the input stands there that no run wrote."""
+    """Whether the path is that of an existing file of the input that no run wrote."""
     return path in outputs.in_input and os.path.lexists(path) and not is_own(path)
 
 
 def holds_tumour(path: Path) -> bool:
-    """Whether a readable label map with at least one voxel lies there."""
+    """Whether the path is a readable label map with at least one labelled voxel."""
     try:
         return os.path.isfile(path) and bool(read_label_map(path).array.any())
     except InputError:

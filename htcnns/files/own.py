@@ -1,4 +1,4 @@
-"""Whether a file was written by a run, by the mark that each kind carries; all others are the user's."""
+"""Whether a file was written by a run, recognised by the mark of its kind; all other files are the user's."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from htcnns.files.nifti import is_own_map
 from htcnns.reports import case_report, cohort, cohort_page, picture
 
 _OF_A_REPORT = {"format", "environment", "members", "n_done", "n_failed", "cases"}
-_START = 512  # bytes of a picture or a page before which its mark stands
+_START = 512  # bytes at the start of a picture or a page that contain its mark
 
 
 def is_own(path: Path) -> bool:
-    """Whether a mask, a map, a picture or a report there comes from a run; False where it cannot be read."""
+    """Whether a run wrote this mask, map, picture or report; False where it cannot be read."""
     if stem(path.name) is not None:
         return is_own_map(path)
     if path.suffix == ".png":
@@ -22,7 +22,7 @@ def is_own(path: Path) -> bool:
 
 
 def is_own_report(path: Path) -> bool:
-    """Whether the report of a run, of a case or of all cases lies there; False where it cannot be read."""
+    """Whether the file is a report of a run, of a case or of all cases; False where it cannot be read."""
     try:
         content = read_json(path)
     except InputError:
@@ -33,7 +33,7 @@ def is_own_report(path: Path) -> bool:
 
 
 def is_own_page(path: Path) -> bool:
-    """Whether the page of a cohort lies there; False where it cannot be read."""
+    """Whether the file is the page of a cohort; False where it cannot be read."""
     return _starts_with(cohort_page.MARK, path)
 
 

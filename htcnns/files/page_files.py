@@ -1,4 +1,4 @@
-"""The files that the viewer's page is made of, as they lie in the package."""
+"""The files that the viewer's page is made of, read from the package."""
 
 from functools import cache
 from importlib.resources import files
@@ -8,5 +8,5 @@ FOLDER = "viewer_page"
 
 @cache
 def page_file(name: str) -> bytes:
-    """The content of a file of that name, which is ours and never a visitor's."""
+    """The content of one of these files; its name must come from our code, never from a visitor."""
     return files("htcnns.reports").joinpath(FOLDER, name).read_bytes()

@@ -46,7 +46,7 @@ def pair_files(predictions: Path, truths: Path) -> Pairing:
     only case with this number.
 
     Raises:
-        InputError: no folder that can be listed, no label maps in it, two files for a case, or not one name in common.
+        InputError: a folder cannot be listed or has no label maps, a case has two files, or no name is in both folders.
     """
     predicted, true = label_map_files(predictions), label_map_files(truths)
     predicted = _by_full_name(predicted, true, folder=predictions)
@@ -88,7 +88,7 @@ def label_map_files(folder: Path) -> dict[str, Path]:
 
 
 def _case_name(path: Path, folder: Path) -> str | None:
-    """The case whose label map the file is; None for scans, hidden files, and other files in a case's folder."""
+    """The case that the label map belongs to; None for scans, hidden files, and other files in a case's folder."""
     called = stem(path.name)
     if called is None or path.name.startswith(".") or not is_file(path):
         return None
@@ -99,7 +99,7 @@ def _case_name(path: Path, folder: Path) -> str | None:
 
 
 def _by_full_name(files: dict[str, Path], others: dict[str, Path], *, folder: Path) -> dict[str, Path]:
-    """The label maps of a folder by the names that `_full_name` returns; raises InputError where two have one."""
+    """The label maps of a folder by the names that `_full_name` returns; raises InputError where two share one."""
     found: dict[str, Path] = {}
     for name, path in files.items():
         full = _full_name(name, others)
@@ -119,7 +119,7 @@ def _two_of(case: str, one: Path, other: Path, *, folder: Path) -> InputError:
 
 
 def _full_name(name: str, others: dict[str, Path]) -> str:
-    """The name of the only other case that ends with the same five digits; else the name itself."""
+    """For a name of five digits, the only other case whose name ends with them; else the name itself."""
     if name in others or not _FIVE_DIGITS.match(name):
         return name
     same = [other for other in others if other.endswith(f"_{name}") or other.endswith(f"-{name}")]

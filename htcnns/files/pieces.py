@@ -19,11 +19,11 @@ class Piece:
     """One cube.
 
     Attributes:
-        name: name of the cube, which begins with its patient's case.
-        z_scores: (4, i, j, k) float32 in the order of SEQUENCES, z-scored over the brain that it is cut from; 0
+        name: name of the cube, which begins with the name of the patient's case.
+        z_scores: (4, i, j, k) float32 in the order of SEQUENCES, z-scored over the brain that the cube is cut from; 0
             outside the brain.
         label_map: (i, j, k) uint8 truth in the file's numbers.
-        inside: (i, j, k) bool where both are known.
+        inside: (i, j, k) bool where both z-scores and truth are known.
         spacing_mm: voxel size along I, J, K, which run to the left, posterior and superior.
     """
 
@@ -35,11 +35,13 @@ class Piece:
 
 
 def read_pieces(path: Path) -> Iterator[Piece]:
-    """The cubes of a file: arrays `images` (n, 4, i, j, k) uint8 whose number q is the z-score low + step * q,
-    `label_maps` and `valid` (n, i, j, k), `names`, `spacing_mm`, `low` and `step`.
+    """The cubes of a file.
+
+    Its arrays are `images` (n, 4, i, j, k) uint8, where q stands for the z-score low + step * q, `label_maps` and
+    `valid` (n, i, j, k), `names`, `spacing_mm`, `low` and `step`.
 
     Raises:
-        InputError: the file cannot be read, lacks an array, or holds arrays that do not fit each other.
+        InputError: the file cannot be read, lacks an array, or has arrays whose shapes do not match.
     """
     try:
         arrays = read_arrays(path, *_KEYS)

@@ -1,6 +1,6 @@
-"""Questions about paths: what stands there, where a link leads, whether one lies inside another. Nothing is changed.
+"""Questions about paths: what exists there, where a link leads, whether one is inside another. Nothing is changed.
 
-A path that may not be looked at counts as one where nothing stands; reading or writing it says why.
+A path that may not be accessed counts as one where nothing exists; reading or writing it raises the reason.
 """
 
 import os
@@ -18,27 +18,27 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def is_same(path: Path, other: Path) -> bool:
-    """Whether both paths, links followed, are one."""
+    """Whether both paths, links followed, are the same."""
     return resolved(path) == resolved(other)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder, or a link to one, stands there."""
+    """Whether the path is a folder or a link to one."""
     return os.path.isdir(path)
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file, or a link to one, stands there."""
+    """Whether the path is a file or a link to one."""
     return os.path.isfile(path)
 
 
 def exists(path: Path) -> bool:
-    """Whether anything stands there; a link that leads nowhere is nothing."""
+    """Whether anything exists at the path; a broken link does not count."""
     return os.path.exists(path)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of the file there; 0 where nothing can be seen."""
+    """Size of the file in bytes; 0 where the path cannot be accessed."""
     try:
         return os.stat(path).st_size
     except OSError:
@@ -46,7 +46,7 @@ def size_of(path: Path) -> int:
 
 
 def absence(path: Path) -> str:
-    """Why nothing is seen at a path, in words."""
+    """Why nothing usable was found at a path, in words."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Prepared cases on disk: one small file per case, named after it, with the key of what it was made from."""
+"""Prepared cases on disk: one small file per case, named after it, with a digest of what it was made from."""
 
 import hashlib
 import io
@@ -17,11 +17,11 @@ from htcnns.files.places import is_folder
 from htcnns.labels import SEQUENCES, Label, Region, Sequence
 from htcnns.volume import Shape
 
-FORMAT = 1  # also stands for how cases are prepared: a change of preprocessing that changes arrays needs a new number
+FORMAT = 1  # also covers how cases are prepared: a change of preprocessing that alters arrays needs a new number
 ENDING = ".case.npz"
-FINEST = 0.04  # z-scores; steps below a fifth of a scanner's noise would only make files larger
-TAIL = 1e-4  # share of a sequence's voxels at either end of its range that are cut off, such as single bright vessels
-N_PLACES = 2048  # voxels of each label that are kept to draw patches around
+FINEST = 0.04  # smallest step, in z-scores; steps below a fifth of a scanner's noise would only make files larger
+TAIL = 1e-4  # fraction of a sequence's voxels clipped at either end of its range, such as single bright vessels
+N_PLACES = 2048  # voxels kept per label, to draw patches around
 PACK_AGAIN = "Pack the cases again."
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
@@ -29,23 +29,23 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 class CaseKind(StrEnum):
     """What a prepared case shows."""
 
-    HEAD = "head"  # a whole brain; what lies beyond its array is background
-    PIECE = "piece"  # a part of one; what lies beyond its array is unknown
-    SYNTHETIC = "synthetic"  # a whole brain that nobody has
+    HEAD = "head"  # a whole brain; anything beyond its array is background
+    PIECE = "piece"  # a part of a brain; anything beyond its array is unknown
+    SYNTHETIC = "synthetic"  # a whole brain of no real patient
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a prepared case is, without its arrays.
+    """A prepared case without its arrays.
 
     Attributes:
         name: name of the case.
-        kind: what it shows.
-        patients: everybody of whom something is in it, such as the patient whose tumour a synthetic head carries.
-        sequences: sequences that were there; the others are 0 everywhere.
-        known: regions that the truth tells; empty for a case without truth.
+        kind: what the case shows.
+        patients: every patient whose data is in it, such as the one whose tumour a synthetic head has.
+        sequences: sequences that were available; the others are 0 everywhere.
+        known: regions that the truth annotates; empty for a case without truth.
         shape: (i, j, k) of its arrays.
-        key: digest of what it was made from and of how.
+        key: digest of what it was made from and how.
     """
 
     name: str
@@ -59,16 +59,16 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedCase:
-    """A case as training draws patches from it; its arrays are read-only.
+    """A case from which training draws patches; its arrays are read-only.
 
     Attributes:
-        card: what it is.
-        array: (4, i, j, k) uint8; 0 outside the brain, else a z-score by `table`.
+        card: the case without its arrays.
+        array: (4, i, j, k) uint8; 0 outside the brain, else a number that `table` turns into a z-score.
         table: (4, 256) float32 z-score of each number of each sequence; that of number 0 is 0.
         label_map: (i, j, k) uint8 truth.
         inside: (i, j, k) bool where scans and truth are known; None for everywhere.
-        places: up to N_PLACES voxels of each label that occurs, (n, 3); those of the brain under BACKGROUND.
-        key_points: (n, 3) int16 voxels on the boundary of each region; None where no fit asked for them.
+        places: (n, 3) voxels of each label that occurs, up to N_PLACES; under BACKGROUND, of the whole brain.
+        key_points: (n, 3) int16 voxels on the boundary of each region; None unless a fit needs them.
     """
 
     card: Card
@@ -81,7 +81,7 @@ class PreparedCase:
 
     @property
     def n_bytes(self) -> int:
-        """Memory that the arrays take."""
+        """Memory that the voxel arrays take."""
         inside = 0 if self.inside is None else self.inside.nbytes
         return self.array.nbytes + self.label_map.nbytes + inside
 
@@ -89,7 +89,7 @@ class PreparedCase:
 def prepared_case(
     card: Card, z_scores: np.ndarray, label_map: np.ndarray, *, inside: np.ndarray | None = None
 ) -> PreparedCase:
-    """A case with its intensities in 8 bits, up to 255 equal steps over the range of each sequence.
+    """A case with its intensities in 8 bits: up to 255 evenly spaced values over the range of each sequence.
 
     Args:
         z_scores: (4, i, j, k) float32; 0 outside the brain.
@@ -109,7 +109,7 @@ def prepared_case(
 
 
 def write_prepared(folder: Path, case: PreparedCase) -> Path:
-    """Write the case into the folder under its name; a reader finds the old file or the new one, never half of one.
+    """Write the case into the folder and return its path; readers see the old file or the new one, never a part.
 
     Raises:
         OutputError: the file cannot be written.
@@ -133,7 +133,7 @@ def read_prepared(path: Path) -> PreparedCase:
     """The case in a file.
 
     Raises:
-        InputError: the file is none of a prepared case, or of another version.
+        InputError: the file is not a prepared case, or is one of another version.
     """
     try:
         arrays = read_arrays(path, "card", "array", "table", "label_map", "inside")
@@ -144,7 +144,7 @@ def read_prepared(path: Path) -> PreparedCase:
 
 
 def read_card(path: Path) -> Card:
-    """What the case in a file is; its arrays are not read.
+    """The card of the case in a file; its arrays are not read.
 
     Raises:
         InputError: as `read_prepared`.
@@ -156,7 +156,7 @@ def read_card(path: Path) -> Card:
 
 
 def read_cards(folder: Path) -> dict[Path, Card]:
-    """The cards of all prepared cases in a folder, by file, in the order of their names.
+    """The cards of all prepared cases in a folder, by file, in the order of the file names.
 
     Raises:
         InputError: no such folder, no prepared case in it, or a file that `read_card` refuses.
@@ -173,12 +173,12 @@ def read_cards(folder: Path) -> dict[Path, Card]:
 
 
 def prepared_path(folder: Path, name: str) -> Path:
-    """The file that holds the prepared case of that name."""
+    """The file for the prepared case with that name."""
     return folder / f"{name}{ENDING}"
 
 
 def key_of(case_name: str, how: str, files: Iterable[Path]) -> str:
-    """Digest of a case's name, of how it is prepared, and of the content of its files in that order.
+    """Digest of a case's name, of how it is prepared, and of the content of its files in the given order.
 
     Raises:
         InputError: a file cannot be read.
@@ -196,7 +196,7 @@ def key_of(case_name: str, how: str, files: Iterable[Path]) -> str:
 
 
 def has_key(path: Path, key: str) -> bool:
-    """Whether the file holds a case of this version that was made from the same; False for every other file."""
+    """Whether the file is a prepared case of this version with that key; False for every other file."""
     try:
         return read_card(path).key == key
     except InputError:
@@ -206,7 +206,7 @@ def has_key(path: Path, key: str) -> bool:
 def _frozen(
     card: Card, array: np.ndarray, table: np.ndarray, label_map: np.ndarray, inside: np.ndarray | None
 ) -> PreparedCase:
-    """The case with the places of its labels, all arrays read-only."""
+    """The case with the places of its labels and with read-only arrays."""
     for each in (array, table, label_map, inside):
         if each is not None:
             each.setflags(write=False)
@@ -221,7 +221,7 @@ def _frozen(
 
 
 def _places(array: np.ndarray, label_map: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
-    """Some voxels of each label that occurs as (n, 3) int16, and of the brain under BACKGROUND."""
+    """Up to N_PLACES voxels of each label that occurs as (n, 3) int16; under BACKGROUND, of the whole brain."""
     marked = np.flatnonzero(label_map)
     labels = label_map.reshape(-1)[marked]
     voxels = {int(label): marked[labels == label] for label in Label if label is not Label.BACKGROUND}

@@ -1,4 +1,4 @@
-"""The whole content of a file that is one: no FIFO that never answers, no device that never ends."""
+"""The whole content of a regular file: never of a FIFO that would block, or of a device without end."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
     """The file's content; links are followed.
 
     Raises:
-        InputError: it cannot be read, is no regular file, or is larger than that.
+        InputError: the file cannot be read, is not a regular file, or is larger than `most_bytes`.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -34,5 +34,5 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """The file opened, even if it is a FIFO that nobody writes to."""
+    """Descriptor of the opened file; opening does not block even on a FIFO that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""The cases of a folder as rows of a table, with the renames that would complete them and what cannot be read."""
+"""The cases of a folder as rows of a table, with renames that would complete them and files that cannot be read."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from htcnns.files.names.free import two_cases
 from htcnns.files.names.words import sequences_in, stem, words
 from htcnns.labels import Sequence
 
-_Start = tuple[Path, tuple[str, ...]]  # a folder and the words with which the names of a case's files begin
+_Start = tuple[Path, tuple[str, ...]]  # a folder, and the words that the names of a case's files begin with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,9 @@ class Row:
     """One line of the table of cases.
 
     Attributes:
-        case: its name.
-        rename: such as "a_T1.nii to x-t1n.nii"; empty where no renaming would help.
-        unread: such as "a_T1.mha is MetaImage, not NIfTI", for the files of missing sequences that are no scans.
+        case: name of the case.
+        rename: suggestions such as "a_T1.nii to x-t1n.nii"; empty where no renaming would help.
+        unread: reasons such as "a_T1.mha is MetaImage, not NIfTI", for files of missing sequences that cannot be read.
     """
 
     case: str
@@ -33,7 +33,7 @@ class Row:
 
 
 def case_rows(result: Search) -> tuple[Row, ...]:
-    """One row per case; what to rename is found among the near misses of the leftovers."""
+    """One row per case; files to rename are chosen from the leftovers that are near misses."""
     near = _near_misses(result)
     return tuple(
         Row(
@@ -49,9 +49,10 @@ def case_rows(result: Search) -> tuple[Row, ...]:
 
 
 def _near_misses(result: Search) -> dict[str, list[Path]]:
-    """The near misses of each case, by its name; one that may be of two cases, or of none that is known, is nobody's.
+    """The near misses of each case, by the case's name; a file that fits several cases or none is left out.
 
-    A file is of the case with the longest name that its own begins with, or else of the case whose folder it lies in.
+    A file belongs to the case with the longest name that its own name begins with, else to the case whose folder it is
+    in.
     """
     own: dict[Path, list[Case]] = defaultdict(list)
     flat: dict[_Start, list[Case]] = defaultdict(list)
@@ -69,10 +70,10 @@ def _near_misses(result: Search) -> dict[str, list[Path]]:
 
 
 def _named_by(path: Path, flat: dict[_Start, list[Case]]) -> list[Case]:
-    """The flat cases with the longest name that the file's begins with, word by word.
+    """The flat cases with the longest name that the file's name begins with, word by word.
 
-    Case and separators are ignored, but not where words end: x_2_11 is not of x_2_1. A number after the name makes it
-    another's as well: x_2_1_1 is not of x_2_1 either.
+    Upper case and separators are ignored, but words must be equal: x_2_11 does not belong to x_2_1. Nor does a file
+    whose name goes on with a number: x_2_1_1 does not belong to x_2_1 either.
     """
     called = tuple(words(_stem(path)))
     for n in range(len(called), 0, -1):
@@ -83,12 +84,12 @@ def _named_by(path: Path, flat: dict[_Start, list[Case]]) -> list[Case]:
 
 
 def _may_be_of(case: Case, path: Path) -> bool:
-    """Whether nothing in its name tells a file in the case's folder from the scans of the case."""
+    """Whether nothing in the name of a file in the case's folder suggests another case than the scans do."""
     return two_cases([*map(_stem, case.files.values()), _stem(path)]) is None
 
 
 def _renames(case: Case, near: Iterable[Path]) -> Iterator[str]:
-    """Which near misses look like a missing sequence of the case, and how to name them; of several only one can be."""
+    """Renames of near misses that look like a missing sequence; "either … or" where several look like the same one."""
     advice: dict[Sequence, list[str]] = defaultdict(list)
     for path in near:
         called = _stem(path)

@@ -1,4 +1,4 @@
-"""A case's scans as one volume, which needs them to lie on one grid."""
+"""A case's scans as one volume; they must lie on one grid."""
 
 import numpy as np
 
@@ -16,11 +16,11 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
     """The case's scans as one (4, I, J, K) float32 volume in the order of SEQUENCES, on the grid of its reference.
 
     Args:
-        most_missing: sequences that the case may lack; each is 0 everywhere, and noted.
+        most_missing: number of sequences that the case may lack; each of them is 0 everywhere, and noted.
 
     Raises:
-        InputError: more sequences are missing, a file is refused or changes meanwhile, a scan lies on another grid
-            than the others, or no head lies on such a grid.
+        InputError: more sequences are missing, a file is refused or changes while the case is read, a scan lies on
+            another grid than the others, or the grid cannot be that of a head.
     """
     case.require_complete(most_missing=most_missing)
     marks = {sequence: file_mark(case.files[sequence]) for sequence in case.found}
@@ -28,7 +28,7 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
     _require_one_grid(case, grids)
     grid = next(grid for sequence, grid in grids.items() if case.files[sequence] == case.reference)
     require_head(grid, case.name)
-    # (4, K, J, I), as files hold it: nothing is moved
+    # (4, K, J, I), as in the files: nothing is moved
     stack = np.empty((len(SEQUENCES), *grid.shape[::-1]), np.float32)
     for scan, sequence in zip(stack, SEQUENCES, strict=True):
         if sequence not in grids:
@@ -37,7 +37,7 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
         volume = read_volume(case.files[sequence], into=scan.T)
         if grid_difference(volume.grid, grids[sequence]):
             raise changed_scan(sequence, case.files[sequence], case=case.name)
-    for sequence, mark in marks.items():  # only now, as all four must be of one moment
+    for sequence, mark in marks.items():  # checked at the end, as all scans must be of one moment
         if file_mark(case.files[sequence]) != mark:
             raise changed_scan(sequence, case.files[sequence], case=case.name)
     notes = (*_missing_notes(case), *_doubts(grids))
@@ -45,13 +45,13 @@ def read_case(case: Case, *, most_missing: int = 0) -> Volume:
 
 
 def _missing_notes(case: Case) -> list[Note]:
-    """A sentence on every sequence without a scan."""
+    """One note for each sequence without a scan."""
     said = "is missing: the networks saw nothing in its place"
     return [Note(f"{sequence} {said}", Kind.SEQUENCE_MISSING) for sequence in case.missing]
 
 
 def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
-    """One sentence for each doubt, after the names of the sequences that share it."""
+    """One sentence for each doubt, beginning with the names of the sequences that share it."""
     sharing: dict[str, list[str]] = {}
     for sequence, grid in grids.items():
         for doubt in grid.doubts:
@@ -60,7 +60,7 @@ def _doubts(grids: dict[Sequence, Grid]) -> tuple[str, ...]:
 
 
 def _require_one_grid(case: Case, grids: dict[Sequence, Grid]) -> None:
-    """The grid that most scans share is the right one; in a tie the t1c's, as the mask lies on that."""
+    """Raise InputError where a scan is off the grid that most share; in a tie the t1c's, as the mask lies on that."""
     sharing = {
         sequence: tuple(other for other in grids if not grid_difference(grids[other], grid))
         for sequence, grid in grids.items()

@@ -1,4 +1,4 @@
-"""Label maps of tumours without images, whose shapes synthetic heads are given."""
+"""Label maps of tumours without images, whose shapes are used in synthetic heads."""
 
 import re
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ _MARGIN = 2  # voxels of background kept around a tumour
 
 @dataclass(frozen=True, kw_only=True)
 class TumourShape:
-    """One patient's tumour, cut out.
+    """One patient's tumour, cropped.
 
     Attributes:
-        name: as the file or the list in it has it.
-        label_map: (i, j, k) uint8 of Label values; i, j, k to the left, posterior and superior.
+        name: name from the file name, or from the array `names` of an .npz file.
+        label_map: (i, j, k) uint8 of Label values; i, j, k run to the left, posterior and superior.
         spacing_mm: voxel size along i, j, k.
-        corner_mm: where voxel 0 0 0 lies, from the middle of the whole map.
+        corner_mm: position of voxel 0 0 0 along i, j, k, measured from the centre of the whole map.
     """
 
     name: str
@@ -36,17 +36,16 @@ class TumourShape:
 
 
 def read_shapes(folder: Path, numbers: LabelSet) -> tuple[TumourShape, ...]:
-    """Every tumour of the folder: NIfTI label maps, and .npz files that hold many.
+    """Every tumour in a folder of NIfTI label maps and of .npz files with many label maps each.
 
-    An .npz file has `label_maps` (n, I, J, K), `names` (n), and maybe `spacing_mm`; without that the maps cover the
-    240 x 240 x 155 mm of BraTS. Maps without tumour are left out.
+    An .npz file has `label_maps` (n, I, J, K), `names` (n), and optionally `spacing_mm`; without that the maps cover
+    the 240 x 240 x 155 mm of BraTS. Maps without tumour are left out.
 
     Args:
-        numbers: how the label maps are numbered.
+        numbers: label set of the label maps.
 
     Raises:
-        InputError: no folder that can be listed, no tumour in it, a file that cannot be read, or a number that is
-            not known.
+        InputError: the folder cannot be listed or has no tumour, a file cannot be read, or a number is unknown.
     """
     listed = entries(folder, expected="a folder of label maps", remedy="Give the folder of tumour label maps.")
     shapes = tuple(shape for path in listed for shape in _read(path, numbers))
@@ -86,7 +85,7 @@ def _read_many(path: Path) -> tuple[list[str], np.ndarray, Spacing]:
 
 
 def _cut(name: str, label_map: np.ndarray, spacing: Spacing, numbers: LabelSet, path: Path) -> Iterator[TumourShape]:
-    """The tumour of one map in our labels, or nothing where there is none."""
+    """The tumour of one map as Label values; yields nothing where there is none."""
     box = bounding_box(label_map > 0)
     if box is None:
         return

@@ -1,4 +1,4 @@
-"""What this machine, or the share of it that a container or a job has, holds for a run; folders are tried out."""
+"""What this machine, or the share of it that a container or a job has, offers a run; folders are tested by writing."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from htcnns.errors import OutputError
 from htcnns.files.atomic import require_writable
 
 _ROOT = Path("/")
-_NO_LIMIT = 2**60  # bytes; version 1 of cgroups writes a number near 2**63 where there is none
+_NO_LIMIT = 2**60  # bytes; version 1 of cgroups writes a number near 2**63 where there is no limit
 _MIB = 2**20
 
 
@@ -20,8 +20,8 @@ class Memory:
     """Main memory in MiB.
 
     Attributes:
-        free_mib: what a new process can have, the limit taken into account; None where nothing says so.
-        limit_mib: the limit of the control group; None without one.
+        free_mib: memory available to a new process within the limit; None where unknown.
+        limit_mib: memory limit of the control group; None without one.
     """
 
     free_mib: float | None
@@ -30,11 +30,11 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A folder that files are to be written to.
+    """The disk of a folder that files are to be written to.
 
     Attributes:
-        free_mib: room on its disk that this user may fill.
-        has_locks: whether two runs can tell each other there which cases they are at.
+        free_mib: free space that this user may fill.
+        has_locks: whether file locks work, by which two runs show each other which cases they are working on.
     """
 
     free_mib: float
@@ -42,7 +42,7 @@ class Disk:
 
 
 def memory(root: Path = _ROOT) -> Memory:
-    """Main memory, by the kernel's files below `root`."""
+    """Main memory, read from the kernel's files below `root`."""
     limits = [limit for folder in _groups(root) if (limit := _limit(folder))]
     free = [limit - used for limit, used in limits]
     if available := _available(root):
@@ -54,7 +54,7 @@ def memory(root: Path = _ROOT) -> Memory:
 
 
 def n_cpus(root: Path = _ROOT) -> float:
-    """Processors that this process may use, the share of its control group taken into account."""
+    """Number of processors that this process may use within the share of its control group."""
     shares = [share for folder in _groups(root) if (share := _cpu_share(folder))]
     return min([float(len(os.sched_getaffinity(0))), *shares])
 
@@ -69,15 +69,15 @@ def shared_memory_mib(folder: Path = Path("/dev/shm")) -> float | None:
 
 
 def user() -> int:
-    """Number of the user who would own what is written."""
+    """Id of the user who would own the files that are written."""
     return os.geteuid()
 
 
 def temporary_folder() -> Path:
-    """The folder for temporary files, tried out.
+    """The folder for temporary files, tested by writing one.
 
     Raises:
-        OutputError: there is none that can be written.
+        OutputError: there is no writable one.
     """
     try:
         with tempfile.TemporaryFile() as file:
@@ -93,10 +93,10 @@ def temporary_folder() -> Path:
 
 
 def disk_of(folder: Path) -> Disk:
-    """The disk of a folder, or of the nearest one above it where it is still to be made; a file is written to try it.
+    """The disk of a folder, or of its nearest existing parent if it is yet to be made; tested by writing a file.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the folder cannot be written.
     """
     there = folder
     while not os.path.lexists(there):
@@ -107,7 +107,7 @@ def disk_of(folder: Path) -> Disk:
 
 
 def has_nvidia_driver() -> bool:
-    """Whether an NVIDIA driver is loaded and its device is here."""
+    """Whether an NVIDIA driver is loaded and its device is visible."""
     return os.path.exists("/dev/nvidiactl")
 
 
@@ -126,7 +126,7 @@ def _has_locks(folder: Path) -> bool:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Folders of the control groups of this process, from its own up to the outermost that can be seen."""
+    """Folders of the control groups of this process, from its own up to the outermost visible one."""
     text = _read(root / "proc/self/cgroup") or "0::/"
     for line in text.splitlines():
         _, kinds, path = line.split(":", 2)
@@ -138,7 +138,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _limit(group: Path) -> tuple[int, int] | None:
-    """Limit of a group and what of it is taken for good, in bytes; caches are given up for whoever needs room."""
+    """Memory limit of a group and its use without caches that are freed on demand, in bytes; None without a limit."""
     for limit_name, used_name, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -166,7 +166,7 @@ def _available(root: Path) -> int | None:
 
 
 def _number(text: str | None) -> int | None:
-    """The number; None for "max" and for nothing."""
+    """The text as a number; None where it is "max", empty or missing."""
     try:
         return int(text or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The bytes of a safetensors file: tensors into them, and those of a known network, and nothing else, out of them."""
+"""The bytes of a safetensors file: writing tensors, and reading exactly the tensors of a known network."""
 
 import json
 from collections.abc import Mapping
@@ -24,15 +24,16 @@ _DTYPES = {
 
 
 def read_tensors(content: bytes, outline: Mapping[str, Tensor], *, place: str) -> dict[str, Tensor]:
-    """The tensors of a file that has exactly those of the outline, in the file's own precision.
+    """The tensors of a file, which must be exactly those of the outline, in the file's own precision.
 
     Args:
-        content: of the file.
-        outline: tensors whose names and shapes are wanted; they may lie on the device "meta".
+        content: bytes of the file.
+        outline: tensors with the expected names and shapes; they may be on the device "meta".
         place: the file and member, for the message.
 
     Raises:
-        WeightsError: no safetensors file; a tensor too many or too few, or of another shape or an unknown type; NaN.
+        WeightsError: not a safetensors file; a missing or unexpected tensor, or one of another shape or type; NaN or
+            infinity.
     """
     _require_fitting_header(content, outline, place=place)
     try:
@@ -44,15 +45,15 @@ def read_tensors(content: bytes, outline: Mapping[str, Tensor], *, place: str) -
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """The content of a safetensors file with these tensors, real numbers as float16."""
+    """The bytes of a safetensors file with these tensors, real numbers as float16."""
     return save({name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()})
 
 
 def require_names(found: set[str], wanted: set[str], *, place: object, remedy: str) -> None:
-    """Raise WeightsError unless the names are those of the network; the first that is not is named.
+    """Raise WeightsError unless the names are those of the network; the message gives the first difference.
 
     Args:
-        remedy: what to do about it.
+        remedy: advice for the message.
     """
     missing, unexpected = sorted(wanted - found), sorted(found - wanted)
     if missing or unexpected:
@@ -65,9 +66,9 @@ def require_names(found: set[str], wanted: set[str], *, place: object, remedy: s
 
 
 def _require_fitting_header(content: bytes, outline: Mapping[str, Tensor], *, place: str) -> None:
-    """Raise WeightsError where the header alone shows other tensors, before anything of their size is allocated.
+    """Raise WeightsError where the header shows other tensors or is too long, before memory for tensors is allocated.
 
-    A header that is none passes: safetensors says what is wrong with it.
+    A malformed header passes: safetensors reports what is wrong with it.
     """
     n_bytes = int.from_bytes(content[:8], "little")
     if MOST_HEADER_BYTES < n_bytes <= len(content):
@@ -91,7 +92,7 @@ def _require_fitting_header(content: bytes, outline: Mapping[str, Tensor], *, pl
 
 
 def _require_shape(found: tuple, wanted: Tensor, name: str, *, place: str) -> None:
-    """Raise WeightsError unless the tensor has the shape that the network's has."""
+    """Raise WeightsError unless the tensor has the shape of the network's."""
     if found != wanted.shape:
         raise WeightsError(
             f"another shape of {name}",
@@ -103,7 +104,7 @@ def _require_shape(found: tuple, wanted: Tensor, name: str, *, place: str) -> No
 
 
 def _tensor(entry: Mapping[str, Any], wanted: Tensor, name: str, *, place: str) -> Tensor:
-    """One tensor of the file, with every check on the way."""
+    """One tensor of the file, its shape, type and values checked."""
     shape, dtype = tuple(entry["shape"]), _DTYPES.get(entry["dtype"])
     _require_shape(shape, wanted, name, place=place)
     if dtype is None or dtype.is_floating_point != wanted.is_floating_point():
@@ -127,5 +128,5 @@ def _tensor(entry: Mapping[str, Any], wanted: Tensor, name: str, *, place: str) 
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """Real numbers as float16; counts, which batch normalisation has, unchanged."""
+    """Real numbers as float16; whole numbers, such as the counts of batch normalisation, unchanged."""
     return tensor.half() if tensor.is_floating_point() else tensor

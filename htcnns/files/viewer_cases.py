@@ -1,4 +1,4 @@
-"""The cases that a viewer shows: their scans and label maps as it gets them, read and checked like any other's."""
+"""The cases that the viewer shows: their scans and label maps, read and checked like those of any other case."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ _Read = Volume | InputError | None
 
 @dataclass(frozen=True, kw_only=True)
 class ShownCase:
-    """A case, and what is laid over its scans.
+    """A case, and the label map that is laid over its scans.
 
     Attributes:
-        case: its scans.
-        mask: file of its label map; None where there is none.
-        is_truth: whether that is the rater's, found beside the scans.
+        case: case with the scans.
+        mask: file of the label map; None where there is none.
+        is_truth: whether the label map is the rater's, found beside the scans.
         numbers: label set that the file is written in.
     """
 
@@ -41,10 +41,11 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class ShownVolumes:
-    """What was read of a case; what cannot be used is the error that says why.
+    """What was read of a case; a file that cannot be used is represented by its error.
 
     Attributes:
-        scans: (I, J, K) float32 each, cropped to the one box that holds every voxel outside the background.
+        scans: (I, J, K) float32 each, cropped to one box around everything outside the background; not cropped where
+            the grids differ.
         mask: (I, J, K) uint8 of Label values, cropped likewise; None where the case has none.
     """
 
@@ -59,15 +60,15 @@ def shown_cases(
     numbers: Callable[[str], LabelSet],
     channels: tuple[Sequence, ...] | None = None,
 ) -> tuple[ShownCase, ...]:
-    """Every case in a folder, or one case, sorted by name; those that are incomplete or not clear are among them.
+    """Every case in a folder, which may be one case itself, sorted by name; incomplete and unclear cases are included.
 
     Args:
         masks: folder that a run wrote its masks to; None takes the truths beside the scans.
-        numbers: label set of a case of that name.
-        channels: as `search` takes them.
+        numbers: function from a case's name to the label set of its label map.
+        channels: as for `search`.
 
     Raises:
-        InputError: no case, or no folder of masks that can be listed.
+        InputError: there is no case, or the folder of masks cannot be listed.
     """
     cases = search(folder, channels=channels).cases
     remedy = "Give the folder that the masks were written to."
@@ -85,7 +86,7 @@ def shown_cases(
 
 
 def read_shown(shown: ShownCase) -> ShownVolumes:
-    """The scans of the case, each by itself, and its label map.
+    """The scans of the case, each read independently, and its label map.
 
     A label map is refused where its file cannot be used, has numbers of another label set, or lies on another grid
     than the scans.
@@ -97,13 +98,13 @@ def read_shown(shown: ShownCase) -> ShownVolumes:
 
 
 def nifti_content(volume: Volume) -> bytes:
-    """The volume as a packed NIfTI file: its voxels, its affine as the tool read it, and nothing else."""
+    """The bytes of a gzipped NIfTI file with the volume's voxels and its affine, and nothing else."""
     array = np.asfortranarray(volume.array)
     return pack(file_content(header_of(array.shape, array.dtype, volume.affine), array))
 
 
 def _mask_of(case: Case, files: Mapping[str, Path]) -> Path | None:
-    """The case's mask among files by name, whose name may be the short one."""
+    """The case's mask among files by name, under its full or its short name; None where there is none."""
     return files.get(mask_name(case, short=False)) or files.get(mask_name(case, short=True))
 
 
@@ -131,7 +132,7 @@ def _or_error(read: Callable[..., Volume | None], source: object) -> _Read:
 
 
 def _common_box(volumes: list[Volume]) -> Box | None:
-    """The box around everything that is not background in any of them; None where they lie on several grids."""
+    """The box around everything outside the background of any volume; None if it is empty or the grids differ."""
     if not volumes or any(grid_difference(volume.grid, volumes[0].grid) for volume in volumes):
         return None
     shown = np.zeros(volumes[0].array.shape, bool, order="F")
@@ -145,7 +146,7 @@ def _common_box(volumes: list[Volume]) -> Box | None:
 
 
 def _cropped(volume: _Read, box: Box | None) -> _Read:
-    """The part of the volume in the box, at its place in the world; whatever is none stays as it is."""
+    """The part of the volume in the box, its affine adjusted; anything but a volume is returned unchanged."""
     if not isinstance(volume, Volume) or box is None:
         return volume
     affine = volume.affine.copy()

@@ -1,4 +1,4 @@
-"""A walk through the folder of an input: each folder once, and never out of it by a link upwards."""
+"""A walk through an input folder that visits each folder once and never follows a link upwards."""
 
 import os
 import stat
@@ -14,12 +14,12 @@ _RECOVERED = "lost+found"  # at the top of every ext4 disk, readable by root onl
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder, sorted by name.
+    """The content of a folder, sorted by name.
 
     Attributes:
-        files: regular files, and links to such.
-        odd: what is neither file nor folder, such as links that lead nowhere, and in words what it is.
-        is_empty: whether nothing at all lies there but what is hidden.
+        files: regular files, and links to them.
+        odd: entries that are neither file nor folder, such as broken links, each with what it is in words.
+        is_empty: whether the folder has no entries but hidden ones.
         fault: why the folder could not be listed; None where it was.
     """
 
@@ -31,7 +31,7 @@ class Listing:
 
 
 def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Listing]:
-    """Each folder's listing; linked folders come last, so that a folder is met by its own name first.
+    """Each folder's listing; linked folders come last, so that a folder is reached under its own name first.
 
     Hidden files and folders, `lost+found` and links that lead to `root` or above it are ignored.
 
@@ -65,7 +65,7 @@ def walk(root: Path, *, skip: Collection[Path] = ()) -> Iterator[Listing]:
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path], Listing]:
-    """Folders, links to folders, and the listing of a folder."""
+    """Folders and links to folders in a folder, and its listing."""
     folders: list[Path] = []
     links: list[Path] = []
     files: list[Path] = []
@@ -86,7 +86,7 @@ def _list(folder: Path) -> tuple[list[Path], list[Path], Listing]:
 
 
 def _what(entry: os.DirEntry[str]) -> str:
-    """What an entry is, links followed: "folder", "file", or whatever else in words."""
+    """What an entry is, links followed: "folder", "file", or in words what else it is."""
     try:
         if entry.is_dir():
             return "folder"

@@ -1,4 +1,4 @@
-"""A member's safetensors files: networks out of them and into them, and nothing that unpickles."""
+"""A member's safetensors files: loading networks from them and saving networks to them, without unpickling."""
 
 import hashlib
 from collections.abc import Iterable
@@ -21,14 +21,14 @@ def load_networks(member: Member) -> list[Network]:
     """The member's networks, one per file, in evaluation mode, float32, on the CPU.
 
     Raises:
-        WeightsError: a file that is absent, has another checksum, is no safetensors file, or whose tensors do not fit;
-            a size or window that the network does not take.
+        WeightsError: a file is missing, has another checksum, is not safetensors, or has tensors that do not fit; or
+            the network does not accept the size or window.
     """
     return [_load(member, file) for file in member.files]
 
 
 def require_few_bytes(members: Iterable[Member]) -> None:
-    """Raise WeightsError where the files of all members together are more than any machine need hold."""
+    """Raise WeightsError where the files of all members together are larger than any machine should have to load."""
     n_bytes = sum(size_of(file.path) for member in members for file in member.files)
     if n_bytes > MOST_SET_BYTES:
         raise WeightsError(
@@ -40,10 +40,10 @@ def require_few_bytes(members: Iterable[Member]) -> None:
 
 
 def verify_file(member: Member, file: WeightsFile) -> str:
-    """One line on a file of the member that passed every check, including loading it strictly into its network.
+    """One line that reports a file as good, after every check, including a strict load into its network.
 
     Raises:
-        WeightsError: as load_networks.
+        WeightsError: as `load_networks`.
     """
     _load(member, file)
     return f"{member.name}: {file.path.name} {file.sha256[:12]} good"
@@ -55,13 +55,13 @@ def save_weights(path: Path, network: nn.Module) -> str:
 
 
 def write_weights(path: Path, content: bytes) -> WeightsFile:
-    """Write the content of a safetensors file, and return the file as a manifest has it."""
+    """Write the content of a safetensors file, and return its path and checksum for a manifest."""
     write_whole(path, content)
     return WeightsFile(path, hashlib.sha256(content).hexdigest())
 
 
 def _load(member: Member, file: WeightsFile) -> Network:
-    """One file's network, with every check on the way; memory is taken once everything fits."""
+    """The network of one file, after every check; its memory is allocated only once everything fits."""
     place = f"{file.path}: {member.name}"
     content = _checked_content(file, member.name, place)
     channels = {"n_in": len(member.sequences), "n_out": len(member.outputs)}
@@ -76,7 +76,7 @@ def _load(member: Member, file: WeightsFile) -> Network:
 
 
 def _checked_content(file: WeightsFile, member: str, place: str) -> bytes:
-    """The file's bytes, if they are those of the manifest's checksum."""
+    """The file's bytes; raises WeightsError unless they have the manifest's checksum."""
     try:
         content = read_regular(file.path, most_bytes=MOST_FILE_BYTES)
     except InputError as error:

@@ -1,7 +1,8 @@
-"""Whether four sequences show one head: their edges, left and right, and their brains against each other.
+"""Whether four sequences show the same head: compares their edges, left and right, and their brains.
 
-Contrasts differ, but edges of one anatomy lie in the same places and run the same way. Two scans are alike when their
-edges fit better than those of one scan and the mirror image of the other, which shows what chance alone gives.
+Contrast differs between sequences, but the edges of one anatomy lie in the same places and run in the same directions.
+Two scans are alike if their edges fit better than those of one scan and the mirror image of the other, which fit only
+by chance.
 """
 
 import math
@@ -14,25 +15,25 @@ from scipy.ndimage import binary_erosion
 from htcnns.labels import SEQUENCES, Sequence
 from htcnns.volume import Box, bounding_box
 
-# Our measurement on 13 real cases: the best pair of a sequence is 1.46 to 2.2 times as alike as by chance, 1.2 with
-# slices of 6 mm, 1 mm off and noise; of another patient at most 1.1; of one flipped left to right 0.7 or less.
+# Our measurement on 13 real cases, likeness of the best pair of a sequence (1 is chance): 1.46 to 2.2; 1.2 with slices
+# of 6 mm, a 1 mm shift and noise; at most 1.1 if it is of another patient; at most 0.7 if it is flipped left to right.
 LEAST_LIKENESS = 1.15
-LEAST_OVERLAP = 0.9  # Dice of two brains; 0.964 or more in those cases, 0.66 when shifted by 30 voxels
+LEAST_OVERLAP = 0.9  # Dice of two brains; at least 0.964 in those cases, 0.66 after a shift of 30 voxels
 _MOST_VOXELS = 10**6  # of the coarse grid
-_FINEST_STEP = 2  # voxels of 1 mm to one of the coarse grid
-_RIM = 3  # coarse voxels: the edge of the brain itself, which a mask may have drawn, does not count
-_THINNEST = 2  # coarse voxels along each axis: edges cannot be told in fewer
-_FEWEST_VOXELS = 5000  # coarse ones that two scans must share, 40 ml, to be judged
+_FINEST_STEP = 2  # 1 mm voxels per coarse voxel, along each axis
+_RIM = 3  # coarse voxels: the outer edge of the brain, which a skull-stripping mask may have drawn, does not count
+_THINNEST = 2  # coarse voxels along each axis: edges cannot be computed from fewer
+_FEWEST_VOXELS = 5000  # coarse voxels, 40 ml, that two scans must share to be compared
 
 _Pair = tuple[int, int]
 
 
 def agreement_notes(signal: np.ndarray, masks: np.ndarray) -> list[str]:
-    """One sentence for each sequence that does not seem to show the head of the others.
+    """One sentence for each sequence that does not seem to show the same head as the others.
 
     Args:
         signal: (4, i, j, k) float32 at 1 mm, finite, 0 outside the masks; I runs to the left or to the right.
-        masks: (4, i, j, k) bool, True where each has signal; nothing is said of a sequence that has none.
+        masks: (4, i, j, k) bool, True where each has signal; a sequence without signal is not reported.
     """
     box = _symmetric_box(masks)
     if box is None:
@@ -54,7 +55,7 @@ def agreement_notes(signal: np.ndarray, masks: np.ndarray) -> list[str]:
 
 
 def _symmetric_box(masks: np.ndarray) -> Box | None:
-    """The box of all masks, widened along I until it is its own mirror image; None without any signal."""
+    """Bounding box of all masks, widened along I until it is symmetric in the array; None if there is no signal."""
     box = bounding_box(np.any(masks, axis=0))
     if box is None:
         return None
@@ -64,14 +65,14 @@ def _symmetric_box(masks: np.ndarray) -> Box | None:
 
 
 def _coarse(signal: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over blocks of a few voxels as (4, i, j, k) float32, at most 1, and where most of a block has signal."""
+    """(4, i, j, k) float32 means of blocks of a few voxels, at most 1, and bool: whether most of a block has signal."""
     step = max(_FINEST_STEP, math.ceil((math.prod(signal.shape[1:]) / _MOST_VOXELS) ** (1 / 3)))
     scans = np.stack([_block_means(scan / max(np.abs(scan).max(), 1e-30), step) for scan in signal])
     return scans, np.stack([_block_means(mask.astype(np.float32), step) > 0.5 for mask in masks])
 
 
 def _block_means(array: np.ndarray, step: int) -> np.ndarray:
-    """(i / step, j / step, k / step): what is left over at the ends is left out."""
+    """(i // step, j // step, k // step) means of blocks; voxels left over at the ends are dropped."""
     for axis, n in enumerate(array.shape):
         whole = array.swapaxes(0, axis)[: n // step * step]
         array = np.add.reduce([whole[offset::step] for offset in range(step)]).swapaxes(0, axis) / np.float32(step)
@@ -79,7 +80,7 @@ def _block_means(array: np.ndarray, step: int) -> np.ndarray:
 
 
 def _likeness(scans: np.ndarray, brains: np.ndarray) -> dict[_Pair, float]:
-    """How much better the edges of each pair fit than those of one and the other's mirror image.
+    """Likeness of each pair: the fit of their edges, divided by that of one and the mirror image of the other.
 
     Pairs that share too little brain, or have no edges, are left out.
     """
@@ -96,7 +97,7 @@ def _likeness(scans: np.ndarray, brains: np.ndarray) -> dict[_Pair, float]:
 
 
 def _edges(scan: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(3, i, j, k) directions of the edges, the shorter the weaker they are; all 0 where there are none."""
+    """(3, i, j, k) directions of the edges, shorter for weaker ones; all 0 if the median gradient in the mask is 0."""
     gradient = np.stack(np.gradient(scan))
     length = np.sqrt((gradient**2).sum(axis=0))
     usual = float(np.median(length[mask])) if mask.any() else 0.0
@@ -104,7 +105,7 @@ def _edges(scan: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _fit(edges: np.ndarray, others: np.ndarray, mask: np.ndarray) -> float:
-    """Mean squared cosine between two scans' edges inside the mask, weak edges counting less; 0 if it is small.
+    """Mean squared cosine between two scans' edges inside the mask, weak edges counting less; 0 if it is too small.
 
     Source: normalised gradient fields (Haber & Modersitzki 2006, doi 10.1007/11866763_89).
     """
@@ -114,7 +115,7 @@ def _fit(edges: np.ndarray, others: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _largest_group(likeness: dict[_Pair, float]) -> set[int]:
-    """The most sequences that hang together by pairs that are alike; in a tie those with the t1c."""
+    """The largest group of sequences linked by pairs that are alike; in a tie, the group with t1c."""
     groups = [{number} for number in range(len(SEQUENCES))]
     for (one, other), value in likeness.items():
         if value >= LEAST_LIKENESS:
@@ -131,7 +132,7 @@ def _overlap_note(number: int, overlap: float) -> str:
 
 
 def _edge_note(number: int, group: set[int], likeness: dict[_Pair, float]) -> str:
-    """The sentence on a sequence outside the group; "" where no pair with the group could be judged."""
+    """The sentence on a sequence outside the group; "" if no pair with the group could be compared."""
     values = [
         likeness[pair] for pair in ((min(number, other), max(number, other)) for other in group) if pair in likeness
     ]
@@ -146,7 +147,7 @@ def _edge_note(number: int, group: set[int], likeness: dict[_Pair, float]) -> st
 
 
 def _largest_overlaps(brains: np.ndarray) -> list[float]:
-    """Dice of each sequence's brain with the one that it fits best; 1 where both are empty."""
+    """Largest Dice of each sequence's brain with that of any other; 1 for two empty ones."""
     sizes = [np.count_nonzero(brain) for brain in brains]
     overlaps = np.zeros((len(brains), len(brains)))
     for one, other in combinations(range(len(brains)), 2):

@@ -1,10 +1,10 @@
-"""The longest straight lines inside a mask, of two or three axes: none of them leaves it on its way.
+"""The longest straight lines that stay inside a mask of two or three axes.
 
-A chord runs from one voxel to another. It counts where the line of voxels between them, one per step along its longest
-axis and each the nearest to the chord, lies inside. Its length is that of its steps, one for each voxel, so that it
-reaches from outer face to outer face: a row of n voxels of 1 mm is n mm long, a single voxel is one voxel long, and a
-length agrees with the volume, which counts whole voxels, too. Between centres each would be a voxel shorter, which for
-slices of 5 mm is a lot, and a plate of one voxel would have no thickness at all.
+A chord runs from one voxel to another. It counts if the line of voxels between them, one per step along its longest
+axis and each the nearest to the chord, lies inside. Its length is one step per voxel, so it is measured from outer face
+to outer face: a row of n voxels of 1 mm is n mm long, a single voxel is one voxel long, and lengths agree with volumes,
+which also count whole voxels. Measured between centres, each would be one voxel shorter, which is a lot for slices of
+5 mm, and a plate one voxel thick would have no thickness at all.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from scipy.ndimage import binary_erosion, generate_binary_structure
 from scipy.spatial import ConvexHull, KDTree, QhullError
 from scipy.spatial.distance import cdist
 
-MOST_ENDS = 3000  # voxels that are all tried as ends, each with each; no axial slice has as many
-_ROUNDS = ((200, 1), (1000, 32))  # voxels of a larger rim that are tried first, and how many chords are improved then
-_NEARBY = 3  # voxels by which an end moves at a time, at least
-_N_TIES = 16  # chords of one length that are kept; a sphere has many
+MOST_ENDS = 3000  # voxels up to which all pairs are tried as ends; no axial slice has that many
+_ROUNDS = ((200, 1), (1000, 32))  # for a larger rim: number of voxels tried first, number of chords then improved
+_NEARBY = 3  # voxels that an end may move at a time; more if the voxels tried first lie farther apart
+_N_TIES = 16  # chords of equal length that are kept; a sphere has many
 _EQUAL_MM = 1e-6
-_TIE = 1e-9  # steps that rounding may add to a place halfway between two voxels; others are 1 / (2 * n_steps) off
-_FEW = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)  # places along a chord that rule most out at little cost
-_ROWS = 50  # ends whose distances to all others are worked out at once, as they fit a processor's cache
+_TIE = 1e-9  # voxels: tolerance for a point halfway between two; any other is at least 1 / (2 * n_steps) from halfway
+_FEW = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)  # fractions of a chord, checked first: they rule most out cheaply
+_ROWS = 50  # ends whose distances to all others are computed at once; few enough for a processor's cache
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Chord:
 
     Attributes:
         start, stop: indices of its end voxels, one number per axis.
-        length_mm: from outer face to outer face.
+        length_mm: length from outer face to outer face.
     """
 
     start: tuple[int, ...]
@@ -45,8 +45,8 @@ class Field:
     """Where chords may run.
 
     Attributes:
-        inside: bool of two or three axes: what a chord never leaves.
-        ends: bool of the same shape, a part of it: what a chord begins and ends in.
+        inside: bool mask of two or three axes, which a chord never leaves.
+        ends: bool mask of the same shape, a part of `inside`, in which a chord begins and ends.
         steps_mm: (n_axes, 3) the vector in world mm from one voxel to the next along each axis.
     """
 
@@ -55,20 +55,20 @@ class Field:
     steps_mm: np.ndarray
 
     def rim(self) -> np.ndarray:
-        """(n, n_axes) int64: voxels in which the longest chord can end: one beside each is none of the ends."""
+        """(n, n_axes) int64: voxels in which the longest chord can end: those with a face neighbour outside `ends`."""
         faces = generate_binary_structure(self.ends.ndim, 1)
         return np.argwhere(self.ends & ~binary_erosion(self.ends, faces))
 
     def lengths_mm(self, offsets: np.ndarray) -> np.ndarray:
-        """Length of chords, from (n, n_axes) offsets between their ends; a single voxel is its longest edge long."""
-        n_steps = np.maximum.reduce(np.abs(offsets.T))  # along the first axis, as that is faster
+        """(n,) lengths of chords with (n, n_axes) offsets between their ends; for a single voxel, its longest edge."""
+        n_steps = np.maximum.reduce(np.abs(offsets.T))  # faster along the first axis
         vectors = offsets @ self.steps_mm
         between = np.sqrt(np.einsum("nx,nx->n", vectors, vectors))
         longest_edge = float(np.linalg.norm(self.steps_mm, axis=1).max())
         return np.where(n_steps > 0, between * (n_steps + 1) / np.maximum(n_steps, 1), longest_edge)
 
     def extent_mm(self, direction: np.ndarray) -> float:
-        """How far a voxel reaches along a (3,) unit vector, through its centre and from face to face."""
+        """Length of a voxel along a (3,) unit vector, from face to face through its centre."""
         per_mm = np.linalg.lstsq(self.steps_mm.T, direction, rcond=None)[0]  # voxels along each axis in one mm
         return float(1 / np.abs(per_mm).max())
 
@@ -78,26 +78,26 @@ class Field:
         return float(np.linalg.norm(corners @ self.steps_mm, axis=1).max())
 
     def holds(self, starts: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """(n,) bool: whether the lines of voxels from (n, n_axes) starts over these offsets lie inside.
+        """(n,) bool: whether the lines of voxels from (n, n_axes) starts along (n, n_axes) offsets lie inside.
 
-        Where a chord runs halfway between voxels any of them is enough, so that a mirror image gives the same answer.
+        Where a chord runs halfway between voxels, one of them inside is enough; mirror images thus agree.
         """
         n_steps = np.maximum.reduce(np.abs(offsets.T))
         held = np.ones(len(starts), bool)
         for place in _FEW:
             left = np.flatnonzero(held)
-            whole = np.rint(place * n_steps[left]) / np.maximum(n_steps[left], 1)  # one of the places below
+            whole = np.rint(place * n_steps[left]) / np.maximum(n_steps[left], 1)  # rounded to a place checked below
             held[left] = self._is_inside(starts[left], offsets[left], whole[:, None])[:, 0]
         left = np.flatnonzero(held)
-        for n in np.unique(n_steps[left]):  # so that no chord is looked at in more places than it has voxels
+        for n in np.unique(n_steps[left]):  # by length, so that no chord is checked in more places than it has voxels
             of_n = left[n_steps[left] == n]
             places = np.arange(1, n)[None] / max(n, 1)
             held[of_n] = self._is_inside(starts[of_n], offsets[of_n], places).all(axis=1)
         return held
 
     def _is_inside(self, starts: np.ndarray, offsets: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """(n, n_places) bool: whether the voxel nearest to each place, or one of several as near, is inside."""
-        points = starts.T[..., None] + offsets.T[..., None] * places  # (n_axes, n, n_places), of places (n or 1, ...)
+        """(n, n_places) bool: whether the voxel nearest to each place, or one of several equally near, is inside."""
+        points = starts.T[..., None] + offsets.T[..., None] * places  # (n_axes, n, n_places); places has n rows or 1
         nearest = np.floor(points + (0.5 - _TIE))
         inside = self._look_up(nearest)
         again = np.nonzero(~inside)  # perhaps halfway, and rounded down
@@ -109,7 +109,7 @@ class Field:
         return inside
 
     def _look_up(self, points: np.ndarray) -> np.ndarray:
-        """Bool, of (n_axes, ...) whole numbers: whether each of these voxels is inside."""
+        """(...) bool: whether the voxels with these (n_axes, ...) indices, whole numbers, are inside."""
         flat = points[0]
         for n, of_axis in zip(self.inside.shape[1:], points[1:], strict=True):
             flat = flat * n + of_axis
@@ -119,27 +119,27 @@ class Field:
 def longest_chords(field: Field, *, above_mm: float = 0.0) -> list[Chord]:
     """The longest chord between two voxels of the field's rim, with others of the same length.
 
-    None where the field is empty or no chord is as long. Exact where at most MOST_ENDS voxels of the rim lie so far out
-    that they can be ends, as in any axial slice; else a single chord. Against a search of all pairs (measured) that was
-    at most 0.04 % too short in 38 random solid shapes of 12,000 to 250,000 voxels, but up to 13 % in hollow ones.
-    A mirror image of the first axis gives the same length in any case.
+    Empty if the field is empty or no chord reaches `above_mm`. Exact if at most MOST_ENDS voxels of the rim lie far
+    enough out to be ends, as in any axial slice; otherwise a single chord, which compared with a search of all pairs
+    (measured) was at most 0.04 % too short in 38 random solid shapes of 12,000 to 250,000 voxels, but up to 13 % in
+    hollow ones. Mirroring the first axis never changes the length.
 
     Args:
-        above_mm: shorter ones are not looked for.
+        above_mm: length below which chords are not searched for.
     """
     chords, is_exact = _searched(field, above_mm)
     if is_exact:
         return chords
-    mirrored, _ = _searched(_mirrored(field), above_mm)  # of equal chords the first is improved: there it is another
+    mirrored, _ = _searched(_mirrored(field), above_mm)  # here another of several equal chords is improved
     both = [*chords, *(_mirrored_back(field, chord) for chord in mirrored)]
     return sorted(both, key=lambda chord: -chord.length_mm)[:1]
 
 
 def longest_across(field: Field, direction: np.ndarray) -> Chord | None:
-    """The longest chord perpendicular to a direction, of those between two voxels of the rim; None where it is empty.
+    """The longest chord between two voxels of the rim that is perpendicular to a direction; None if the rim is empty.
 
-    Its ends are two voxels that one perpendicular line meets: their centres lie at most half a voxel apart along the
-    direction. The part of their distance that is perpendicular is measured, and a voxel's extent added as always.
+    Its ends are two voxels that one perpendicular line crosses: their centres lie at most half a voxel apart along the
+    direction. Its length is the perpendicular part of the distance between them, plus the extent of one voxel.
 
     Args:
         direction: (3,) unit vector in world mm.
@@ -149,18 +149,18 @@ def longest_across(field: Field, direction: np.ndarray) -> Chord | None:
         return None
     along = rim @ field.steps_mm @ direction
     near = KDTree(along[:, None]).query_pairs(field.extent_mm(direction) / 2 + _EQUAL_MM, output_type="ndarray")
-    first, second = np.concatenate([near, np.arange(len(rim))[:, None].repeat(2, axis=1)]).T  # each with itself, too
+    first, second = np.concatenate([near, np.arange(len(rim))[:, None].repeat(2, axis=1)]).T  # also each with itself
     starts, offsets = rim[first], rim[second] - rim[first]
     across = offsets @ field.steps_mm - (along[second] - along[first])[:, None] * direction
     widths = np.linalg.norm(across, axis=1)
-    chosen = next(_held_in_turn(field, starts, offsets, widths))  # there is one, as a single voxel lies inside
+    chosen = next(_held_in_turn(field, starts, offsets, widths))  # never empty: a single voxel lies inside
     width = float(widths[chosen])
     unit = across[chosen] / width if width > _EQUAL_MM else _some_perpendicular(field, direction)
     return _chord(starts[chosen], offsets[chosen], width + field.extent_mm(unit))
 
 
 def hull_voxels(points: np.ndarray) -> np.ndarray:
-    """Those of (n, n_axes) voxels that are corners of their convex hull; all of them where they lie in a plane."""
+    """The corners of the convex hull of (n, n_axes) voxels; all of the voxels if they are too few or flat."""
     try:
         return points[ConvexHull(points).vertices]
     except QhullError:  # too few, or flat
@@ -168,13 +168,13 @@ def hull_voxels(points: np.ndarray) -> np.ndarray:
 
 
 def widest_mm(field: Field, corners: np.ndarray) -> float:
-    """The longest chord between (n, n_axes) voxels, whether it lies inside or not; 0 where there are none."""
+    """Length of the longest chord between any two of (n, n_axes) voxels, inside or not; 0 if there are none."""
     first, second = np.triu_indices(len(corners))
     return float(field.lengths_mm(corners[second] - corners[first]).max(initial=0.0))
 
 
 def _searched(field: Field, above_mm: float) -> tuple[list[Chord], bool]:
-    """The longest chords, none of them shorter, and whether that is exact."""
+    """The longest chords, none shorter than `above_mm`, and whether the search was exact."""
     rim = field.rim()
     rough: list[Chord] = []
     for n_ends, n_climbs in _ROUNDS:
@@ -188,7 +188,7 @@ def _searched(field: Field, above_mm: float) -> tuple[list[Chord], bool]:
 
 
 def _mirrored(field: Field) -> Field:
-    """The field with its first axis, such as left to right, the other way round."""
+    """The field with its first axis, such as left to right, reversed."""
     return Field(
         inside=np.ascontiguousarray(field.inside[::-1]),
         ends=np.ascontiguousarray(field.ends[::-1]),
@@ -197,21 +197,21 @@ def _mirrored(field: Field) -> Field:
 
 
 def _mirrored_back(field: Field, chord: Chord) -> Chord:
-    """A chord of the mirrored field as one of the field."""
+    """A chord of the mirrored field, in indices of the field itself."""
     last = len(field.inside) - 1
     start, stop = ((last - end[0], *end[1:]) for end in (chord.start, chord.stop))
     return Chord(start, stop, chord.length_mm)
 
 
 def _climbed(field: Field, rim: np.ndarray, *, above_mm: float, n_ends: int, n_climbs: int) -> list[Chord]:
-    """A chord that is about as long as the longest, in a list; none where none as long is found.
+    """A list of one chord about as long as the longest; empty if none found reaches `above_mm`.
 
-    The longest few chords between about n_ends voxels of the rim, each with its ends moved for as long as that helps.
+    Takes the `n_climbs` longest chords between about `n_ends` voxels of the rim, and moves their ends while that helps.
     """
-    apart = (len(rim) / n_ends) ** (1 / (rim.shape[1] - 1))  # voxels: a rim has one axis fewer
+    apart = (len(rim) / n_ends) ** (1 / (rim.shape[1] - 1))  # voxels: a rim has one dimension fewer
     reach = max(_NEARBY, int(np.ceil(apart)))
     some = _spread(field, rim, apart)
-    least_mm = above_mm - 2 * reach * field.longest_step_mm()  # so much longer it may become
+    least_mm = above_mm - 2 * reach * field.longest_step_mm()  # a move of both ends may make up for this
     tops = []
     for chord in islice(_held_chords(field, some, some, above_mm=least_mm), n_climbs):
         better: Chord | None = chord
@@ -225,7 +225,7 @@ def _climbed(field: Field, rim: np.ndarray, *, above_mm: float, n_ends: int, n_c
 
 
 def _spread(field: Field, rim: np.ndarray, apart: float) -> np.ndarray:
-    """Of each cube of the rim, `apart` voxels wide, the voxel farthest out; a mirror image has the mirrored ones."""
+    """The outermost voxel of the rim in each cube `apart` voxels wide; for a mirrored rim, the mirrored voxels."""
     from_middle = rim - rim.mean(axis=0)
     outwards = np.argsort(-np.linalg.norm(from_middle @ field.steps_mm, axis=1), kind="stable")
     cubes = np.rint(from_middle[outwards] / apart)
@@ -233,14 +233,14 @@ def _spread(field: Field, rim: np.ndarray, apart: float) -> np.ndarray:
 
 
 def _far_out(field: Field, rim: np.ndarray, *, above_mm: float) -> np.ndarray:
-    """Those voxels of the rim that can be ends of a chord as long: by the triangle through the middle of its box."""
+    """Voxels of the rim far enough from its middle to be ends of a chord of `above_mm`, by the triangle inequality."""
     middle = (rim.min(axis=0) + rim.max(axis=0)) / 2
     out_mm = np.linalg.norm((rim - middle) @ field.steps_mm, axis=1)
     return rim[out_mm + out_mm.max() >= above_mm - field.longest_step_mm() - _EQUAL_MM]
 
 
 def _longest(chords: Iterator[Chord]) -> list[Chord]:
-    """The first of the chords, which come longest first, and others as long."""
+    """The first of the chords, which are sorted longest first, and others of the same length."""
     first = next(chords, None)
     if first is None:
         return []
@@ -249,7 +249,7 @@ def _longest(chords: Iterator[Chord]) -> list[Chord]:
 
 
 def _held_chords(field: Field, starts: np.ndarray, stops: np.ndarray, *, above_mm: float) -> Iterator[Chord]:
-    """The chords from one of these voxels to one of those that lie inside, longest first."""
+    """The chords from `starts` to `stops` that lie inside and reach `above_mm`, longest first."""
     first, second = _far_pairs(field, starts, stops, least_mm=above_mm - field.longest_step_mm() - _EQUAL_MM)
     begins, offsets = starts[first], stops[second] - starts[first]
     lengths = field.lengths_mm(offsets)
@@ -260,7 +260,7 @@ def _held_chords(field: Field, starts: np.ndarray, stops: np.ndarray, *, above_m
 
 
 def _far_pairs(field: Field, starts: np.ndarray, stops: np.ndarray, *, least_mm: float) -> tuple[np.ndarray, ...]:
-    """Numbers of starts and of stops whose centres lie so far apart; each pair once where both lists are the same."""
+    """Indices of starts and of stops at least `least_mm` apart; each pair once if both are the same array."""
     same = starts is stops
     starts_mm, stops_mm = starts @ field.steps_mm, stops @ field.steps_mm
     pairs = [np.empty((2, 0), np.int64)]
@@ -273,7 +273,7 @@ def _far_pairs(field: Field, starts: np.ndarray, stops: np.ndarray, *, least_mm:
 
 
 def _held_in_turn(field: Field, starts: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> Iterator[int]:
-    """Numbers of the chords that lie inside, longest first; they are sorted and looked at in growing parts."""
+    """Indices of the chords that lie inside, longest first; they are sorted and checked in growing batches."""
     left, size = np.arange(len(lengths)), 64
     while left.size:
         shortest = -np.partition(-lengths[left], size)[size] if left.size > size else -np.inf
@@ -284,7 +284,7 @@ def _held_in_turn(field: Field, starts: np.ndarray, offsets: np.ndarray, lengths
 
 
 def _some_perpendicular(field: Field, direction: np.ndarray) -> np.ndarray:
-    """A (3,) unit vector in the plane of the first two axes, perpendicular to the direction."""
+    """A (3,) unit vector perpendicular to the direction, in the plane of the direction and one of the axes."""
     rest = field.steps_mm - (field.steps_mm @ direction)[:, None] * direction
     longest = rest[np.linalg.norm(rest, axis=1).argmax()]
     return longest / np.linalg.norm(longest)

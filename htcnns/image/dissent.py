@@ -1,4 +1,4 @@
-"""How far each member is from what all of them were fused to, and where."""
+"""How far each member is from the fusion of all members, and where."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,13 @@ from htcnns.image.notes import Kind, Note
 from htcnns.labels import Label, Region, RegionSet
 from htcnns.volume import bounding_box
 
-LEAST_DICE = 0.7  # between a member and the fusion, below which a person should look; ours
-SMALLEST_ML = 0.5  # a smaller region says little by its Dice
+LEAST_DICE = 0.7  # of a member with the fusion, below which a person should look; our choice
+SMALLEST_ML = 0.5  # the Dice of a smaller region says little
 _N = len(Label)
 
 
 def region_counts(label_map: np.ndarray, fused: np.ndarray, regions: RegionSet) -> np.ndarray:
-    """(R, 3) voxels of each region: in both (i, j, k) uint8 label maps, in the first, in the second."""
+    """(R, 3) voxel counts of each region: in both (i, j, k) uint8 label maps, in the first, in the second."""
     box = bounding_box((label_map | fused) != 0) or (slice(0, 0),) * 3
     codes = label_map[box] * np.uint8(_N) + fused[box]
     table = np.bincount(codes.ravel(), minlength=_N * _N).reshape(_N, _N)
@@ -23,7 +23,7 @@ def region_counts(label_map: np.ndarray, fused: np.ndarray, regions: RegionSet) 
 
 
 def dissenting_share(label_maps: list[np.ndarray], fused: np.ndarray) -> np.ndarray:
-    """(i, j, k) float32: the share of the members that gave a voxel another label than the fusion did."""
+    """(i, j, k) float32: share of members whose label of a voxel differs from that of the fusion."""
     n_others = np.zeros(fused.shape, np.uint8)
     for label_map in label_maps:
         n_others += label_map != fused
@@ -34,8 +34,8 @@ def dissent_notes(dice: Mapping[str, Mapping[Region, float]], volumes_ml: Mappin
     """A sentence on each region in which a member is far from the fusion.
 
     Args:
-        dice: Dice with the fusion by region, by member.
-        volumes_ml: largest volume of each region, in the fusion or in any member.
+        dice: Dice of each member with the fusion, per region.
+        volumes_ml: largest volume of each region, among the fusion and the members.
     """
     notes = []
     for region, volume_ml in volumes_ml.items():

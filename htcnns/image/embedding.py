@@ -1,4 +1,4 @@
-"""Cases as points: what each looks like in numbers, few principal components of these, a map in two dimensions.
+"""Cases as points: numbers that describe how each looks, a few principal components of these, a map in two dimensions.
 
 scikit-learn is optional; only this module imports it.
 """
@@ -14,9 +14,9 @@ from htcnns.errors import SettingsError
 from htcnns.volume import Shape
 
 COARSE: Shape = (16, 20, 16)  # grid on which brains are compared place by place, about 9 mm
-N_QUANTILES = 32  # of each sequence's z-scores, which do not depend on where anything lies
+N_QUANTILES = 32  # of each sequence's z-scores; they do not depend on where anything lies
 SEED = 42  # of the map, as published
-PERPLEXITY = 30.0  # scikit-learn's own; fewer cases than three times as many take a third of their number
+PERPLEXITY = 30.0  # scikit-learn's default; at most (n - 1) / 3 for n cases
 MOST_COMPONENTS = 20
 CASES_A_COMPONENT = 4
 
@@ -27,13 +27,13 @@ def require_scikit_learn() -> None:
 
 
 def appearance(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a case looks like: its brain on a coarse grid, and quantiles of each sequence.
+    """Features that describe how a case looks: its brain on a coarse grid, and quantiles of each sequence.
 
     Args:
         array: (C, i, j, k) float32 z-scores of the brain's box; 0 outside the brain.
 
     Returns:
-        Two rows of float32. A sequence that is missing is 0 in both.
+        Two float32 vectors. A missing sequence is 0 in both.
     """
     parts = np.linspace(0, 1, N_QUANTILES + 2)[1:-1]
     inside = [sequence[sequence != 0] for sequence in array]
@@ -50,9 +50,9 @@ def balanced(blocks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def principal_components(features: np.ndarray) -> np.ndarray:
-    """(n, m) float64 of (n, d) features: a quarter as many components as cases, 2 to MOST_COMPONENTS.
+    """(n, m) float64 principal components of (n, d) features: m is n / 4, but at least 2 and at most MOST_COMPONENTS.
 
-    With as many as there are cases, noise would count as much as what cases share.
+    With as many components as cases, noise would count as much as what cases have in common.
 
     Raises:
         SettingsError: scikit-learn is not installed.
@@ -64,7 +64,7 @@ def principal_components(features: np.ndarray) -> np.ndarray:
 
 
 def two_dimensions(components: np.ndarray) -> np.ndarray:
-    """(n, 2) places on a map by t-SNE; near cases lie near each other, far distances mean nothing.
+    """(n, 2) float64 places on a map by t-SNE; similar cases lie close together, large distances mean nothing.
 
     Raises:
         SettingsError: scikit-learn is not installed.
@@ -76,7 +76,7 @@ def two_dimensions(components: np.ndarray) -> np.ndarray:
 
 
 def _pca_and_tsne() -> tuple[Any, Any]:
-    """The two classes of scikit-learn."""
+    """scikit-learn's classes PCA and TSNE."""
     try:
         from sklearn.decomposition import PCA  # optional, and slow
         from sklearn.manifold import TSNE

@@ -1,7 +1,7 @@
-"""Several members' label maps made one, region by region: STAPLE, majority vote, mean probability.
+"""Fusion of several members' label maps into one, region by region: STAPLE, majority vote, mean probability.
 
-Voxels in which the members vote alike are alike to STAPLE, so the volume is read once, to count the few patterns of
-votes that occur; everything after that works on those patterns.
+STAPLE treats all voxels with the same votes alike, so the volume is read once, to count the few patterns of votes that
+occur; everything after that works on those patterns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,22 +18,22 @@ FUSIONS = ("staple", "majority", "mean")
 # A voxel at exactly 0.5 is included: a tie between members is no vote against, and a missed tumour is the worse error.
 CUT = np.float32(0.5)
 MAX_ITERATIONS = 1_000_000  # ITK has no limit; we saw a few dozen on real masks, 400,000 on pure noise
-_SMALLEST_CHANGE = 1e-14  # of a squared sensitivity or specificity; ITK's constant
+_SMALLEST_CHANGE = 1e-14  # of the square of a change in sensitivity or specificity; ITK's constant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fused:
-    """The members' common answer.
+    """The result of fusing the members.
 
     Attributes:
         regions: the set that the members share.
         label_map: (I, J, K) uint8; the fused values cut at >= 0.5 and written in the order of the set.
-        sensitivity: (n_members, R) float64, STAPLE's estimate, else the share of the fused region that the member
-            marks; nan if the fused region is empty.
+        sensitivity: (n_members, R) float64, STAPLE's estimate, or with other methods the share of the fused region that
+            the member marks; nan if the fused region is empty.
         specificity: (n_members, R) float64, the same for the voxels outside; nan if there are none.
         notes: sentences for the report on regions that a member or all members left empty, and on ties.
         values: fused value of each region, float32, read-only: (R, I, J, K), or (R, n_patterns) if there is a poll.
-        poll: where each pattern of votes lies; None if there is a value for each voxel.
+        poll: pattern of votes of each voxel; None if `values` has a value for each voxel.
     """
 
     regions: RegionSet
@@ -68,26 +68,25 @@ def fuse(
     probabilities: np.ndarray | None = None,
     names: Sequence[str] = (),
 ) -> Fused:
-    """One label map of the label maps of several members, or of one.
+    """The fusion of the label maps of several members, or of one.
 
     STAPLE finds the region that members of unknown sensitivity and specificity most probably mean. Both are estimated
-    over the whole volume, background included, as ITK does. If no mask has a voxel, the probability is 0 and there is
-    no sensitivity; if all masks are full, it is 1 and there is no specificity. If only one of n masks has voxels,
-    STAPLE stays at probability 1/n in them. An empty mask beside two others leaves the region to those two: what both
-    mark stays.
+    over the whole volume, background included, as in ITK. If all masks are empty, the probability is 0 and the
+    sensitivity nan; if all are full, the probability is 1 and the specificity nan. If only one of n masks has voxels,
+    their probability stays at 1/n. If one of three masks is empty, the other two decide: voxels that both mark stay.
 
     Args:
         label_maps: (n_members, I, J, K) uint8, values of Label.
         regions: the set that the members share.
         method: one of FUSIONS.
         probabilities: (n_members, R, I, J, K) float32, regions in the order of the set; only the mean uses them.
-        names: of the members, for the notes; "member 1", "member 2" … unless given.
+        names: names of the members, for the notes; by default "member 1", "member 2" …
 
     Raises:
         SettingsError: an unknown method, the mean without probabilities, no member or too many.
 
-    Source: Warfield, Zou, Wells 2004 (doi 10.1109/TMI.2004.828354); start, prior and end as in ITK's
-    STAPLEImageFilter, whose result this is to 1e-6 in every voxel.
+    Source: Warfield, Zou, Wells 2004 (doi 10.1109/TMI.2004.828354); start, prior and stopping rule as
+    in ITK's STAPLEImageFilter, whose result this matches to 1e-6 in every voxel.
     """
     require_known(method, FUSIONS, what="fusion", setting="fusion")
     require_fusable(len(label_maps), regions)
@@ -98,7 +97,7 @@ def fuse(
 
 
 def require_fusable(n_members: int, regions: RegionSet) -> None:
-    """Raise SettingsError unless there is a member and no more than can be fused."""
+    """Raise SettingsError if there is no member, or more members than can be fused."""
     if not 1 <= n_members <= max_members(regions):
         raise SettingsError(
             "this number of members cannot be fused",
@@ -111,7 +110,7 @@ def require_fusable(n_members: int, regions: RegionSet) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Verdict:
-    """What a method makes of ballots: (n_ballots,) float64 weights, (n_members,) rates, EM steps taken."""
+    """A method's result for the ballots: (n_ballots,) float64 weights, (n_members,) rates, EM steps taken."""
 
     weights: np.ndarray
     sensitivity: np.ndarray
@@ -120,11 +119,11 @@ class _Verdict:
 
 
 def _staple(ballots: Ballots) -> _Verdict:
-    """Expectation-maximisation from the share of votes until no rate changes by more than 1e-7."""
+    """Expectation-maximisation, starting from the share of votes, until no rate changes by more than 1e-7."""
     weights = ballots.votes.mean(axis=0)
     prior = float(weights @ ballots.n_voxels / ballots.n_voxels.sum())
     sensitivity, specificity = _rates(ballots, weights)
-    if prior in (0.0, 1.0):  # no member has a voxel, or each has all: nothing to estimate
+    if prior in (0.0, 1.0):  # all masks are empty, or all are full: nothing to estimate
         return _Verdict(weights=weights, sensitivity=sensitivity, specificity=specificity)
     n_iterations, settled = 0, False
     while not settled and n_iterations < MAX_ITERATIONS:
@@ -145,7 +144,7 @@ def _staple(ballots: Ballots) -> _Verdict:
 def _posterior(votes: np.ndarray, prior: float, sensitivity: np.ndarray, specificity: np.ndarray) -> np.ndarray:
     """(n_ballots,) probability of the region given each pattern of votes.
 
-    Never 0 / 0: a pattern that occurs has made its own rates possible, in the region or outside it.
+    Never 0 / 0: the rates come from the patterns that occur, so each of them is possible inside the region or outside.
     """
     p, q = sensitivity[:, None], specificity[:, None]
     inside = prior * np.where(votes, p, 1 - p).prod(axis=0)
@@ -163,13 +162,13 @@ def _rates(ballots: Ballots, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _share(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """part / (part + rest), exactly 1 when nothing is left and nan when there is nothing at all."""
+    """part / (part + rest): exactly 1 if rest is 0, nan if both are 0."""
     whole = part + rest
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def _majority(ballots: Ballots) -> _Verdict:
-    """The share of votes; rates against the voxels that reach the cut."""
+    """The share of votes; the rates are measured against the voxels that reach the cut."""
     weights = ballots.votes.mean(axis=0)
     sensitivity, specificity = _rates(ballots, (weights >= CUT).astype(np.float64))
     return _Verdict(weights=weights, sensitivity=sensitivity, specificity=specificity)
@@ -181,7 +180,7 @@ _JUDGES: Mapping[str, Callable[[Ballots], _Verdict]] = MappingProxyType({"staple
 def _fuse_votes(
     label_maps: np.ndarray, regions: RegionSet, names: Sequence[str], judge: Callable[[Ballots], _Verdict]
 ) -> Fused:
-    """Each region's ballots judged; the label map and the probabilities are read off the patterns' weights."""
+    """The fusion by `judge` of each region's ballots; label map and probabilities follow from the patterns' weights."""
     poll = count_votes(label_maps, regions)
     weights, verdicts, notes = [], [], []
     for place, region in enumerate(regions.regions):
@@ -205,7 +204,7 @@ def _fuse_votes(
 def _fuse_mean(
     label_maps: np.ndarray, regions: RegionSet, names: Sequence[str], probabilities: np.ndarray | None
 ) -> Fused:
-    """The mean of the members' probabilities; their label maps only serve the rates and notes."""
+    """The mean of the members' probabilities; their label maps are used only for the rates and notes."""
     if probabilities is None:
         raise SettingsError(
             "the mean has no probabilities",
@@ -237,7 +236,7 @@ def _fuse_mean(
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """The array itself, from now on not to be written to."""
+    """The array itself, now made read-only."""
     array.setflags(write=False)
     return array
 

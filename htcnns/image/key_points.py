@@ -1,9 +1,9 @@
-"""Key points on the boundaries of a tumour's regions: of some random draws those whose convex hull fits best.
+"""Key points on the boundaries of a tumour's regions: the random draw of points whose convex hull fits best.
 
-Boundary shape correction (BSC) asks a network to mark what lies around them (Zhu 2024, doi
-10.1016/j.patcog.2024.110553). As the paper has it there are 100 draws, and balls of radius 2 around the points of WT
-and 1 for TC and ET; its published code has 50 draws and radius 1 throughout. The numbers of points are the code's. The
-boundary is where a voxel touches another face to face, instead of edges that Canny's filter finds in slices.
+Boundary shape correction (BSC) trains a network to mark the voxels around them (Zhu 2024, doi
+10.1016/j.patcog.2024.110553). As in the paper, there are 100 draws, and balls of radius 2 around the points of WT and
+1 for TC and ET; its published code has 50 draws and radius 1 throughout. The numbers of points are those of the code.
+The boundary consists of voxels with a face neighbour outside the mask, not of the edges of Canny's filter in slices.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from htcnns.labels import Region
 from htcnns.volume import bounding_box
 
 N_DRAWS = 100
-_EXACT = 1e-9  # voxels; a hull holds its own corners
+_EXACT = 1e-9  # voxels; tolerance, so that a hull contains its own corners
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Keys:
     """The key points of a region.
 
     Attributes:
-        n_points: how many, at most.
-        radius: of the ball around each, in voxels.
+        n_points: largest number of points.
+        radius: radius of the ball around each point, in voxels.
     """
 
     n_points: int
@@ -41,12 +41,12 @@ BITS: Mapping[Region, int] = MappingProxyType({region: 1 << place for place, reg
 
 
 def boundary(mask: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """(I, J, K) bool: the voxels of a mask that touch, face to face, one outside it.
+    """(I, J, K) bool: the voxels of a mask that have a face neighbour outside it.
 
     Args:
         mask: (I, J, K) bool.
-        known: (I, J, K) bool, where the mask tells anything; a region does not end where it is unknown whether it goes
-            on. None for everywhere, and outside beyond the array.
+        known: (I, J, K) bool, where the mask is known; neighbours where it is unknown, or beyond the array, make no
+            boundary. None if it is known everywhere; beyond the array then counts as outside.
     """
     faces = generate_binary_structure(3, 1)
     if known is None:
@@ -62,13 +62,13 @@ def key_points(
     known: np.ndarray | None = None,
     n_draws: int = N_DRAWS,
 ) -> np.ndarray:
-    """(n, 3) int16 voxels on the boundary of a mask: of some random draws that whose convex hull overlaps it best.
+    """(n, 3) int16 voxels on the boundary of a mask: the random draw whose convex hull overlaps the mask best.
 
     Args:
         mask: (I, J, K) bool.
-        n_points: how many; a boundary of no more voxels is taken whole, that of an empty mask has none.
-        known: as `boundary`.
-        n_draws: how many sets are compared by intersection over union.
+        n_points: number of points; a boundary of no more voxels is returned whole, so an empty mask has none.
+        known: as in `boundary`.
+        n_draws: number of draws, compared by intersection over union.
     """
     places = np.argwhere(boundary(mask, known)).astype(np.int16)
     if len(places) <= n_points:
@@ -81,7 +81,7 @@ def key_points(
 
 
 def hull_overlap(points: np.ndarray, mask: np.ndarray) -> float:
-    """Intersection over union of a mask and the voxels in the convex hull of some points; 0 where they span no volume.
+    """Intersection over union of a mask and the voxels in the convex hull of points; 0 if they span no volume.
 
     Args:
         points: (n, 3) voxels of the mask's grid.
@@ -100,10 +100,10 @@ def hull_overlap(points: np.ndarray, mask: np.ndarray) -> float:
 
 
 def key_map(points: Mapping[Region, np.ndarray], corner: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(*edges) uint8: the voxels of a box that lie in balls around key points, a bit for each region as in BITS.
+    """(*edges) uint8: the voxels of a box that lie in balls around key points, one bit per region as in BITS.
 
     Args:
-        points: (n, 3) voxels of each region that has any.
+        points: key points, (n, 3) voxels, of each region that has any.
         corner, edges: (3,) lowest voxel of the box, and its size.
     """
     marked = np.zeros(edges, np.uint8)
@@ -115,7 +115,7 @@ def key_map(points: Mapping[Region, np.ndarray], corner: np.ndarray, edges: np.n
 
 
 def _spans(planes: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(I, J) first voxel along K inside all planes, and the one after the last; the same where there is none."""
+    """(I, J) first voxel along K inside all planes, and the one after the last; equal where there is none."""
     i, j = np.indices(shape[:2], sparse=True)
     a, b, c, d = planes.T[:, :, None, None]
     heights = a * i + b * j + d  # (n_planes, I, J)
@@ -128,6 +128,6 @@ def _spans(planes: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.n
 
 
 def _ball(radius: int) -> np.ndarray:
-    """(n, 3) offsets of the voxels that lie no farther than that from the middle."""
+    """(n, 3) offsets of the voxels within `radius` of the centre."""
     offsets = np.argwhere(np.ones((2 * radius + 1,) * 3)) - radius
     return offsets[(offsets**2).sum(axis=1) <= radius**2]

@@ -1,7 +1,7 @@
-"""How large the lesions of a mask are, where they lie, and their diameters as RANO reads them.
+"""How large the lesions of a mask are, where they lie, and their diameters as RANO measures them.
 
-Masks come on the case's own grid; world mm are RAS+, so x grows to the patient's right. Axial slices are those
-of the voxel axis that runs most nearly to superior.
+Masks are on the case's own grid; world mm are RAS+, so x increases towards the patient's right. Axial slices lie across
+the voxel axis that is closest to inferior-superior.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from htcnns.image.components import components
 from htcnns.labels import Region, region_mask
 from htcnns.volume import axis_order, bounding_box, turn, turned_affine, voxel_ml
 
-MIDLINE_MM = 5.0  # a lesion whose centre lies nearer to the brain's middle has no side; third ventricle and falx
-_BORDERS = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # I, J, K run to the second
+MIDLINE_MM = 5.0  # a lesion centred closer than this to the brain's middle has no side: third ventricle, falx
+_BORDERS = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # I, J, K run from first to second
 _EQUAL_MM = 1e-6
-_N_TIES = 24  # diameters of one length whose perpendiculars are looked at; a cylinder has many
+_N_TIES = 24  # diameters of equal length whose perpendiculars are compared; a cylinder has many
 
 Point = tuple[float, float, float]
 
 
 class Side(StrEnum):
-    """On which side of the patient's brain a lesion lies."""
+    """The side of the patient's brain on which a lesion lies."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -51,8 +51,8 @@ class AxialDiameters:
     """The two diameters of one axial slice.
 
     Attributes:
-        longest: the longest one of all slices.
-        perpendicular: the longest one perpendicular to it in the same slice and lesion.
+        longest: longest diameter in any slice.
+        perpendicular: longest diameter perpendicular to it in the same slice and lesion.
     """
 
     longest: Diameter
@@ -60,17 +60,17 @@ class AxialDiameters:
 
     @property
     def product_mm2(self) -> float:
-        """Their product."""
+        """Product of the two diameters."""
         return self.longest.length_mm * self.perpendicular.length_mm
 
 
 def lesion_volumes_ml(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Volume of every 26-connected lesion of an (I, J, K) mask, largest first; (0,) where it is empty."""
+    """Volume of every 26-connected lesion of an (I, J, K) mask, largest first; (0,) if the mask is empty."""
     return np.sort(components(mask)[1][1:])[::-1] * voxel_ml(affine)
 
 
 def largest_lesion(mask: np.ndarray) -> np.ndarray:
-    """(I, J, K) bool: the 26-connected lesion with the most voxels; empty where the mask is."""
+    """(I, J, K) bool: the 26-connected lesion with the most voxels; empty if the mask is."""
     box = bounding_box(mask)
     largest = np.zeros(mask.shape, bool)
     if box is not None:
@@ -80,7 +80,7 @@ def largest_lesion(mask: np.ndarray) -> np.ndarray:
 
 
 def centroid_mm(mask: np.ndarray, affine: np.ndarray) -> Point:
-    """The mean place of the mask's voxels in world mm; nan where it is empty."""
+    """Mean position of the mask's voxels in world mm; nan if the mask is empty."""
     box = bounding_box(mask)
     if box is None:
         return np.nan, np.nan, np.nan
@@ -93,14 +93,14 @@ def centroid_mm(mask: np.ndarray, affine: np.ndarray) -> Point:
 
 
 def side_of(x_mm: float, middle_x_mm: float) -> Side:
-    """The side on which a place lies whose world x is known, against that of the brain's middle."""
+    """The side on which a point with this world x lies, relative to the x of the brain's middle."""
     if abs(x_mm - middle_x_mm) < MIDLINE_MM:
         return Side.MIDLINE
     return Side.RIGHT if x_mm > middle_x_mm else Side.LEFT
 
 
 def touched_borders(label_map: np.ndarray, affine: np.ndarray, region: Region = Region.WT) -> tuple[str, ...]:
-    """Sides of the image, such as "inferior", whose outermost layer of an (I, J, K) label map holds the region."""
+    """Sides of the image, such as "inferior", where the outermost layer of an (I, J, K) label map has the region."""
     turned = turn(label_map, *axis_order(affine))
     return tuple(
         name
@@ -113,12 +113,12 @@ def touched_borders(label_map: np.ndarray, affine: np.ndarray, region: Region = 
 def axial_diameters(mask: np.ndarray, affine: np.ndarray, *, within: np.ndarray | None = None) -> AxialDiameters | None:
     """The longest diameter in any axial slice, and the longest perpendicular to it there; None for an empty mask.
 
-    Of several that are equally long, the one with the longest perpendicular is taken.
+    Of several equally long ones, the one with the longest perpendicular is taken.
 
     Args:
-        mask: (I, J, K) bool: what diameters begin and end in, such as the enhancing tumour.
+        mask: (I, J, K) bool voxels in which diameters begin and end, such as the enhancing tumour.
         affine: (4, 4) voxel index to world mm.
-        within: (I, J, K) bool: what they may cross besides, such as the necrosis in it; None for the mask alone.
+        within: (I, J, K) bool voxels that they may also cross, such as the necrosis in it; None for the mask alone.
 
     Source: RANO, Wen 2010 (doi 10.1200/JCO.2009.26.3541): the product of the largest perpendicular diameters.
     """
@@ -140,11 +140,11 @@ def axial_diameters(mask: np.ndarray, affine: np.ndarray, *, within: np.ndarray 
 def largest_diameter(
     mask: np.ndarray, affine: np.ndarray, *, within: np.ndarray | None = None, known: Diameter | None = None
 ) -> Diameter | None:
-    """The longest diameter in any direction, to about a voxel; None for an empty mask.
+    """The longest diameter in any direction, accurate to about a voxel; None for an empty mask.
 
     Args:
         mask, affine, within: as in `axial_diameters`.
-        known: a diameter, such as the axial one, that is returned where no longer one is found.
+        known: a diameter, such as the axial one, returned unless one at least as long is found.
     """
     ends, inside, grid = _turned(mask, within, affine)
     field = Field(inside=inside, ends=ends, steps_mm=grid[:3, :3].T)
@@ -160,7 +160,7 @@ def _profile(mask: np.ndarray, axis: int) -> np.ndarray:
 def _turned(
     mask: np.ndarray, within: np.ndarray | None, affine: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ends and inside with axes to the left, posterior and superior, cropped, and the (4, 4) affine of the crop."""
+    """`mask`, and `mask` joined with `within`, turned to LPS and cropped, and the (4, 4) affine of the crop."""
     order, flips = axis_order(affine)
     ends = turn(mask, order, flips)
     inside = ends if within is None else turn(within, order, flips) | ends
@@ -171,22 +171,22 @@ def _turned(
 
 
 def _slices(ends: np.ndarray, steps_mm: np.ndarray) -> Iterator[tuple[int, float]]:
-    """Axial slices with an end in them and what no diameter in each can exceed, the widest slice first."""
+    """Index of each axial slice with ends, and a limit in mm that none of its diameters exceeds; widest first."""
     widest = {}
     for at in np.flatnonzero(ends.any(axis=(0, 1))):
         field = Field(inside=ends[:, :, at], ends=ends[:, :, at], steps_mm=steps_mm)
         between = widest_mm(field, hull_voxels(np.argwhere(ends[:, :, at])))
-        widest[int(at)] = between + float(np.linalg.norm(steps_mm, axis=1).sum()) / 2  # other ends, steeper by a voxel
+        widest[int(at)] = between + float(np.linalg.norm(steps_mm, axis=1).sum()) / 2  # oblique steps are longer
     yield from sorted(widest.items(), key=lambda item: -item[1])
 
 
 def _slice(ends: np.ndarray, inside: np.ndarray, steps_mm: np.ndarray, at: int) -> Field:
-    """Where chords of one axial slice may run."""
+    """The field in which chords of one axial slice may run."""
     return Field(inside=inside[:, :, at], ends=ends[:, :, at], steps_mm=steps_mm)
 
 
 def _crossed(field: Field, chord: Chord, grid: np.ndarray, at: int) -> AxialDiameters:
-    """A chord of a slice with the longest one perpendicular to it in the same lesion."""
+    """The diameters of a chord of a slice and of the longest chord perpendicular to it in the same lesion."""
     lesions = cc3d.connected_components(field.inside, connectivity=8)
     lesion = lesions == lesions[chord.start]
     direction = (np.subtract(chord.stop, chord.start) @ field.steps_mm) if chord.start != chord.stop else None
@@ -194,7 +194,7 @@ def _crossed(field: Field, chord: Chord, grid: np.ndarray, at: int) -> AxialDiam
         direction = max(field.steps_mm, key=np.linalg.norm)
     same = Field(inside=lesion, ends=field.ends & lesion, steps_mm=field.steps_mm)
     across = longest_across(same, direction / np.linalg.norm(direction))
-    assert across is not None  # the chord's own ends are there
+    assert across is not None  # the lesion contains the chord's own ends
     return AxialDiameters(longest=_diameter(chord, grid, at), perpendicular=_diameter(across, grid, at))
 
 

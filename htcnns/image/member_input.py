@@ -1,6 +1,6 @@
-"""What one member is shown of the brain that is prepared for all: its largest piece, resized and clipped; the way back.
+"""One member's view of the brain that is prepared for all: its largest piece, resized and clipped; and the way back.
 
-Members vote on the 1 mm grid of the prepared brain; what a member says of a resized one goes back there first.
+Members vote on the 1 mm grid of the prepared brain; the prediction for a resized brain is first brought back to it.
 """
 
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ from htcnns.volume import Box, Shape, bounding_box, size_text
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a member's input differs from what is prepared for all, which is the default.
+    """How a member's input differs from the one prepared for all; by default, not at all.
 
     Attributes:
         largest_piece: whether only the largest 26-connected piece of the brain is shown.
-        resize: edges in voxels that the brain's box is stretched to, each axis by its own factor; () keeps 1 mm.
-        clip: quantiles of each sequence in the brain at which it is cut off before it is z-scored again; (0, 1) cuts
+        resize: edges in voxels to which the brain's box is resized, each axis by its own factor; () keeps 1 mm.
+        clip: quantiles of each sequence in the brain at which it is clipped before it is z-scored again; (0, 1) clips
             nothing.
 
     Raises:
-        SettingsError: an edge below one voxel, or quantiles that leave nothing.
+        SettingsError: an edge below one voxel, or quantiles outside 0 to 1 or not ascending.
     """
 
     largest_piece: bool = False
@@ -40,7 +40,7 @@ class Preprocessing:
 
 
 def shown_to_member(prepared: Prepared, how: Preprocessing) -> Prepared:
-    """What the member sees; `undo` leads back to the prepared array, linearly where it was resized."""
+    """The member's input; its `undo` returns to the grid of `prepared.array`, by linear interpolation if resized."""
     if how == Preprocessing():
         return prepared
     brain = _largest_piece(prepared.brain) if how.largest_piece else prepared.brain
@@ -76,14 +76,14 @@ def _largest_piece(brain: np.ndarray) -> np.ndarray:
 
 
 def _box(brain: np.ndarray, how: Preprocessing) -> Box:
-    """The part that is shown: the brain's box where that is resized, else everything, with its padding."""
+    """The part that the member sees: the brain's box if that is resized, else the whole array with its padding."""
     tight = bounding_box(brain) if how.resize else None
     i, j, k = tight or tuple(slice(0, n) for n in brain.shape)
     return i, j, k
 
 
 def _clipped(signal: np.ndarray, masks: np.ndarray, quantiles: tuple[float, float]) -> np.ndarray:
-    """(4, i, j, k) float32, each sequence cut off at these quantiles of its own mask."""
+    """(4, i, j, k) float32, each sequence clipped at these quantiles inside its own mask."""
     clipped = signal.copy()
     for array, mask in zip(clipped, masks, strict=True):
         if quantiles != (0.0, 1.0) and mask.any():

@@ -23,10 +23,10 @@ class Kind(StrEnum):
 
 
 class Note(str):
-    """A sentence that a person should read, and what it is about; equal to the text alone.
+    """A sentence for a person to read, with its kind; compares equal to the text alone.
 
     Attributes:
-        kind: what it is about; REMARK for whatever nobody needs to sort cases by.
+        kind: what it is about; REMARK if nobody needs to sort cases by it.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Note(str):
 
 
 def noted(texts: Iterable[str], kind: Kind) -> list[str]:
-    """The sentences as notes of one kind; those that have a kind keep it."""
+    """The sentences as notes of one kind; those that already have a kind keep it."""
     return [text if isinstance(text, Note) else Note(text, kind) for text in texts]
 
 

@@ -1,7 +1,7 @@
-"""Voxels that no scanner wrote, such as 1e30 or -3.4e38: a few are cut to the range of the others, many are refused.
+"""Values that no scanner wrote, such as 1e30 or -3.4e38: a few are clipped to the range of the others, many refused.
 
-The z-score divides by the deviation of all voxels, so one such voxel makes all others equal, and networks then see a
-head without any contrast. What lies in the usual range is not touched, to the bit.
+The z-score divides by the standard deviation of all voxels, so one such voxel makes all others equal, and networks then
+see a head without any contrast. Values in the usual range stay bit-identical.
 """
 
 import numpy as np
@@ -10,24 +10,24 @@ from htcnns.errors import InputError
 from htcnns.labels import Sequence
 
 FARTHEST = 1000.0  # from the median, in interquartile ranges: no vessel or fat is that bright beside brain
-MOST_OUTLIERS = 1e-3  # of the voxels with signal
-FEWEST_STEPS = 5  # values that must stay different in the z-score of a scan that has as many
-_SPARSE = (slice(None, None, 4),) * 3  # enough to know the range
-_FEWEST_VALUES = 100  # that it takes; below, all are looked at
-_LARGE = 1e9  # no scanner's intensity; below it the z-score keeps all steps apart
+MOST_OUTLIERS = 1e-3  # share of the voxels with signal
+FEWEST_STEPS = 5  # distinct values that the z-score must keep of a scan that has as many
+_SPARSE = (slice(None, None, 4),) * 3  # enough to find the range
+_FEWEST_VALUES = 100  # needed for that; with fewer, all voxels are used
+_LARGE = 1e9  # above any scanner's intensities; below it the z-score keeps all values distinct
 _LARGEST = float(np.finfo(np.float32).max)
 _REMEDY = "Replace values that stand for nothing by 0."
 
 
 def without_outliers(scan: np.ndarray, mask: np.ndarray, sequence: Sequence) -> tuple[np.ndarray, list[str]]:
-    """The scan with voxels far outside the range of the others cut to it, and a note where there were any.
+    """The scan with voxels far outside the range of the others clipped to it, and a note if there were any.
 
     Args:
-        scan: (i, j, k) float32, finite; returned as it is, not copied, where it has no outliers.
-        mask: (i, j, k) bool, True where it has signal; nothing else is looked at.
+        scan: (i, j, k) float32, finite; returned itself, not a copy, if it has no outliers.
+        mask: (i, j, k) bool, True where the scan has signal; other voxels are ignored.
 
     Raises:
-        InputError: they are too many to be a mistake of a few voxels, or they hide all others.
+        InputError: too many outliers to be a mistake in a few voxels, or values so far apart that z-scores merge them.
     """
     low, high = _usual_range(scan, mask)
     if low <= scan.min() and scan.max() <= high and max(abs(scan.min()), abs(scan.max())) < _LARGE:
@@ -54,7 +54,7 @@ def without_outliers(scan: np.ndarray, mask: np.ndarray, sequence: Sequence) -> 
 
 
 def _usual_range(scan: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """FARTHEST interquartile ranges below and above the median; without end where most voxels are equal."""
+    """FARTHEST interquartile ranges below and above the median; infinite if that range is 0 or there is no signal."""
     values = scan[_SPARSE][mask[_SPARSE]]
     if values.size < _FEWEST_VALUES:
         values = scan[mask]
@@ -68,7 +68,7 @@ def _usual_range(scan: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
 
 
 def _require_contrast(values: np.ndarray, sequence: Sequence) -> None:
-    """Raise InputError where the z-score of (N,) values leaves fewer of them apart than there are."""
+    """Raise InputError if z-scoring (N,) values merges distinct ones and leaves fewer than FEWEST_STEPS."""
     if values.size == 0:
         return
     mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)

@@ -1,7 +1,7 @@
 """A synthetic skull-stripped head with a glioma of known volumes, for tests and the demo; never trained on.
 
-It is drawn as a map of tissues, each tissue gets a brightness per sequence, and a scanner's shading and noise are
-added. All lengths are millimetres of one adult head that always fills the array, however many voxels that has.
+It is drawn as a map of tissues, each tissue is given a brightness per sequence, and a scanner's shading and noise are
+added. All lengths are in mm of one adult head, which always fills the array, however many voxels it has.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class _Tissue(IntEnum):
     CAVITY = 9
 
 
-# Brightness in t1n, t1c, t2w, t2f, the brain's median being 1: between the medians of the 11 BraTS cases in our data.
+# Brightness in t1n, t1c, t2w, t2f relative to the brain's median; within the range of medians of our 11 BraTS cases.
 _BRIGHTNESS = {
     _Tissue.AIR: (0.0, 0.0, 0.0, 0.0),
     _Tissue.CSF: (0.45, 0.45, 2.6, 0.30),
@@ -71,12 +71,12 @@ _LABELS = {
 }
 _SCANNER_UNITS = (700.0, 900.0, 480.0, 420.0)  # the brain's median in t1n, t1c, t2w, t2f
 
-# Half axes and centre of ellipsoids in mm from the middle of the head; I counts from the midline, so each occurs twice.
+# Semi-axes and centre of ellipsoids in mm from the middle of the head; each occurs on both sides of the midline.
 _CEREBRUM = (((67, 85, 62), (0, 0, -2)),)
 _TEMPORAL_LOBES = (((26, 40, 25), (37, -12, -32)),)
 _CEREBELLUM = (((34, 27, 23), (17, 48, -42)),)
 _BRAINSTEM = (((13, 13, 26), (0, 22, -38)),)
-_CALLOSUM = (((90, 46, 26), (0, 2, 2)),)  # between these the hemispheres are joined
+_CALLOSUM = (((90, 46, 26), (0, 2, 2)),)  # inside this, no fissure parts the hemispheres
 _DEEP_GREY = (
     ((9, 16, 10), (12, 12, -2)),  # thalamus
     ((7, 20, 13), (25, -8, 0)),  # putamen and pallidum
@@ -101,11 +101,11 @@ def make_phantom(
 ) -> Phantom:
     """A head with a glioma: irregular oedema, an enhancing rim, a necrotic core.
 
-    The seed alone decides on head and tumour: a smaller shape samples the same ones more coarsely, and without a tumour
-    the rest of the head stays where it was, except for what the tumour had pushed aside.
+    Head and tumour depend on the seed alone: a smaller shape samples the same ones more coarsely, and without a tumour
+    the rest of the head stays the same, except for what the tumour displaces.
 
     Args:
-        shape: (I, J, K); the head fills it. Small arrays such as 32 voxels a side still hold every label.
+        shape: (I, J, K); the head fills it. Small arrays, such as 32 voxels per side, still contain every label.
         spacing_mm: voxel size along I, J, K; it changes the volumes, not the drawing.
         with_tumour: False for a healthy head, whose truth is empty.
         enhancing: False for a tumour without ET, whose whole core is solid NCR.
@@ -134,7 +134,7 @@ def make_phantom(
 
 
 def _affine(shape: Shape, spacing_mm: Spacing) -> np.ndarray:
-    """(4, 4) float64 of voxel axes that run to the left, posterior and superior, the first voxel at the front."""
+    """(4, 4) float64 affine of axes that run to the left, posterior and superior; y is 0 in the last J layer."""
     i, j, k = spacing_mm
     affine = np.diag([-i, -j, k, 1.0])
     affine[1, 3] = j * (shape[1] - 1)
@@ -158,10 +158,10 @@ class _Grid:
         return [i[:, None, None], j[None, :, None], k[None, None, :]]
 
     def noise(self, rng: np.random.Generator, step_mm: float) -> np.ndarray:
-        """(I, J, K) float32 smooth noise of mean 0 and variance 1: random bumps on a lattice of that step."""
+        """(I, J, K) float32 smooth noise of mean 0 and variance 1: random bumps on a lattice with this step."""
         bases = [_bumps(axis, mm, step_mm) for axis, mm in zip(self.axes, HEAD_MM, strict=True)]
         field = rng.standard_normal([basis.shape[1] for basis in bases], np.float32)
-        for basis in bases:  # each turn spreads one lattice axis over voxels and puts it last
+        for basis in bases:  # each pass expands one lattice axis to voxels and moves it last
             field = np.tensordot(field, basis, axes=(0, 1))
         return field
 
@@ -191,7 +191,7 @@ def _bumps(axis: np.ndarray, extent_mm: float, step_mm: float) -> np.ndarray:
 
 
 def _depth(points: list[np.ndarray], parts: tuple) -> np.ndarray:
-    """(I, J, K) float32: about how many mm each point lies inside the union of ellipsoids; negative outside."""
+    """(I, J, K) float32: approximate depth in mm of each point inside the union of ellipsoids; negative outside."""
     i, j, k = np.abs(points[0]), points[1], points[2]
     depths = []
     for (a, b, c), (x, y, z) in parts:
@@ -231,7 +231,7 @@ def _cortex(depth: np.ndarray, points: list[np.ndarray], grid: _Grid, rng: np.ra
     """(I, J, K) uint8 of _Tissue: white matter under a ribbon of grey, which follows the surface and the sulci.
 
     The sulci are the sheets where smooth noise changes its sign: they wind and branch as real ones do. The noise is
-    read off near the surface and carried inwards, so that the sheets are perpendicular to it.
+    sampled near the surface and carried inwards, so that the sheets are perpendicular to the surface.
     """
     to_sulcus = 2.6 * np.abs(_carried_inwards(grid.noise(rng, 4.2))) + 0.8 * np.maximum(depth - 15, 0)
     to_fissure = np.abs(points[0]) + np.maximum(_depth(points, _CALLOSUM), 0)
@@ -244,7 +244,7 @@ def _cortex(depth: np.ndarray, points: list[np.ndarray], grid: _Grid, rng: np.ra
 
 
 def _carried_inwards(field: np.ndarray) -> np.ndarray:
-    """(I, J, K) field whose values near the surface of the head are drawn out along the rays to its middle."""
+    """(I, J, K) field whose values near the surface of the head are extended along the rays to its middle."""
     i, j, k = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in field.shape), indexing="ij", sparse=True)
     stretch = (0.85 / np.sqrt(i * i + j * j + k * k + 1e-3)) ** 0.7
     places = [(axis * stretch + 1) * (n - 1) / 2 for axis, n in zip((i, j, k), field.shape, strict=True)]
@@ -252,7 +252,7 @@ def _carried_inwards(field: np.ndarray) -> np.ndarray:
 
 
 def _with_tumour(tissues: np.ndarray, grid: _Grid, rng: np.random.Generator, tumour: _Tumour) -> np.ndarray:
-    """The tissues with a tumour in their place; oedema runs along the white matter and spares cortex and liquor."""
+    """The tissues with a tumour drawn over them; oedema runs along the white matter and spares cortex and CSF."""
     distance = np.sqrt(sum((p - c) ** 2 for p, c in zip(grid.points(), tumour.centre, strict=True)))
     core = distance + 3.5 * grid.noise(rng, 16) + 1.2 * grid.noise(rng, 6)
     oedema = distance + 5.0 * grid.noise(rng, 22) + 1.5 * grid.noise(rng, 7) + 7.0 * (tissues == _Tissue.GREY)
@@ -266,7 +266,7 @@ def _with_tumour(tissues: np.ndarray, grid: _Grid, rng: np.random.Generator, tum
 
 
 def _scanned(tissues: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
-    """(4, I, J, K) float32: what a scanner makes of the tissues, with texture, shading, Rician noise and blur."""
+    """(4, I, J, K) float32 simulated scans of the tissues, with texture, shading, Rician noise and blur."""
     sequences = np.empty((len(SEQUENCES), *tissues.shape), np.float32)
     tumour = tissues >= _Tissue.OEDEMA
     for index, units in enumerate(_SCANNER_UNITS):

@@ -1,4 +1,4 @@
-"""Whether four arrays look like scans of one head; one sentence for each thing that speaks against it."""
+"""Whether four arrays look like scans of one head; one sentence for each reason to doubt it."""
 
 from itertools import combinations
 
@@ -8,19 +8,19 @@ from htcnns.image.notes import Kind, Note
 from htcnns.labels import SEQUENCES
 from htcnns.volume import shear_degrees, size_text
 
-LARGEST_BRAIN_ML = 2300.0  # the 13 skull-stripped real cases at hand have 1,200 to 1,800; a whole head has above 3,000
-SMALLEST_BRAIN_ML = 300.0  # a newborn's has above that
+LARGEST_BRAIN_ML = 2300.0  # our 13 skull-stripped real cases have 1,200 to 1,800; a whole head has more than 3,000
+SMALLEST_BRAIN_ML = 300.0  # a newborn's brain is larger
 THINNEST_BRAIN_MM = 20.0
-FEWEST_VALUES = 5  # a mask holds fewer
+FEWEST_VALUES = 5  # a mask has fewer
 LARGEST_SHEAR_DEGREES = 1.0
-_SPARSE = (slice(None, None, 4),) * 3  # enough to see that a scan is one
+_SPARSE = (slice(None, None, 4),) * 3  # enough to recognise a scan
 
 
 def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[Note]:
-    """Sentences on sequences that are identical, or hold as few values as a mask.
+    """Sentences on sequences that are identical, or have as few values as a mask.
 
     Args:
-        scans: (4, i, j, k) as stored, as resampling would blur them; a missing sequence is 0 everywhere.
+        scans: (4, i, j, k) as stored, because resampling would blur them; a missing sequence is 0 everywhere.
         masks: (4, i, j, k) bool, True where each has signal.
     """
     given = [(sequence, scan) for sequence, scan in zip(SEQUENCES, scans, strict=True) if scan.any()]
@@ -43,7 +43,7 @@ def brain_notes(brain: np.ndarray, *, voxel_ml: float) -> list[Note]:
 
     Args:
         brain: (i, j, k) bool at 1 mm, cropped to its box.
-        voxel_ml: volume of one of its voxels; below 0.001 where the axes are sheared.
+        voxel_ml: volume of one of its voxels; below 0.001 if the axes are sheared.
     """
     volume_ml = float(brain.sum()) * voxel_ml
     notes = []
@@ -70,6 +70,6 @@ def shear_notes(affine: np.ndarray) -> list[str]:
 
 
 def _n_values(scan: np.ndarray, mask: np.ndarray) -> int:
-    """Number of values that the scan holds inside the mask; from FEWEST_VALUES on it may be too low."""
+    """Number of distinct values of the scan inside the mask; may be too low once it reaches FEWEST_VALUES."""
     n_seen = np.unique(scan[_SPARSE][mask[_SPARSE]]).size
     return n_seen if n_seen >= FEWEST_VALUES else np.unique(scan[mask]).size

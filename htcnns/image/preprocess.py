@@ -1,4 +1,4 @@
-"""From four sequences to what networks see, and back: turn, resample to 1 mm, find the brain, z-score, crop, pad."""
+"""From four sequences to networks' input, and back: turn, resample to 1 mm, find the brain, z-score, crop, pad."""
 
 import math
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ from htcnns.volume import (
     voxel_ml,
 )
 
-SPECK_FRACTION = 0.01  # pieces smaller than this part of the brain are specks, not brain
-CONSTANT_BORDER = 0.05  # least part of the border voxels that share the background's value, and how much more often
-CONSTANT_LEAD = 5  # that value occurs there than the next one: tightly cut brains fill most of the border themselves
-COARSEST = 1e-3  # largest step of float32 at the background, as a part of the brain's deviation, that loses nothing
-FLAT = 1e-7  # a deviation below this part of the mean is float32's rounding
+SPECK_FRACTION = 0.01  # pieces smaller than this fraction of the largest are specks, not brain
+CONSTANT_BORDER = 0.05  # a constant background covers at least this share of the border; tight crops leave little of it
+CONSTANT_LEAD = 5  # its value occurs there at least this many times as often as the next most frequent one
+COARSEST = 1e-3  # largest float32 step at the background, relative to the brain's deviation, that loses nothing
+FLAT = 1e-7  # a standard deviation below this fraction of the mean is rounding of float32
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PreprocessSettings:
     Attributes:
         window: smallest edges in voxels; smaller brains are padded with zeros.
         box: a fixed larger box to pad to (the paper's is 192x224x160); None pads to the window only.
-            A brain larger than the box is never cut.
+            A brain larger than the box is never cropped.
     """
 
     window: Shape = (128, 128, 128)
@@ -64,22 +64,22 @@ class PreprocessSettings:
 
     @property
     def least(self) -> Shape:
-        """The smallest shape that networks are given."""
+        """The smallest shape of the networks' input."""
         box = self.box or self.window
         return max(self.window[0], box[0]), max(self.window[1], box[1]), max(self.window[2], box[2])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """All that is needed to bring an array of the networks' grid, or of one member's, back to where it came from.
+    """What is needed to bring an array on the networks' grid, or on one member's, back to the grid that it came from.
 
     Attributes:
-        shape: of the case, (I, J, K).
+        shape: shape of the case, (I, J, K).
         order, flips: how the case was turned to LPS.
-        turned_shape: after turning.
-        grid_shape: after resampling to 1 mm; equal to turned_shape if nothing was resampled.
-        box: of the brain in that grid.
-        inner: of the brain's box in the padded array; of another shape where the box was resized.
+        turned_shape: shape after turning.
+        grid_shape: shape after resampling to 1 mm; equal to turned_shape if nothing was resampled.
+        box: the brain's box in that grid.
+        inner: the brain's box in the padded array; its shape differs if the box was resized.
     """
 
     shape: Shape
@@ -92,13 +92,13 @@ class Undo:
 
     @property
     def resampled(self) -> bool:
-        """Whether the networks' grid is another than the case's own."""
+        """Whether the case was resampled to the networks' grid."""
         return self.grid_shape != self.turned_shape
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
-        """(C, i, j, k) of the networks' grid as (C, I, J, K) of the case; zero outside the brain's box.
+        """(C, i, j, k) on the networks' grid as (C, I, J, K) on the case's; zero outside the brain's box.
 
-        Values are interpolated linearly if the case was resampled or resized (then float32), else returned as they are.
+        Values are interpolated linearly if the case was resampled or resized (then float32), else returned unchanged.
         """
         inside = array[(..., *self.inner)]
         if inside.shape[-3:] != box_shape(self.box):
@@ -109,7 +109,7 @@ class Undo:
         return np.ascontiguousarray(turn_back(whole, self.order, self.flips))
 
     def place(self, index: np.ndarray) -> np.ndarray:
-        """(3,) index on the case's own grid of a place given by its (3,) index on the networks' grid."""
+        """(3,) index on the case's own grid of the point with this (3,) index on the networks' grid."""
         starts = [[edge.start for edge in box] for box in (self.inner, self.box)]
         resized = np.divide(box_shape(self.box), box_shape(self.inner))
         scale = np.divide(self.turned_shape, self.grid_shape)
@@ -136,7 +136,7 @@ class Prepared:
 
 
 def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSettings) -> Prepared:
-    """Everything between reading and the networks.
+    """The input of the networks, from the sequences of a case as they were read.
 
     Args:
         sequences: (4, I, J, K) float32 in the order of SEQUENCES, finite, none of them constant.
@@ -184,7 +184,7 @@ def preprocess(sequences: np.ndarray, affine: np.ndarray, settings: PreprocessSe
 
 
 def pad(array: np.ndarray, least: Shape) -> tuple[np.ndarray, Box]:
-    """(C, i, j, k) centred in zeros of at least that shape, and the box that it now occupies."""
+    """(C, i, j, k) padded with zeros on all sides to at least this shape, and the box that it then occupies."""
     missing = [max(0, want - have) for want, have in zip(least, array.shape[1:], strict=True)]
     padded = np.pad(array, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
     i, j, k = (slice(m // 2, m // 2 + n) for m, n in zip(missing, array.shape[1:], strict=True))
@@ -192,7 +192,7 @@ def pad(array: np.ndarray, least: Shape) -> tuple[np.ndarray, Box]:
 
 
 def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Signal with a background of zero, masks of where there is signal, and notes on unusual backgrounds."""
+    """Signal with a background of zero, masks of the signal, and notes on unusual backgrounds and values."""
     signal = np.empty(turned.shape, np.float32)
     masks = np.empty(turned.shape, bool)
     notes = []
@@ -215,9 +215,9 @@ def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, lis
 
 
 def _is_fine(background: float, array: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the background can be subtracted, so that resampling meets no step at the edge, without loss.
+    """Whether the background can be subtracted without loss, so that resampling meets no step at the brain's edge.
 
-    It cannot where it only stands for "nothing", such as -1e10: float32 is so coarse there that the brain would vanish.
+    It cannot if it only stands for "nothing", such as -1e10: float32 is so coarse there that the brain would vanish.
     """
     if background == 0:
         return True
@@ -225,7 +225,7 @@ def _is_fine(background: float, array: np.ndarray, mask: np.ndarray) -> bool:
 
 
 def _background(array: np.ndarray) -> tuple[float, bool]:
-    """The background's value and True where the border shares one; else a limit above the border's noise and False."""
+    """The value of a constant background and True, or if there is none, a limit above the border's noise and False."""
     faces = [array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1]]
     border = np.concatenate([face.ravel() for face in faces])
     values, counts = np.unique(border, return_counts=True)
@@ -239,7 +239,7 @@ def _background(array: np.ndarray) -> tuple[float, bool]:
 
 
 def resampled(signal: np.ndarray, masks: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Signal and masks as (4, *shape), one sequence after the other so that little memory is needed at a time."""
+    """Signal and masks resampled to (4, *shape), one sequence at a time to save memory."""
     finer, inside = np.empty((len(signal), *shape), np.float32), np.empty((len(masks), *shape), bool)
     for number, (array, mask) in enumerate(zip(signal, masks, strict=True)):
         finer[number] = resample_scan(array, shape)
@@ -248,7 +248,7 @@ def resampled(signal: np.ndarray, masks: np.ndarray, shape: Shape) -> tuple[np.n
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """The mask without pieces (26-connected) that are tiny beside the largest; a single piece is kept."""
+    """The mask without 26-connected pieces that are tiny compared with the largest; a single piece is kept."""
     box = bounding_box(mask)
     if box is None:
         return mask
@@ -261,7 +261,7 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
 
 
 def z_scored(signal: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """(4, i, j, k) float32 with mean 0 and deviation 1 inside each sequence's own mask, 0 outside and if uniform."""
+    """(4, i, j, k) float32 with mean 0 and deviation 1 inside each sequence's own mask; 0 outside, and if uniform."""
     scored = np.zeros(signal.shape, np.float32)
     for array, mask, out in zip(signal, masks, scored, strict=True):
         values = array[mask]

@@ -1,6 +1,6 @@
-"""What several members say about a volume, counted: voxels in which all of them say the same are counted together.
+"""Counts what several members say about a volume: voxels with the same votes of all members are counted together.
 
-Fusing needs nothing else, so the volume is read once for all regions.
+Fusion needs nothing else, so the volume is read once for all regions.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from htcnns.labels import RegionSet, region_mask
 from htcnns.volume import Box, bounding_box
 
-CODE_BITS = 16  # what all members say in one voxel must fit, as every code has its place in a table
+CODE_BITS = 16  # for the votes of all members in one voxel; few, as a table has an entry for every code
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Ballots:
     """The votes on one region.
 
     Attributes:
-        votes: (n_members, n_ballots) bool, the different ballots that occur.
-        n_voxels: (n_ballots,) float64, number of voxels of the whole volume in which each occurs.
+        votes: (n_members, n_ballots) bool, the distinct ballots that occur.
+        n_voxels: (n_ballots,) float64, number of voxels of the whole volume with each ballot.
     """
 
     votes: np.ndarray
@@ -29,15 +29,15 @@ class Ballots:
 
 @dataclass(frozen=True, kw_only=True)
 class Poll:
-    """The patterns of what all members say.
+    """The patterns of votes of all members on all regions.
 
     Attributes:
         codes: (I', J', K') unsigned, the pattern of each voxel inside the box.
-        box: outside it every member marks no region.
+        box: box outside which no member marks a region.
         shape: (I, J, K) of the whole volume.
         patterns: (n_patterns,) the codes that occur in the whole volume, ascending.
-        n_voxels: (n_patterns,) number of voxels of the whole volume that have each.
-        marks: (n_members, n_patterns, R) bool, which regions of the set each member marks.
+        n_voxels: (n_patterns,) number of voxels of the whole volume with each pattern.
+        marks: (n_members, n_patterns, R) bool, which regions of the set each member marks in each pattern.
     """
 
     codes: np.ndarray
@@ -48,13 +48,13 @@ class Poll:
     marks: np.ndarray
 
     def ballots(self, region: int) -> tuple[Ballots, np.ndarray]:
-        """The votes on a region, given by its place in the set, and (n_patterns,) the ballot of each pattern."""
+        """The votes on a region, given by its index in the set, and (n_patterns,) index of each pattern's ballot."""
         members = np.arange(len(self.marks))[:, None]
         ballots, which = np.unique((self.marks[..., region] << members).sum(axis=0), return_inverse=True)
         return Ballots(ballots >> members & 1 == 1, np.bincount(which, self.n_voxels)), which
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """(I, J, K), in each voxel the one of (n_patterns,) values that belongs to its pattern."""
+        """(I, J, K) array with the value of its pattern in each voxel, from (n_patterns,) values."""
         table = np.zeros(int(self.patterns[-1]) + 1, values.dtype)
         table[self.patterns] = values
         volume = np.full(self.shape, table[0])
@@ -86,7 +86,7 @@ def count_votes(label_maps: np.ndarray, regions: RegionSet) -> Poll:
 
 
 def max_members(regions: RegionSet) -> int:
-    """How many members can be counted: 8 for the three nested regions of a glioma, 5 for four regions."""
+    """Largest number of members that can be counted: 8 for the three nested regions of a glioma, 5 for four regions."""
     return CODE_BITS // _n_bits(regions)
 
 
@@ -95,7 +95,7 @@ def _kinds(regions: RegionSet) -> tuple[np.ndarray, np.ndarray]:
     """(256,) uint8 kind of each label number, and (n_kinds, R) bool regions that each kind is in; kind 0 is in none."""
     every_number = np.arange(256, dtype=np.uint8)
     of_numbers = np.stack([region_mask(every_number, region) for region in regions.regions], axis=1)
-    marks, kinds = np.unique(of_numbers, axis=0, return_inverse=True)  # ascending, so none comes first
+    marks, kinds = np.unique(of_numbers, axis=0, return_inverse=True)  # ascending, so the kind in no region comes first
     kinds = kinds.reshape(-1).astype(np.uint8)
     for table in (kinds, marks):
         table.setflags(write=False)
@@ -103,5 +103,5 @@ def _kinds(regions: RegionSet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _n_bits(regions: RegionSet) -> int:
-    """Bits that one member's kind takes."""
+    """Number of bits that one member's kind takes."""
     return (len(_kinds(regions)[1]) - 1).bit_length()

@@ -1,6 +1,6 @@
 """Where windows lie, how they are weighted and joined, and the mirrored passes.
 
-Positions, weights and padding follow MONAI's `sliding_window_inference(mode="gaussian")`, with which the tests compare.
+Positions, weights and padding follow MONAI's `sliding_window_inference(mode="gaussian")`, as the tests check.
 """
 
 import itertools
@@ -19,14 +19,14 @@ OnWindow = Callable[[int, int], None]
 
 MIRROR_AXES = "ijk"  # left-right, front-back, up-down
 SIGMA_PER_SIZE = 0.125  # MONAI's sigma_scale, nnU-Net's too
-SMALLEST_WEIGHT = 1e-3  # MONAI's floor: a corner that only one window covers still divides well
+SMALLEST_WEIGHT = 1e-3  # MONAI's floor, which keeps the division safe in corners that only one window covers
 
 
 def mirror_axes(letters: str) -> tuple[int, ...]:
-    """The axes of (I, J, K) that letters of MIRROR_AXES name.
+    """The axes of (I, J, K) named by letters of MIRROR_AXES.
 
     Raises:
-        ValueError: another letter, or one twice.
+        ValueError: an unknown or a repeated letter.
     """
     if set(letters) - set(MIRROR_AXES) or len(set(letters)) < len(letters):
         raise ValueError(f"{letters!r} names no axes")
@@ -39,8 +39,8 @@ class Windows:
 
     Attributes:
         shape: (I, J, K) of the image.
-        size: of each window.
-        starts: first voxel of every window in the image, padded to at least `size`; K fastest.
+        size: shape of each window.
+        starts: first voxel of every window in the image padded to at least `size`; K varies fastest.
     """
 
     shape: Shape
@@ -49,12 +49,12 @@ class Windows:
 
 
 def place_windows(shape: Shape, size: Shape, *, overlap: float, occupied: Tensor | None = None) -> Windows:
-    """The windows over an image, without those that hold no occupied voxel.
+    """The windows over an image, without those that contain no occupied voxel.
 
-    Windows are `int(size * (1 - overlap))` voxels apart, at least one; the last of each axis is moved inside.
+    Windows are `int(size * (1 - overlap))` voxels apart, at least one; the last along each axis is moved inside.
 
     Args:
-        shape: (I, J, K) of the image; an axis shorter than the window counts as long as it, as `slide` pads it.
+        shape: (I, J, K) of the image; an axis shorter than the window counts as one window long, as `slide` pads it.
         overlap: overlap between windows, 0 <= overlap < 1; 0.6 is the paper's.
         occupied: (I, J, K) bool; None keeps every window.
     """
@@ -68,7 +68,7 @@ def place_windows(shape: Shape, size: Shape, *, overlap: float, occupied: Tensor
 
 
 def gaussian_weights(size: Shape, *, device: torch.device | str = "cpu") -> Tensor:
-    """Weight of each voxel of a window, `size` float32: 1 in the middle and at least 0.001 at the corners."""
+    """Weight of each voxel of a window, float32 of shape `size`: 1 in the middle and at least 0.001 at the corners."""
     i, j, k = (_gaussian(length, device) for length in size)
     return (i[:, None, None] * j[:, None] * k).clamp_(min=SMALLEST_WEIGHT)
 
@@ -84,19 +84,19 @@ def slide(
 ) -> Tensor:
     """The weighted mean of what the network returns for every window.
 
-    Sums are float32 whatever the precision of the network: at overlap 0.6 no voxel gathers more than 4 * 4 * 4 values,
-    too few for float32 to drift by more than about 1e-6. Windows are added in a fixed order, so two runs agree to the
-    bit. In addition to the result there is one (I, J, K) map of weights and one batch; `x` is only copied when padded.
+    Sums are float32 whatever the precision of the network: at overlap 0.6 no voxel sums more than 4 * 4 * 4 values, too
+    few for float32 to drift by more than about 1e-6. Windows are added in a fixed order, so two runs are bit-identical.
+    Memory beyond the result is one (I, J, K) map of weights and one batch; `x` is only copied if it is padded.
 
     Args:
-        network: (B, C, *size) to (B, R, *size), B at most `batch`; what it returns is averaged as it is.
+        network: function from (B, C, *size) to (B, R, *size), B at most `batch`; its output is averaged unchanged.
         x: (C, I, J, K) on the network's device; an axis shorter than the window's is padded with zeros on both sides.
-        mirror_axes: axes of (I, J, K) to mirror; the network runs on all 2^n combinations, and their mean counts.
-        batch: windows that go through the network together.
+        mirror_axes: axes of (I, J, K) to mirror; the network runs on all 2^n combinations, which are averaged.
+        batch: number of windows in one forward pass.
         on_window: called with (windows done, windows to do) after each batch.
 
     Returns:
-        (R, I, J, K) float32 on x's device; 0 where no window lies. Windows left out change no occupied voxel.
+        (R, I, J, K) float32 on x's device; 0 outside all windows. Leaving empty windows out changes no occupied voxel.
 
     Raises:
         ValueError: there is no window.
@@ -110,7 +110,7 @@ def slide(
 
 
 def _run_and_join(forward: Forward, x: Tensor, windows: Windows, batch: int, on_window: OnWindow | None) -> Tensor:
-    """(R, I, J, K) weighted mean over the windows, x being padded; 0 where there is none."""
+    """(R, I, J, K) weighted mean over the windows of a padded x; 0 outside all windows."""
     weights = gaussian_weights(windows.size, device=x.device)
     covered = torch.zeros(x.shape[1:], device=x.device)
     sums = torch.empty(0)
@@ -125,11 +125,11 @@ def _run_and_join(forward: Forward, x: Tensor, windows: Windows, batch: int, on_
             covered[place] += weights
         if on_window is not None:
             on_window(first + len(places), len(windows.starts))
-    return sums.div_(covered.clamp_(min=SMALLEST_WEIGHT))  # no covered voxel weighs less
+    return sums.div_(covered.clamp_(min=SMALLEST_WEIGHT))  # every covered voxel has at least this weight
 
 
 def _mirrored_mean(network: Forward, mirror_axes: tuple[int, ...], windows: Tensor) -> Tensor:
-    """(B, R, *size) float32 mean over all combinations of mirrored axes, each turned back."""
+    """(B, R, *size) float32 mean over all combinations of mirrored axes, each flipped back."""
     total = network(windows).float()
     for n_axes in range(1, len(mirror_axes) + 1):
         for axes in itertools.combinations(mirror_axes, n_axes):
@@ -139,7 +139,7 @@ def _mirrored_mean(network: Forward, mirror_axes: tuple[int, ...], windows: Tens
 
 
 def _axis_starts(length: int, size: int, overlap: float) -> list[int]:
-    """Starts along one axis, the last one moved inside."""
+    """Starts along one axis, the last one moved inside the image."""
     interval = max(int(size * (1 - overlap)), 1)
     last = length - size
     return [*range(0, last, interval), last]
@@ -152,13 +152,13 @@ def _place(start: Start, size: Shape) -> Box:
 
 
 def _missing(shape: Shape, size: Shape) -> tuple[list[int], list[int]]:
-    """Voxels that each axis lacks to be a window long, before and after; an odd one goes after, as in MONAI."""
+    """Padding before and after that makes each axis at least a window long; an odd voxel goes after, as in MONAI."""
     lacks = [max(n - length, 0) for length, n in zip(shape, size, strict=True)]
     return [lack // 2 for lack in lacks], [lack - lack // 2 for lack in lacks]
 
 
 def _pad(x: Tensor, size: Shape) -> Tensor:
-    """(…, I, J, K) with zeros around it, at least a window long; the tensor itself if nothing is missing."""
+    """(…, I, J, K) padded with zeros to at least the window's size; the tensor itself if no padding is needed."""
     before, after = _missing((x.shape[-3], x.shape[-2], x.shape[-1]), size)
     if not any(after):
         return x
@@ -167,6 +167,6 @@ def _pad(x: Tensor, size: Shape) -> Tensor:
 
 
 def _gaussian(length: int, device: torch.device | str) -> Tensor:
-    """(length,) float32 bell around the middle, 1 at its top."""
+    """(length,) float32 bell curve around the middle, 1 at its top."""
     offset = torch.arange(length, dtype=torch.float32, device=device) - (length - 1) / 2
     return torch.exp(-0.5 * (offset / (SIGMA_PER_SIZE * length)) ** 2)

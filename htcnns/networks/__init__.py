@@ -15,12 +15,12 @@ from htcnns.volume import Shape
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """A network that members can have.
+    """An architecture that members can have.
 
     Attributes:
         build: its class, called with the arguments of a size and with n_in and n_out.
-        sizes: the arguments of its named sizes, "published" and "compact" among them.
-        optional: further arguments, which a size may leave out, as the published size has them.
+        sizes: the arguments of its named sizes, including "published" and "compact".
+        optional: arguments that a size may omit, with their values in the published size.
     """
 
     build: Callable[..., Network]
@@ -52,7 +52,7 @@ def build_network(name: str, size: Mapping, *, n_in: int = 4, n_out: int = 3) ->
         n_out: number of channels of the logits.
 
     Raises:
-        SettingsError: an unknown name, or a size that the class does not take or that is above the limits.
+        SettingsError: an unknown name, or a size that the class does not accept or that exceeds the limits.
     """
     require_known(name, NETWORKS, what="network", setting="network")
     kind = NETWORKS[name]
@@ -65,14 +65,14 @@ def build_network(name: str, size: Mapping, *, n_in: int = 4, n_out: int = 3) ->
 
 
 def outline_network(name: str, size: Mapping, window: Shape, *, n_in: int, n_out: int) -> Network:
-    """The network without any memory for its tensors, after it took a window without any voxels to logits.
+    """The network on the device "meta", without memory for its tensors, after a trial run on one window.
 
     Args:
         window: edges in voxels.
 
     Raises:
-        SettingsError: as build_network; too many parameters, a window that it cannot take, or a size with which it
-            does not lead to as many channels of logits on the window's grid.
+        SettingsError: as for `build_network`; too many parameters, a window that is impossible or too much work, or
+            logits other than n_out channels on the window's grid.
     """
     with torch.device("meta"), torch.inference_mode():
         network = build_network(name, size, n_in=n_in, n_out=n_out).eval()

@@ -1,7 +1,7 @@
 """DeepSCAN in HT-CNNs: a U-Net with axial attention in its decoder (Luu & Park 2021, arXiv 2112.04653).
 
-McKinley's DeepSCAN is another network. The three axes are summed, as the paper says; KAIST's published trainer applies
-them one after another.
+McKinley's DeepSCAN is a different network. Attention along the three axes is summed, as in the paper; KAIST's published
+trainer applies one axis after another.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _COMPACT = {  # 4.0 M parameters; thin at full resolution, and hidden widths no 
 }
 SIZES: Mapping[str, dict] = MappingProxyType({"published": _PUBLISHED, "compact": _COMPACT})
 LARGEST_FOLDED_BATCH = 65535  # CUDA's attention kernels refuse batch x heads above it (pytorch #142228)
-POSITION_STD = 0.02  # KAIST starts at 1, which drowns the features of a short training
+POSITION_STD = 0.02  # KAIST initialises with 1, which drowns the features in a short training
 
 
 class AxialUNet(Network):
@@ -43,7 +43,7 @@ class AxialUNet(Network):
         n_convs: convolutions at each resolution, the same on the way down and up.
         hidden: width of queries, keys and values at each attended level, deepest first.
         heads: heads at each of these levels.
-        edge: edge in voxels of the window that the positional tables are made for; any other one is interpolated.
+        edge: window edge in voxels that the positional tables are made for; they are interpolated for any other.
         norm: "batch" as published, or "instance", which does not depend on the batches of the training.
         n_in, n_out: sequences in, channels of the logits out.
     """
@@ -105,7 +105,7 @@ class AxialAttention(nn.Module):
 
     Args:
         channels: width of the input and output.
-        hidden, heads: width of queries, keys and values, and into how many heads it is divided.
+        hidden, heads: width of queries, keys and values, and the number of heads that share it.
         edge: length of the positional tables; interpolated linearly to any other length.
     """
 
@@ -151,10 +151,10 @@ class OneAxis(nn.Module):
 
 
 def short_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v of (N, heads, L, D); on a CPU as plain products.
+    """softmax(q k^T / sqrt(D)) v of (N, heads, L, D); on a CPU as plain matrix products.
 
-    For lines this short PyTorch's kernels took twice as long there in inference and 5 times in training (measured). In
-    bf16 the weights are rounded, too; the shipped member's logits were as far from those of fp32 with either.
+    For lines this short, PyTorch's kernels on a CPU took twice as long in inference and 5 times in training (measured).
+    In bf16 the attention weights are also rounded; the shipped member's logits were equally far from fp32 either way.
     """
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v)
@@ -163,7 +163,7 @@ def short_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _resized(table: Tensor, length: int, axis: int) -> Tensor:
-    """(C, edge) as (1, …, length, …, C) with `length` on that axis; unchanged values when the length is the edge."""
+    """(C, edge) as (1, …, length, …, C) with `length` on that axis; interpolated only if length and edge differ."""
     if length != table.shape[1]:
         table = F.interpolate(table[None].float(), size=length, mode="linear", align_corners=False)[0]
     shape = [1, 1, 1, 1, table.shape[0]]

@@ -1,6 +1,6 @@
-"""What U-Nets share: convolution, normalisation and activation in a row, an encoder of these, and the way back up.
+"""Layers that U-Nets share: convolution, normalisation and activation in a row, an encoder of these, and a decoder.
 
-Names in the state dict are those of nnU-Net v2's dynamic-network-architectures, so that an importer is a rename.
+Names in the state dict match nnU-Net v2's dynamic-network-architectures, so that an importer only has to rename keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ Norm = Callable[[int], nn.Module]
 class InstanceNorm(nn.Module):
     """Instance normalisation with scale and shift, as nnU-Net's InstanceNorm3d(affine=True, eps=1e-5).
 
-    A batch of one goes through batch normalisation with its own statistics: the same numbers, but that kernel keeps
+    A batch of one goes through batch normalisation with its own statistics: the same result, but that kernel keeps
     channels-last and its backward pass is ten times quicker on a CPU than group or instance normalisation's.
     """
 
@@ -51,7 +51,7 @@ class ConvNormAct(nn.Module):
 
 
 class ConvStage(nn.Module):
-    """Several ConvNormAct in a row, from each width to the next; only the first one strides."""
+    """Several ConvNormAct in a row, from each width to the next; only the first one has a stride."""
 
     def __init__(self, widths: Sequence[int], *, stride: int | Shape = 1, norm: Norm) -> None:
         super().__init__()
@@ -65,10 +65,10 @@ class ConvStage(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The plain U-Net's encoder: one ConvStage of `n_convs[s]` a resolution, the first of them at the full one.
+    """The plain U-Net's encoder: one ConvStage of `n_convs[s]` convolutions per resolution, full resolution first.
 
     Args:
-        strides: of the other stages.
+        strides: strides of all stages after the first.
 
     Returns:
         One tensor per stage, full resolution first: (B, channels[s], I/2^s, J/2^s, K/2^s).
@@ -102,13 +102,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the deepest up: transposed convolution, concatenation (upsampled first, skip second), stage, head.
+    """The way up, deepest first: transposed convolution, concatenation (upsampled first, skip second), stage, head.
 
     Args:
         channels: width of each resolution, full first.
         n_convs: convolutions at each resolution but the deepest, full first.
-        strides: of the encoder's stages after the first.
-        narrowing: how many times narrower the last convolution of each stage is than what it gets.
+        strides: strides of the encoder's stages after the first.
+        narrowing: how many times narrower the output of each stage is than its skip.
         n_out: channels of the logits.
     """
 
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
         narrowing: int = 1,
     ) -> None:
         super().__init__()
-        widths = channels[-2::-1]  # deepest first, as all lists here
+        widths = channels[-2::-1]  # deepest first, like all lists here
         if any(width % narrowing for width in widths):
             raise ValueError(f"widths {widths} do not divide by {narrowing}")
         results = [width // narrowing for width in widths]
@@ -147,10 +147,10 @@ class Decoder(nn.Module):
 
 
 def strides_of(halvings: Shape | None, n_stages: int) -> list[Shape]:
-    """The stride of every stage after the first, where each axis is halved so many times, from the first one on.
+    """Strides of all stages after the first; each axis is halved in the first `halvings` of them.
 
     Args:
-        halvings: along each axis; None halves all of them in every stage.
+        halvings: number of halvings of each axis; None halves all axes in every stage.
 
     Raises:
         ValueError: more halvings than there are stages for, or a stage that halves nothing.
@@ -162,6 +162,6 @@ def strides_of(halvings: Shape | None, n_stages: int) -> list[Shape]:
 
 
 def multiple_of(strides: Sequence[Shape]) -> int | Shape:
-    """What the edges of a window must be multiples of under these strides: one number where all axes agree."""
+    """The number that window edges must be multiples of with these strides; one per axis unless all agree."""
     i, j, k = (prod(stride[axis] for stride in strides) for axis in range(3))
     return i if i == j == k else (i, j, k)

@@ -1,4 +1,4 @@
-"""What a network makes of a window at its lowest resolution, as a few numbers."""
+"""A network's features of a window at its lowest resolution, as a few numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def bottleneck_means(network: Network, window: Tensor) -> Tensor:
 
 @contextmanager
 def _deepest_output(network: Network) -> Iterator[list[Tensor]]:
-    """A list that gets the outputs of the encoder's last stage, part after part."""
+    """A list that collects the outputs of the encoder's last stage, one per part."""
     outputs: list[Tensor] = []
     hooks = [
         part.register_forward_hook(lambda _, __, output: outputs.append(output))

@@ -1,4 +1,4 @@
-"""What every network keeps to: the windows that it takes, the logits that it returns, and what its channels mean."""
+"""The contract of all networks: the windows that they accept, the logits that they return, what the channels mean."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from htcnns.volume import Shape, size_text
 
 
 class Head(StrEnum):
-    """What the channels of the logits are."""
+    """What the channels of the logits represent."""
 
     SIGMOID = "sigmoid"  # regions that may overlap
     SOFTMAX = "softmax"  # labels that exclude each other, the background first
@@ -23,7 +23,7 @@ class Network(nn.Module, ABC):
     """A network from (B, n_in, I, J, K) intensities to (B, n_out, I, J, K) logits.
 
     Attributes:
-        multiple: every edge of a window must be a multiple of it, or of that of its axis; see `require_window`.
+        multiple: number that every window edge must be a multiple of, or one number per axis; see `require_window`.
     """
 
     multiple: int | Shape
@@ -38,27 +38,27 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """The parts that hold nearly all activations; a training that is short of memory computes these again."""
+        """The parts with nearly all activations, which training may recompute in the backward pass to save memory."""
 
     @abstractmethod
     def encoder_stages(self) -> list[list[nn.Module]]:
-        """The parts of the encoder by resolution, largest first; a fine-tuning may leave the first ones as they are."""
+        """The parts of the encoder by resolution, largest first; fine-tuning may leave the first ones unchanged."""
 
 
 def each_axis(multiple: int | Shape) -> Shape:
-    """What the edges along I, J and K must be multiples of."""
+    """The multiples for edges along I, J and K."""
     return (multiple, multiple, multiple) if isinstance(multiple, int) else multiple
 
 
 def require_window(size: Sequence[int], multiple: int | Shape, *, network: str) -> None:
     """Raise SettingsError unless the edges of a window are multiples of `multiple` and not all equal to it.
 
-    A cube of edge `multiple` would leave one voxel at the bottom, which cannot be normalised.
+    A cube of edge `multiple` would leave one voxel at the deepest resolution, which cannot be normalised.
 
     Args:
         size: edges of the window; of a tensor, its last three axes.
-        multiple: of the network.
-        network: its name, for the message.
+        multiple: multiple of the network.
+        network: name of the network, for the message.
     """
     multiples = each_axis(multiple)
     n_left = [edge // m if edge % m == 0 else 0 for edge, m in zip(size, multiples, strict=True)]
@@ -75,7 +75,7 @@ def require_window(size: Sequence[int], multiple: int | Shape, *, network: str) 
 
 
 def outputs_of(regions: RegionSet, head: Head) -> tuple[Region, ...] | tuple[Label, ...]:
-    """What the channels of networks that we train are: the regions of the set, or background and labels by number."""
+    """The channels of networks that we train: the regions of the set, or background and labels in numerical order."""
     return regions.regions if head is Head.SIGMOID else (Label.BACKGROUND, *sorted(regions.labels))
 
 
@@ -93,19 +93,19 @@ def region_probabilities(
         return probabilities[:, [outputs.index(region) for region in regions.regions]]
     of_labels = logits.float().softmax(dim=1)
     channels = [[c for c, label in enumerate(outputs) if label in region.value] for region in regions.regions]
-    # rounding may carry a sum of parts a little over 1
+    # rounding may lift a sum of parts slightly above 1
     return torch.stack([of_labels[:, chosen].sum(dim=1) for chosen in channels], dim=1).clamp(max=1)
 
 
 def _expected(multiple: int | Shape) -> str:
-    """Which windows are taken, in words."""
+    """The accepted windows, in words."""
     if isinstance(multiple, int):
         return f"multiples of {multiple}, the largest edge at least {2 * multiple}"
     return f"multiples of {size_text(multiple)} larger than these themselves"
 
 
 def _nearest_window(size: Sequence[int], multiples: Shape) -> Shape:
-    """A window that is taken, near the one that is not."""
+    """An accepted window near the refused one."""
     i, j, k = (max(1, round(edge / m)) for edge, m in zip(size, multiples, strict=True))
     if max(i, j, k) == 1:
         i = j = k = 2

@@ -1,10 +1,10 @@
 """DMFNet (Chen 2019, arXiv 1904.03355): thin units of grouped and dilated convolutions, from half the resolution on.
 
-Two additions can be switched on, as their paper has them (Zhu 2024, doi 10.1016/j.patcog.2024.110553): MIE weighs the
-sequences before the first convolution, SIE the features that are about to be down-sampled. Their published code differs
-from the paper: MIE without normalisation, SIE that mixes four neighbouring channels of one scale instead of four scales
-of one channel. That SIE also follows every 1x1x1 convolution, on the way up too, so it has 4.279 M parameters and 33.0
-GMAC, and ours 3.912 M and 27.5.
+Two additions can be switched on, as described in their paper (Zhu 2024, doi 10.1016/j.patcog.2024.110553): MIE weights
+the sequences before the first convolution, SIE the features about to be down-sampled. Their published code differs from
+the paper: its MIE has no normalisation, and its SIE mixes four neighbouring channels of one scale instead of four
+scales of one channel. Its SIE also follows every 1x1x1 convolution, on the way up too, so that network has 4.279 M
+parameters and 33.0 GMAC, ours 3.912 M and 27.5 GMAC.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,19 +31,19 @@ _COMPACT = {**_PUBLISHED, "norm": "instance"}
 SIZES: Mapping[str, dict] = MappingProxyType({"published": _PUBLISHED, "compact": _COMPACT})
 DILATIONS = (1, 2, 3)  # of the parallel convolutions in all stages of the encoder but the deepest
 SCALES = ((1, 1), (3, 1), (3, 2), (3, 4))  # kernel and dilation of each convolution in SIE
-N_SPREAD = 4  # channels that MIE makes of each sequence
-N_SQUEEZED = 2  # channels that it weighs the sequences by
+N_SPREAD = 4  # channels that MIE computes from each sequence
+N_SQUEEZED = 2  # hidden channels from which MIE computes the weights of the sequences
 
 
 class DMFNet(Network):
-    """A stem that halves the edge, stages of units that halve it again, one unit for each resolution on the way up.
+    """A stem that halves the edge, stages of units that each halve it, one unit for each resolution on the way up.
 
     Args:
         channels: width of each resolution, from half the edge on; the edges must be multiples of 2^len.
         groups: groups of the 3x3x3 convolutions; each width must be a multiple of it.
         norm: "batch" as published, or "instance", which does not depend on the batches of the training.
-        mie: whether the sequences are weighed first.
-        sie: whether the features are weighed voxel by voxel where they are about to be down-sampled.
+        mie: whether the sequences are weighted first.
+        sie: whether features are weighted voxel by voxel before they are down-sampled.
         n_in, n_out: sequences in, channels of the logits out.
     """
 
@@ -77,7 +77,7 @@ class DMFNet(Network):
         )
 
     def deep(self, x: Tensor) -> list[Tensor]:
-        """The logits at full resolution, alone: DMFNet has no deep supervision."""
+        """The logits at full resolution only: DMFNet has no deep supervision."""
         require_window(x.shape[-3:], self.multiple, network="dmfnet")
         x = self.stem(self.mie(x))  # (B, C, I/2, J/2, K/2)
         skips = []
@@ -90,7 +90,7 @@ class DMFNet(Network):
         return [self.head(x)]
 
     def blocks(self) -> list[nn.Module]:
-        """The units on the way down and up, what enhances their input, and the head."""
+        """MIE and SIE, the units on the way down and up, and the head."""
         return [
             self.mie,
             *self.enhancements,
@@ -100,19 +100,19 @@ class DMFNet(Network):
         ]
 
     def encoder_stages(self) -> list[list[nn.Module]]:
-        """The stem with MIE, then the units of each resolution, each with the SIE that follows; half the edge first."""
+        """MIE, stem and first SIE, then the units and the next SIE of each resolution; half resolution first."""
         first, *others = self.enhancements
         stages = zip_longest(self.downs, others, fillvalue=nn.Identity())
         return [[self.mie, self.stem, first], *([down, enhancement] for down, enhancement in stages)]
 
 
 class Unit(nn.Module):
-    """Thin 1x1x1 convolutions, a grouped 3x3x3 one or several of them, a grouped 3x3x1 one, and a shortcut around all.
+    """Thin 1x1x1 convolutions, one or several grouped 3x3x3 ones, a grouped 3x3x1 one, and a shortcut around all.
 
     Args:
         n_in, n_out: width of the input and output.
-        groups: of the convolutions that see more than one voxel.
-        dilations: of the parallel 3x3x3 convolutions; a single one has no weight.
+        groups: groups of the 3x3x3 and 3x3x1 convolutions.
+        dilations: dilations of the parallel 3x3x3 convolutions; a single one has no learnt weight.
         stride: 2 halves the edge.
     """
 
@@ -151,10 +151,10 @@ class Unit(nn.Module):
 
 
 class SequenceEnhancement(nn.Module):
-    """MIE: features of each sequence, then of all together, weighed as a whole and voxel by voxel (scSE, Roy 2018).
+    """MIE: features of each sequence, then of all together, weighted as a whole and voxel by voxel (scSE, Roy 2018).
 
-    There is no ReLU between the two layers that weigh sequences as a whole: both channels there would be dead in a
-    quarter of all starts.
+    There is no ReLU between the two layers that weight whole sequences: for a quarter of all initialisations, both
+    channels between them would be dead.
     """
 
     def __init__(self, n_sequences: int, norm: Norm) -> None:
@@ -176,7 +176,7 @@ class SequenceEnhancement(nn.Module):
 
 
 class SpatialEnhancement(nn.Module):
-    """SIE: features plus features times a weight from 0 to 1, which each channel draws from itself at four scales."""
+    """SIE: features plus features times a weight from 0 to 1, computed by each channel from itself at four scales."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ def stage(unit: Callable[..., Unit], widths: tuple[int, ...], dilations: tuple[i
 
 
 def norm_relu_conv(n_in: int, n_out: int, kernel: int | tuple[int, int, int], *, norm: Norm, **how: Any) -> nn.Module:
-    """Normalisation, ReLU, convolution without bias: all that units are made of."""
+    """Normalisation, ReLU, convolution without bias: the only layers of a unit."""
     return nn.Sequential(norm(n_in), nn.ReLU(inplace=True), nn.Conv3d(n_in, n_out, kernel, bias=False, **how))
 
 

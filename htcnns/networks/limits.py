@@ -14,8 +14,8 @@ from htcnns.volume import Shape
 MOST_MANIFEST_BYTES = 2**24
 MOST_FILE_BYTES = 2**29  # of one weights file: MOST_PARAMETERS as float16
 MOST_FOREIGN_BYTES = 2**31  # of one checkpoint from elsewhere; nnU-Net's largest has 0.8 GB with its optimizer's state
-MOST_TENSORS = 2**12  # in one of these; nnU-Net's with a residual encoder has 1,670 with its copies
-LONGEST_TENSOR_NAME = 200  # letters
+MOST_TENSORS = 2**12  # in one such checkpoint; nnU-Net's with a residual encoder has 1,670, copies included
+LONGEST_TENSOR_NAME = 200  # characters
 MOST_HEADER_BYTES = 2**20  # of one weights file; the published networks have 39 KiB at most
 MOST_SET_BYTES = 2**31  # of all files of the members that run together
 MOST_PARAMETERS = 2**28  # the largest published network has 102 million
@@ -23,11 +23,11 @@ MOST_MEMBERS = 64
 MOST_FOLDS = 64
 LARGEST_EDGE = 512  # of a window or box, in voxels
 MOST_WINDOW_VOXELS = 2**23  # about 203 cubed; the paper's largest box has 6.9 million
-LARGEST_WIDTH = 4096  # of channels, tokens and hidden layers; the widest published one
+LARGEST_WIDTH = 4096  # of channels, tokens and hidden layers; as wide as the widest published one
 LARGEST_HEADS = 64  # of attention; the published networks have 32 at most
-LARGEST_ATTENDED = 8  # edge of the cubes inside which attention looks; a table has its sixth power
+LARGEST_ATTENDED = 8  # edge of the cubes that attention is limited to; a table grows with its sixth power
 MOST_VALUES = 2**30  # of one layer at full resolution; the published networks have 2**28.3 in the paper's box
-MOST_PAIRS = 2**30  # of voxels that attend to each other inside cubes, over all heads; Swin UNETR has 2**29.7 there
+MOST_PAIRS = 2**30  # of voxels that attend to each other in cubes, over all heads; Swin UNETR has 2**29.7 in that box
 MOST_TOKENS = 2**15  # that attend to each other; TransBTS has 13,440 in the paper's box
 LARGEST_DEPTH = 64  # layers, blocks or convolutions at one resolution
 MOST_RESOLUTIONS = 8
@@ -39,12 +39,12 @@ _DEPTHS = {
     "blocks_up": 0,
     "layers": 0,
     "halvings": 0,
-}  # counts, and the least of each
+}  # counts, with the smallest allowed value of each
 _LARGEST = dict.fromkeys(_DEPTHS, LARGEST_DEPTH) | {"heads": LARGEST_HEADS, "attended": LARGEST_ATTENDED}
 
 
 def require_edges(shape: Shape, *, what: str, remedy: str = "Correct the manifest.") -> None:
-    """Raise SettingsError where a window or box is longer or larger than any run could take."""
+    """Raise SettingsError if a window or box has longer edges or more voxels than any run could handle."""
     if max(shape) > LARGEST_EDGE or prod(shape) > MOST_WINDOW_VOXELS:
         raise SettingsError(
             f"{what} is too large for the memory",
@@ -55,10 +55,10 @@ def require_edges(shape: Shape, *, what: str, remedy: str = "Correct the manifes
 
 
 def require_work(size: Mapping, window: Shape, *, multiple: int | Shape) -> None:
-    """Raise SettingsError where one window would be too much work for a network of that size.
+    """Raise SettingsError if one window would be too much work for a network of that size.
 
     Args:
-        multiple: what its deepest resolution is smaller by.
+        multiple: factor by which its deepest resolution is smaller, or one per axis.
     """
     multiples = each_axis(multiple)
     n_values = size["channels"][0] * prod(window)
@@ -73,7 +73,7 @@ def require_work(size: Mapping, window: Shape, *, multiple: int | Shape) -> None
 
 
 def _most_pairs(heads: Sequence[int], attended: int, n_voxels: int) -> int:
-    """Pairs of voxels that the heads of the largest layer compare; the first layer is at half the edge."""
+    """Pairs of voxels that the heads of the largest layer compare; the first layer is at half resolution."""
     return max((n * attended**3 * n_voxels // 8**s for s, n in enumerate(heads, start=1)), default=0)
 
 
@@ -82,10 +82,10 @@ def _most(number: int) -> str:
 
 
 def require_size(size: Mapping, published: Mapping) -> None:
-    """Raise SettingsError unless the arguments of a network are known, of kinds that networks take, and not too large.
+    """Raise SettingsError unless the arguments of a network are known, of the right type, and not too large.
 
     Args:
-        published: all arguments that there are, in the published size, which say what kind each is.
+        published: all existing arguments with their published values, which determine the type of each.
     """
     for key, value in size.items():
         require_known(key, published, what="argument", setting="size")
@@ -102,13 +102,13 @@ def require_size(size: Mapping, published: Mapping) -> None:
 
 
 def _require_switch(key: str, value: object) -> None:
-    """Raise SettingsError where a yes or no is neither."""
+    """Raise SettingsError unless a switch is true or false."""
     if type(value) is not bool:
         raise _impossible(key, shown(value), "true or false")
 
 
 def _require_number(key: str, value: object) -> None:
-    """Raise SettingsError where a whole number is none or out of range."""
+    """Raise SettingsError unless the value is a whole number in its range."""
     low, high = _DEPTHS.get(key, 1), _LARGEST.get(key, LARGEST_WIDTH)
     if type(value) is not int or not low <= value <= high:
         raise _impossible(key, shown(value), f"whole numbers from {low} to {high}")

@@ -33,7 +33,7 @@ class ResUNet(Network):
         blocks: residual blocks at each resolution.
         n_convs_up: convolutions at each resolution but the deepest on the way up, full first.
         norm: "instance" as published, or "batch".
-        halvings: how often each axis is halved; None for as often as there are resolutions below the full one.
+        halvings: number of times that each axis is halved; None for once per resolution below the full one.
         n_in, n_out: sequences in, channels of the logits out.
     """
 
@@ -100,7 +100,7 @@ class ResidualEncoder(nn.Module):
 
 
 class ResidualStage(nn.Module):
-    """Residual blocks in a row; only the first one strides and changes the width."""
+    """Residual blocks in a row; only the first one has a stride and changes the width."""
 
     def __init__(self, n_in: int, n_out: int, *, n_blocks: int, stride: Shape, norm: Norm) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class ResidualStage(nn.Module):
 class Block(nn.Module):
     """The shortcut plus twice (conv 3x3x3, normalisation), LeakyReLU between and after them.
 
-    The shortcut averages where the convolutions stride, and a 1x1x1 convolution follows where the width changes.
+    The shortcut is average-pooled if the convolutions have a stride; a 1x1x1 convolution follows if the width changes.
     """
 
     def __init__(self, n_in: int, n_out: int, *, stride: Shape = (1, 1, 1), norm: Norm) -> None:

@@ -1,7 +1,7 @@
 """SegResNet (Myronenko 2018, arXiv 1810.11654) as in MONAI: residual blocks, most of them on the way down.
 
-Without the paper's second decoder, which only a training needs. Skips are added, and nothing on the way up is learnt
-but one narrowing and one block for each resolution.
+Without the paper's second decoder, which only training needs. Skips are added, and the way up only learns one narrowing
+convolution and the blocks of each resolution.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class SegResNet(Network):
         blocks: residual blocks at each resolution on the way down.
         blocks_up: residual blocks at each resolution on the way up, deepest first.
         groups: groups of the normalisation; each width must be a multiple of it.
-        dropout: rate in training, of whole channels of the first features.
+        dropout: rate in training, for whole channels of the stem's output.
         n_in, n_out: sequences in, channels of the logits out.
     """
 
@@ -66,7 +66,7 @@ class SegResNet(Network):
         )
 
     def deep(self, x: Tensor) -> list[Tensor]:
-        """The logits at full resolution, alone: SegResNet has no deep supervision."""
+        """The logits at full resolution only: SegResNet has no deep supervision."""
         require_window(x.shape[-3:], self.multiple, network="segresnet")
         x = self.stem(x)
         skips = []
@@ -78,7 +78,7 @@ class SegResNet(Network):
         return [self.head(x)]
 
     def blocks(self) -> list[nn.Module]:
-        """The residual blocks on the way down and up with what resizes before them, and the head."""
+        """The residual blocks on the way down and up, each with the resizing before it, and the head."""
         return [*self.downs, *self.narrow, *self.ups, self.head]
 
     def encoder_stages(self) -> list[list[nn.Module]]:
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 def conv(n_in: int, n_out: int, *, stride: int = 1) -> nn.Module:
-    """Conv 3x3x3 without bias, the only one that there is."""
+    """Conv 3x3x3 without bias; this network has no other 3x3x3 convolution."""
     return nn.Conv3d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
 
 
@@ -109,5 +109,5 @@ def norm_relu_conv(width: int, groups: int) -> tuple[nn.Module, ...]:
 
 
 def up(n_in: int, n_out: int) -> nn.Module:
-    """Made narrower, then twice as large."""
+    """Conv 1x1x1 without bias to the new width, then upsampling by 2."""
     return nn.Sequential(nn.Conv3d(n_in, n_out, 1, bias=False), nn.Upsample(scale_factor=2, mode="trilinear"))

@@ -1,8 +1,8 @@
 """Swin UNETR (Hatamizadeh 2022, arXiv 2201.01266): attention in shifted windows on the way down, convolutions up.
 
-The layers are MONAI's. Putting them together is left to this file: MONAI's own class cannot be outlined without memory,
-and needs another package (einops) for two permutations. Old weights say with `merging` which corners they were trained
-with: both kinds load strictly into either, and compute something else in the wrong one.
+The layers are MONAI's, but this file assembles them: MONAI's own class cannot be outlined without memory, and needs
+another package (einops) for two permutations. `merging` states which corners weights were trained with: weights of
+either kind load strictly with either setting, but compute something else with the wrong one.
 """
 
 from collections.abc import Mapping
@@ -36,21 +36,21 @@ Corner = tuple[int, int, int]
 _FIRST: tuple[Corner, ...] = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))
 CORNERS: Mapping[str, tuple[Corner, ...]] = MappingProxyType(
     {
-        "monai-1.4": (*_FIRST, (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1)),  # and before: two twice, two never
-        "monai-1.5": (*_FIRST, (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)),  # and since: each once
+        "monai-1.4": (*_FIRST, (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1)),  # and earlier: two corners twice, two never
+        "monai-1.5": (*_FIRST, (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)),  # and later: each corner once
     }
 )
 
 
 class SwinUNETR(Network):
-    """Transformer stages that start at half the edge; a residual block for the skip of each resolution but one.
+    """Transformer stages from half resolution on; a residual block for the skip of each resolution but one.
 
     Args:
         channels: width of each resolution, full first; the edges must be multiples of 2^(len - 1).
-        blocks: transformer blocks at each resolution from half the edge on; every second one shifts its windows.
+        blocks: transformer blocks at each resolution from half resolution on; every second one shifts its windows.
         heads: heads at each of these resolutions.
-        attended: edge in voxels, at its resolution, of the cubes inside which attention looks.
-        merging: "monai-1.4" or "monai-1.5", for weights from before or since MONAI 1.5; the latter for new ones.
+        attended: edge of the cubes that attention is limited to, in voxels of each resolution.
+        merging: "monai-1.4" for weights from before MONAI 1.5, "monai-1.5" for later and for new ones.
         n_in, n_out: sequences in, channels of the logits out.
     """
 
@@ -84,7 +84,7 @@ class SwinUNETR(Network):
         self.head = nn.Conv3d(channels[0], n_out, 1)
 
     def deep(self, x: Tensor) -> list[Tensor]:
-        """The logits at full resolution, alone: Swin UNETR has no deep supervision."""
+        """The logits at full resolution only: Swin UNETR has no deep supervision."""
         require_window(x.shape[-3:], self.multiple, network="swin_unetr")
         *skips, deepest = self._features(x)
         *residuals, bottom = self.residuals
@@ -99,12 +99,12 @@ class SwinUNETR(Network):
         return [*self.stages, *self.residuals, *self.ups]
 
     def encoder_stages(self) -> list[list[nn.Module]]:
-        """The stages of the transformer, the first with the stem; half the edge first."""
+        """The stages of the transformer, the first with the stem; half resolution first."""
         first, *others = self.stages
         return [[self.stem, first], *([stage] for stage in others)]
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        """What there is at each resolution, full first: the input itself, then what stem and stages make of it."""
+        """Features at each resolution, full first: the input itself, then the normalised outputs of stem and stages."""
         features = [x]
         x = self.stem(x)  # (B, C, I/2, J/2, K/2)
         features.append(_normalised(x))
@@ -145,7 +145,7 @@ class Stage(nn.Module):
 
 
 class Merging(nn.Module):
-    """Each cube of two voxels as one: its corners side by side, normalised, and made narrower.
+    """Each cube of 2x2x2 voxels merged into one: its corners concatenated, normalised, and projected to `n_out`.
 
     Maps (B, I, J, K, n_in) to (B, I/2, J/2, K/2, n_out).
     """
@@ -167,7 +167,7 @@ def _normalised(x: Tensor) -> Tensor:
 
 
 def _block(width: int, *, heads: int, attended: Shape, shift: Shape) -> nn.Module:
-    """MONAI's transformer block; its table of distances, which the sizes alone decide, does not count as a weight."""
+    """MONAI's transformer block; its table of relative positions, which follows from the sizes, is not saved."""
     block = _monai().SwinTransformerBlock(
         width,
         num_heads=heads,
@@ -181,7 +181,7 @@ def _block(width: int, *, heads: int, attended: Shape, shift: Shape) -> nn.Modul
 
 @cache
 def _monai() -> ModuleType:
-    """The module of MONAI's layers, imported with the first network that needs it, as that takes two seconds."""
-    with torch.device("cpu"), torch.inference_mode(mode=False):  # an outline must not decide on tensors made here
+    """The module of MONAI's layers, imported when first needed, as importing it takes two seconds."""
+    with torch.device("cpu"), torch.inference_mode(mode=False):  # an outline must not affect tensors made at import
         from monai.networks.nets import swin_unetr  # slow
     return swin_unetr

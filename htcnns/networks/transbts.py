@@ -42,15 +42,15 @@ N_GROUPS = 8
 
 
 class TransBTS(Network):
-    """Four resolutions of residual blocks, self-attention over the tokens of the deepest, four resolutions back up.
+    """Four resolutions of residual blocks, self-attention over the tokens of the deepest, residual blocks back up.
 
     Args:
         channels: width of each resolution, full first.
         blocks: residual blocks at each resolution.
         embedding, layers, heads, hidden: the transformer's token width, depth, heads and feed-forward width.
-        edge: edge in voxels of the window that the positional table is made for; any other one is interpolated.
-        norm: "batch" as published (with groups of channels inside the encoder), or "instance" everywhere.
-        dropout: in the transformer; the stem drops whole channels at twice this rate. Off in evaluation.
+        edge: window edge in voxels that the positional table is made for; it is interpolated for any other.
+        norm: "batch" as published (with group normalisation inside the encoder), or "instance" everywhere.
+        dropout: rate in the transformer; the stem drops whole channels at twice this rate. Off in evaluation.
         n_in, n_out: sequences in, channels of the logits out.
     """
 
@@ -97,7 +97,7 @@ class TransBTS(Network):
         self.head = nn.Conv3d(channels[0], n_out, 1)
 
     def deep(self, x: Tensor) -> list[Tensor]:
-        """The logits at full resolution, alone: TransBTS has no deep supervision."""
+        """The logits at full resolution only: TransBTS has no deep supervision."""
         require_window(x.shape[-3:], self.multiple, network="transbts")
         x = self.stages[0](self.stem_dropout(self.stem(x)))
         skips = []
@@ -115,7 +115,7 @@ class TransBTS(Network):
         return [*inner, *self.bottleneck.layers, self.narrow, self.deepest, *self.ups]
 
     def encoder_stages(self) -> list[list[nn.Module]]:
-        """The residual blocks of each resolution with the convolution before them; the transformer is in none."""
+        """The residual blocks of each resolution with the convolution before them; the transformer belongs to none."""
         return [[before, stage] for before, stage in zip((self.stem, *self.downs), self.stages, strict=True)]
 
 
@@ -146,7 +146,7 @@ class ResidualBlock(nn.Module):
 
 
 class TokenTransformer(nn.Module):
-    """Every deepest voxel becomes a token; pre-norm transformer layers; the raw output of the last one is returned.
+    """Pre-norm transformer layers with each voxel of the deepest features as a token; no norm after the last layer.
 
     Maps (B, C, I, J, K) to (B, embedding, I, J, K).
     """
@@ -177,7 +177,7 @@ class TokenTransformer(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Tokens plus self-attention, plus a feed-forward of one hidden layer; layer normalisation before each."""
+    """Tokens plus self-attention, plus a feed-forward with one hidden layer; layer normalisation before each."""
 
     def __init__(self, width: int, *, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """nnU-Net's plain 3-D U-Net (Isensee 2021, doi 10.1038/s41592-020-01008-z; network as in nnU-Net v2).
 
-Its variants are arguments: batch normalisation as in BraTS 2020's winner, axes that are halved less often than others
-as nnU-Net plans them for flat patches, and KAIST's wide encoder with a narrow way back up (Luu & Park 2021).
+Its variants are arguments: batch normalisation as in BraTS 2020's winner, axes that are halved less often than others,
+as nnU-Net plans for flat patches, and KAIST's wide encoder with a narrow decoder (Luu & Park 2021).
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _COMPACT = {  # 4.1 M parameters; a CPU computes 16 channels in the time of 8
     "channels": (16, 32, 64, 128, 160),
     "n_convs": (1, 2, 2, 2, 2),
 }
-_KAIST_LARGE = {  # KAIST's BL+L+GN: 87,415,247 parameters, 1,487 of them biases that theirs does not have
+_KAIST_LARGE = {  # KAIST's BL+L+GN: 87,415,247 parameters, 1,487 of them biases that KAIST's network lacks
     "channels": (64, 128, 256, 512, 512, 512),
     "n_convs": (2, 2, 2, 2, 2, 2),
     "norm": "group",
@@ -42,9 +42,9 @@ class UNet(Network):
     Args:
         channels: width of each resolution, full first.
         n_convs: convolutions at each resolution, the same on the way down and up.
-        norm: "instance" as published, "batch", or "group" of 32 channels.
-        halvings: how often each axis is halved; None for as often as there are resolutions below the full one.
-        narrowing: how many times narrower each stage on the way up ends than the skip that it gets.
+        norm: "instance" as published, "batch", or "group" with 32 groups.
+        halvings: number of times that each axis is halved; None for once per resolution below the full one.
+        narrowing: how many times narrower the output of each stage on the way up is than its skip.
         n_in, n_out: sequences in, channels of the logits out.
     """
 

@@ -1,7 +1,7 @@
 """V-Net (Milletari 2016, arXiv 1606.04797) as in MONAI: 5x5x5 convolutions in residual stages.
 
-As there, each sequence is also added to the first features, the last 5x5x5 convolution already has the width of the
-logits, and dropout takes whole channels: of every skip, and of what the two deepest stages on either way start from.
+As in MONAI, each sequence is also added to the first features, the last 5x5x5 convolution already has the width of the
+logits, and dropout drops whole channels: of every skip, and at the start of the two deepest stages down and up.
 """
 
 import math
@@ -31,7 +31,7 @@ _COMPACT = {  # 3.7 M parameters; half as wide at full resolution, where 5x5x5 c
 }
 SIZES: Mapping[str, dict] = MappingProxyType({"published": _PUBLISHED, "compact": _COMPACT})
 HEAD_NORMS: Mapping[str, Norm] = MappingProxyType({"batch": nn.BatchNorm3d, "instance": nn.Identity})
-N_DROPPED = 2  # stages on either way, counted from the deepest, that start with dropout
+N_DROPPED = 2  # deepest stages on the way down, and on the way up, that start with dropout
 
 
 class VNet(Network):
@@ -41,8 +41,8 @@ class VNet(Network):
         channels: width of each resolution on the way down, full first; the edges must be multiples of 2^(len - 1).
         n_convs: convolutions at each resolution below the full one, which has one.
         n_convs_up: convolutions at each resolution on the way up, deepest first.
-        norm: "batch" as published, or "instance", without any in the head: a window without tumour would be stretched
-            to the contrast of one with it.
+        norm: "batch" as published, or "instance", which the head omits: it would stretch a window without tumour to
+            the contrast of one with tumour.
         dropout: rate in training.
         n_in, n_out: sequences in, channels of the logits out.
     """
@@ -77,7 +77,7 @@ class VNet(Network):
         )
 
     def deep(self, x: Tensor) -> list[Tensor]:
-        """The logits at full resolution, alone: V-Net has no deep supervision."""
+        """The logits at full resolution only: V-Net has no deep supervision."""
         require_window(x.shape[-3:], self.multiple, network="vnet")
         x = self.stem(x)
         skips = []
@@ -98,9 +98,9 @@ class VNet(Network):
 
 
 class Stem(nn.Module):
-    """One convolution at full resolution, and the sequences added to its result in turn, as often as it is wide.
+    """One convolution at full resolution, to whose channels the sequences are added, repeated in turn.
 
-    Each channel is thus tied to one sequence: weights that are carried over to other sequences have more to unlearn.
+    Each channel is thus tied to one sequence: weights transferred to other sequences have more to unlearn.
     """
 
     def __init__(self, n_in: int, n_out: int, norm: Norm) -> None:
@@ -114,7 +114,7 @@ class Stem(nn.Module):
 
 
 class Down(nn.Module):
-    """Conv 2x2x2 with stride 2, then several convolutions, to whose result their input is added."""
+    """Conv 2x2x2 with stride 2, then several convolutions with a shortcut around them."""
 
     def __init__(self, n_in: int, n_out: int, *, n_convs: int, norm: Norm, dropout: float) -> None:
         super().__init__()
@@ -129,12 +129,12 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Transposed conv 2x2x2, concatenation (upsampled first, skip second), convolutions to whose result that is added.
+    """Transposed conv 2x2x2, concatenation (upsampled first, skip second), convolutions with a shortcut around them.
 
     Args:
         n_in: width of the resolution below.
-        n_skip: width of the skip and of what is upsampled; the result has twice that.
-        dropout: rates for what is upsampled and for the skip.
+        n_skip: width of the skip and of the upsampled features; the result is twice as wide.
+        dropout: rates for the resolution below and for the skip.
     """
 
     def __init__(self, n_in: int, n_skip: int, *, n_convs: int, norm: Norm, dropout: tuple[float, float]) -> None:

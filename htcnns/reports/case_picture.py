@@ -1,6 +1,6 @@
 """The picture of a case's report: three slices through the largest lesion per sequence, regions outlined, with a scale.
 
-Outlines alone, so that what lies inside can be judged; colours of Okabe and Ito, as in `picture`.
+Outlines only, so that the tissue inside can be judged; colours of Okabe and Ito, as in `picture`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from htcnns.reports.plain_text import one_line
 from htcnns.reports.slices import FINER, PLANES, Plane, background, cut, font, fullest_slice, grey_range, resized
 from htcnns.volume import Box, bounding_box
 
-# What is drawn later lies above: where two outlines run together, the wider one below still shows on both sides.
+# Drawn in this order: where two outlines run together, the wider one below still shows on both sides.
 OUTLINES: Mapping[Region, tuple[tuple[int, int, int], int]] = MappingProxyType(
     {
         Region.RC: (COLOURS[Label.RC], 3),
@@ -35,16 +35,16 @@ SCALE_MM = 50
 _MARGIN, _GAP, _HEADER, _FOOTER = 18, 12, 40, 44
 _LONGEST_TITLE = 90  # characters
 _PAPER, _INK, _FAINT = (0, 0, 0), (232, 234, 237), (150, 156, 164)
-_SPARSE = (slice(None, None, 2),) * 3  # enough to know the range of greys
+_SPARSE = (slice(None, None, 2),) * 3  # every second voxel is enough to find the range of greys
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What stands around the slices.
+    """The text around the slices.
 
     Attributes:
         title: name of the case.
-        volumes_ml: volume of each region on the grid of the mask; an empty mask has none above 0.
+        volumes_ml: volume of each region on the grid of the mask; none is above 0 for an empty mask.
         diameters_mm: longest axial diameter of the enhancing tumour and its perpendicular; None without any.
     """
 
@@ -60,8 +60,8 @@ def case_picture(
 
     Args:
         sequences: rows from top to bottom: (I, J, K) float32 at 1 mm, axes to the left, posterior and superior.
-        label_map: (I, J, K) uint8 of Label values; the middle of the brain is shown where it is empty.
-        brain: (I, J, K) bool, to which the slices are cropped.
+        label_map: (I, J, K) uint8 of Label values; if it is empty, the middle of the brain is shown.
+        brain: (I, J, K) bool; the slices are cropped to brain and tumour.
         caption: title, volumes and diameters.
 
     Returns:
@@ -86,7 +86,7 @@ def case_picture(
 
 
 def _wider(brain: Box | None, tumour: Box | None, shape: tuple[int, ...]) -> Box:
-    """The box that holds both, with two voxels around them."""
+    """The box that holds both, two voxels wider on every side; the whole array if there is neither."""
     boxes = [box for box in (brain, tumour) if box]
     i, j, k = (
         (
@@ -155,7 +155,7 @@ def _panel(grey: np.ndarray, view: _View) -> Image.Image:
 
 
 def _outline(mask: np.ndarray, size: tuple[int, int], line: int) -> Image.Image:
-    """The mask's outline as an image of opacities; `line` is its width in pixels of twice the resolution."""
+    """The mask's outline as an image of opacities; `line` is its width in pixels at FINER resolution."""
     finer = (size[0] * FINER, size[1] * FINER)
     box = _box(mask, finer)
     inside = Image.fromarray((resized(mask, finer) >= 0.5).astype(np.uint8) * 255).crop(box)
@@ -175,7 +175,7 @@ def _box(mask: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, height: int) -> None:
-    """A bar of SCALE_MM at the lower left."""
+    """Draw a bar of SCALE_MM at the lower left."""
     left, bottom, length = 2, height - 4, round(SCALE_MM * PIXELS_PER_MM)
     draw.line([(left, bottom), (left + length, bottom)], fill=_INK, width=3)
     for end in (left, left + length):
@@ -184,7 +184,7 @@ def _draw_scale(draw: ImageDraw.ImageDraw, height: int) -> None:
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, caption: Caption, middle: float, width: int) -> None:
-    """One line: what each colour means, how much there is of it, and the diameters; smaller where it would not fit."""
+    """Draw one line: what each colour means, its volume, and the diameters; in a smaller font if it would not fit."""
     entries = _entries(caption)
     size = next((size for size in (15, 13, 12, 11, 10) if _length(draw, entries, size) <= width - 2 * _GAP), 9)
     left = float(_GAP)

@@ -1,4 +1,4 @@
-"""The report of one case: what was found, by which weights on what, and what a person should look at, as JSON.
+"""The report of one case: what was found, by which weights and machine, and what a person should look at, as JSON.
 
 `case_report.schema.json` beside this file says what each field means; whoever changes a field raises FORMAT.
 """
@@ -16,9 +16,9 @@ from htcnns.reports.plain_text import one_line
 from htcnns.reports.strict_json import json_text, without_markup
 from htcnns.volume import Shape, Spacing
 
-REPORT = "htcnns case"  # what a file says that is such a report
+REPORT = "htcnns case"  # marks a file as such a report
 FORMAT = 2
-MOST_LISTED = 100  # lesions whose volumes are listed; noise may have thousands
+MOST_LISTED = 100  # lesions whose volumes are listed; a noisy mask may have thousands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class RunFacts:
     Attributes:
         environment: versions and machine.
         device, device_note, precision: where and how the members compute.
-        settings: everything that the run was told.
-        members: name, files with their sha256, sequences, regions and rules of each.
+        settings: all settings of the run.
+        members: description of each member: name, files with their sha256, sequences, regions, rules and more.
     """
 
     environment: Mapping[str, object]
@@ -45,8 +45,8 @@ class Geometry:
     """The grid of the mask.
 
     Attributes:
-        shape, spacing_mm: along its voxel axes.
-        orientation: what each axis runs to, such as "LPS".
+        shape, spacing_mm: size in voxels and voxel size, along its voxel axes.
+        orientation: direction of each voxel axis, such as "LPS".
         affine: (4, 4) voxel index to world mm, RAS+.
         is_resampled: whether the networks saw another grid.
     """
@@ -65,12 +65,12 @@ class Measures:
     Attributes:
         label_voxels: number of voxels of each label that occurs.
         lesions_ml: volume of every lesion of each region, largest first.
-        centroid_mm: of the largest lesion of the whole tumour; None for an empty mask.
-        side: on which it lies; None for an empty mask.
+        centroid_mm: centroid of the largest lesion of the whole tumour; None without any.
+        side: side on which that lesion lies; None without any.
         middle_x_mm: world x of the brain's middle.
-        borders: sides of the image that tumour reaches.
+        borders: sides of the image that the tumour touches.
         axial: diameters of the enhancing tumour in one axial slice; None without any.
-        largest: its longest diameter in any direction; None without any.
+        largest: longest diameter of the enhancing tumour in any direction; None without any.
     """
 
     label_voxels: Mapping[str, int]
@@ -85,13 +85,13 @@ class Measures:
 
 @dataclass(frozen=True, kw_only=True)
 class Digests:
-    """What a mask was made from, and the mask, as sha256; the same again means that the case is finished.
+    """The sha256 of a mask and of what it was made from; if they match again, the case is finished.
 
     Attributes:
-        method: of weights and settings.
+        method: digest of weights and settings.
         inputs: sha256 and stamp of each scan's file, by sequence.
-        mask: of the mask's file.
-        beside: of each map and of the overlay picture that were written with it, by region, picture or disagreement.
+        mask: digest of the mask's file.
+        beside: digests of the maps and the overlay picture written with it, by region name, picture or disagreement.
     """
 
     method: str
@@ -102,12 +102,12 @@ class Digests:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseFacts:
-    """What is known of one case beside its outcome.
+    """What is known about one case in addition to its outcome.
 
     Attributes:
         geometry, measures: None for a case that failed.
-        digests: of a case that failed those of an earlier mask, which may still lie there; None for none.
-        peak_memory_mib: of the process and of the device, until then.
+        digests: digests of the mask; for a failed case those of an earlier mask, which may still exist; None for none.
+        peak_memory_mib: peak memory of the process and of the device so far.
         picture, disagreement: names of the files beside the report; None for none.
     """
 
@@ -120,7 +120,7 @@ class CaseFacts:
 
 
 def case_record(run: RunFacts, outcome: Outcome, facts: CaseFacts) -> dict[str, Any]:
-    """The report as plain data that JSON can hold; texts that others chose are on one line each."""
+    """The report as plain data for JSON; title, error and notes are on one line each."""
     measures = facts.measures
     kinds = [(kind_of(note), one_line(note)) for note in outcome.notes]
     return {
@@ -162,7 +162,7 @@ def case_record(run: RunFacts, outcome: Outcome, facts: CaseFacts) -> dict[str, 
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """The record as JSON in which no character means anything to HTML, so that a page can hold it as it is."""
+    """The record as JSON without characters that are special in HTML, so that a page can embed it as it is."""
     return without_markup(json_text(record))
 
 
@@ -204,5 +204,5 @@ def _point(point: Point) -> list[float | None]:
 
 
 def _rounded(value: float | None, digits: int = 3) -> float | None:
-    """The number rounded; None where it is none, as JSON has no other word for that."""
+    """The rounded number; None for None, NaN and infinity, as JSON has no other value for those."""
     return None if value is None or not math.isfinite(value) else round(float(value), digits)

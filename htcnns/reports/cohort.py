@@ -13,24 +13,24 @@ from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.plain_text import one_line
 from htcnns.reports.tables import Cell, Heading, Table
 
-REPORT = "htcnns cohort"  # what a file says that is such a report
+REPORT = "htcnns cohort"  # marks a file as such a report
 FORMAT = 1
 _ALWAYS = (Region.WT.name, Region.TC.name, Region.ET.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CohortCase:
-    """What the list says of one case.
+    """The list's entry for one case.
 
     Attributes:
         case, title, state, error, findings, notes, missing, label_set, volumes_ml, label_voxels: as in its report.
-        n_lesions: of the whole tumour; None for a case that failed.
-        side: where the largest lesion lies; None without any.
+        n_lesions: number of lesions of the whole tumour; None for a case that failed or has no report.
+        side: side on which the largest lesion lies; None without any.
         axial_mm, perpendicular_mm, product_mm2, largest_mm: diameters of the enhancing tumour; None without any.
-        agreement: least Dice of any member with the fusion in any region; None for a case that failed.
+        agreement: least Dice of any member with the fusion in any region; None where `n_lesions` is None.
         least_agreeing: name of that member and of that region; empty without one.
         seconds: wall time.
-        mask: its path; None without one.
+        mask: path of the mask; None without one.
         report, picture: names of the files in the folder; None without one.
     """
 
@@ -59,13 +59,13 @@ class CohortCase:
 
 
 def listed_record(record: Mapping[str, Any], *, report: str) -> CohortCase:
-    """What the list says of a case by its report, which may have been changed by hand.
+    """The list's entry for a case, from its report, which may have been edited by hand.
 
     Args:
         report: name of the report's file.
 
     Raises:
-        KeyError, TypeError, ValueError: the report lacks a field, or one is of another kind.
+        KeyError, TypeError, ValueError: the report lacks a field, or a field has a wrong value.
     """
     diameters = record["diameters"] or {}
     agreement = _optional(record["least_dice"])
@@ -96,7 +96,7 @@ def listed_record(record: Mapping[str, Any], *, report: str) -> CohortCase:
 
 
 def listed_outcome(outcome: Outcome) -> CohortCase:
-    """What the list says of a case that has no report: one that could not be written, or that was not started."""
+    """The list's entry for a case without a report: it could not be written, or the case was not started."""
     kinds = [(kind_of(note), one_line(note)) for note in outcome.notes]
     return CohortCase(
         case=outcome.case,
@@ -115,10 +115,10 @@ def listed_outcome(outcome: Outcome) -> CohortCase:
 
 
 def cohort_record(cases: Iterable[CohortCase], *, not_read: Iterable[str]) -> dict[str, Any]:
-    """The list as plain data, by name of the case.
+    """The list as plain data, sorted by case name.
 
     Args:
-        not_read: names of JSON files in the folder that are no report of a case in this format.
+        not_read: names of JSON files in the folder that are not case reports in this format.
     """
     ordered = sorted(cases, key=lambda each: each.case)
     states = [each.state for each in ordered]
@@ -133,13 +133,13 @@ def cohort_record(cases: Iterable[CohortCase], *, not_read: Iterable[str]) -> di
 
 
 def region_names(cases: Iterable[CohortCase]) -> tuple[str, ...]:
-    """WT, TC and ET, then what other regions any of the cases has."""
+    """WT, TC and ET, then any other regions that occur in the cases."""
     found = {name for each in cases for name in each.volumes_ml}
     return (*_ALWAYS, *(region.name for region in Region if region.name in found - set(_ALWAYS)))
 
 
 def cohort_table(cases: Iterable[CohortCase]) -> Table:
-    """The list as a table with one row per case, by name; voxels are those of the mask."""
+    """The list as a table with one row per case, sorted by name; voxels are counted in the mask."""
     ordered = sorted(cases, key=lambda each: each.case)
     regions = region_names(ordered)
     found = {name for each in ordered for name in each.label_voxels}
@@ -155,7 +155,7 @@ def cohort_table(cases: Iterable[CohortCase]) -> Table:
 
 
 def _row(each: CohortCase, regions: tuple[str, ...], labels: tuple[str, ...]) -> tuple[Cell, ...]:
-    is_measured = each.n_lesions is not None  # then a label that does not occur has no voxel
+    is_measured = each.n_lesions is not None  # then a label that does not occur has 0 voxels
     return (
         each.case,
         each.state,
@@ -174,7 +174,7 @@ def _row(each: CohortCase, regions: tuple[str, ...], labels: tuple[str, ...]) ->
 
 
 def _least_agreeing(members: Iterable[Mapping[str, Any]], agreement: float | None) -> tuple[str, ...]:
-    """Name of the member and of the region with that Dice; empty where there is none."""
+    """Name of the first member and region with that Dice; empty if there is none."""
     pairs = (
         (member["name"], region) for member in members for region, dice in member["dice"].items() if dice == agreement
     )
@@ -182,7 +182,7 @@ def _least_agreeing(members: Iterable[Mapping[str, Any]], agreement: float | Non
 
 
 def _state(value: object) -> State:
-    """The state of a case that has a report; a kept one says done, and one not started has none."""
+    """The state in a case's report: done (also for a case kept later) or failed; ValueError for any other."""
     state = State(_text(value))
     if state not in (State.DONE, State.FAILED):
         raise ValueError(f"{state} is no state of a report")

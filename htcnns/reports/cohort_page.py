@@ -1,7 +1,7 @@
 """The list of all cases as one page that needs nothing but the pictures beside it: no network, no server.
 
-Everything that others chose, such as names, goes into one block of JSON, out of which the page's script makes text and
-never markup; a policy on the page names the only script and style that a browser may run.
+All text from outside, such as names, goes into one block of JSON, which the page's script turns into text, never
+markup; a policy on the page allows a browser to run only the page's own script and style.
 """
 
 import base64
@@ -17,7 +17,7 @@ from htcnns.reports.cohort import CohortCase, region_names
 from htcnns.reports.outcome import State
 from htcnns.reports.strict_json import markup_json
 
-MARK = '<meta name="generator" content="htcnns cohort">'  # early in every such page
+MARK = '<meta name="generator" content="htcnns cohort">'  # marks every such page, near its beginning
 _FIELDS = (
     *("title", "href", "state", "error", "kinds", "texts", "volumes", "lesions", "side", "axial", "perpendicular"),
     *("largest", "agreement", "least", "seconds", "picture", "report"),
@@ -31,8 +31,8 @@ class PageParts:
     """The parts of the page that are the same for every cohort.
 
     Attributes:
-        html: with the places {{policy}}, {{style}}, {{data}} and {{script}}.
-        style, script: what stands in two of them.
+        html: template with the placeholders {{policy}}, {{style}}, {{data}} and {{script}}.
+        style, script: contents for two of these.
     """
 
     html: str
@@ -41,10 +41,10 @@ class PageParts:
 
 
 def cohort_page(cases: Iterable[CohortCase], parts: PageParts, *, not_read: Iterable[str]) -> str:
-    """The page.
+    """The page as HTML.
 
     Args:
-        not_read: names of files in the folder that are no report of a case.
+        not_read: names of files in the folder that are not case reports.
     """
     policy = (
         "default-src 'none'; img-src 'self' file: data:; "
@@ -79,7 +79,7 @@ def _values(each: CohortCase, regions: tuple[str, ...], kinds: tuple[str, ...]) 
     found = dict.fromkeys(finding["kind"] for finding in each.findings)
     return [
         each.title,
-        # the bytes of the name, whatever they are; a colon would make a scheme of what stands before it
+        # the raw bytes of the name, quoted: the text before a colon would be read as a URL scheme
         quote(each.case.encode("utf-8", "surrogateescape"), safe=""),
         _STATES.index(State(each.state)),
         each.error,
@@ -100,16 +100,16 @@ def _values(each: CohortCase, regions: tuple[str, ...], kinds: tuple[str, ...]) 
 
 
 def _title(region: str) -> str:
-    """What people call a region."""
+    """The readable name of a region."""
     return NAMES.get(Region[region], region)
 
 
 def _colour(region: str) -> str:
-    """The colour of its outline in the pictures, as "#rrggbb"; grey for a region without one."""
+    """The colour of a region's outline in the pictures, as "#rrggbb"; grey for a region without one."""
     red, green, blue = OUTLINES[Region[region]][0] if Region[region] in OUTLINES else (128, 128, 128)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _hash_of(text: str) -> str:
-    """What a policy calls an inline script or style."""
+    """The hash by which a content security policy names an inline script or style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

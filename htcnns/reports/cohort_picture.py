@@ -11,8 +11,8 @@ from htcnns.reports.plain_text import one_line
 from htcnns.scores.separation import CHANCE, LARGEST_P, Separation
 
 WIDTH, HEIGHT = 1200, 800  # pixels
-MOST_NAMES = 30  # cases up to which each has its name
-# Okabe and Ito's blue and vermilion, distinguishable with every common colour blindness, and other shapes in print
+MOST_NAMES = 30  # up to this many cases, each point has its name
+# Okabe and Ito's blue and vermilion, distinguishable with every common colour blindness; two shapes for print
 MARKS = (("#0072b2", "o"), ("#d55e00", "^"))
 _PAPER, _INK, _FAINT, _GRID = "#ffffff", "#202124", "#5f6368", "#e3e5e8"
 _DOTS_PER_INCH = 100
@@ -21,12 +21,12 @@ _BAR, _BAR_COLOUR = 0.5, "#009e73"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cohort:
-    """One of the two.
+    """One of the two cohorts.
 
     Attributes:
-        name: what people call it.
+        name: name of the cohort, as shown.
         cases: names of its cases.
-        places: (n, 2) of these on the map.
+        places: (n, 2) positions of its cases on the map.
     """
 
     name: str
@@ -38,7 +38,7 @@ def cohort_picture(cohorts: tuple[Cohort, Cohort], found: Separation, *, of: str
     """The map with a legend, and the separation as a bar beside it.
 
     Args:
-        of: what the map is of, such as "images".
+        of: what the cohorts are compared by, such as "images".
 
     Returns:
         (HEIGHT, WIDTH, 3) uint8.
@@ -56,7 +56,7 @@ def cohort_picture(cohorts: tuple[Cohort, Cohort], found: Separation, *, of: str
 
 
 def _draw_map(cohorts: tuple[Cohort, Cohort], axes: Axes) -> None:
-    """Draw the points, their names where there are few, and the legend."""
+    """Draw the points, their names if there are few, and the legend."""
     has_names = sum(len(cohort.cases) for cohort in cohorts) <= MOST_NAMES
     axes.set_facecolor(_PAPER)
     axes.set_title("t-SNE: near cases look alike; distances and directions mean nothing", color=_FAINT, fontsize=10)
@@ -75,7 +75,7 @@ def _draw_map(cohorts: tuple[Cohort, Cohort], axes: Axes) -> None:
 
 
 def _draw_separation(found: Separation, axes: Axes) -> None:
-    """Draw the accuracy as a bar from 0 to 1 with the line of chance, and what it means."""
+    """Draw the accuracy as a bar on an axis from 0 to 1, with a line at chance, and the verdict."""
     axes.set_facecolor(_PAPER)
     axes.set_title("nearest neighbour of\nthe same cohort", color=_INK, fontsize=11)
     axes.bar([0], [found.accuracy], width=_BAR, color=_BAR_COLOUR)
@@ -94,5 +94,5 @@ def _draw_separation(found: Separation, axes: Axes) -> None:
 
 
 def _shown(name: str) -> str:
-    """A name as matplotlib draws it and no formula."""
+    """A name that matplotlib draws as plain text, not as a formula."""
     return one_line(name).encode("utf-8", "backslashreplace").decode().replace("$", r"\$")

@@ -13,7 +13,7 @@ WIDTH, PANEL = 960, 260  # pixels of the picture, and of a panel's height
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442")
 _PAPER, _INK, _FAINT, _GRID = "#000000", "#e8eaed", "#8c929a", "#2c3036"
 _DOTS_PER_INCH = 100
-_FEW = 60  # points up to which each has a dot
+_FEW = 60  # up to this many points, each has a dot
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Line:
     """One curve.
 
     Attributes:
-        name: what it shows; stands beside its last value.
-        points: (step, value), by step; may be empty.
+        name: what the curve shows; printed in the legend with its last value.
+        points: (step, value) pairs, sorted by step; may be empty.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Panel:
     Attributes:
         title: what is drawn, with its unit.
         lines: the curves.
-        span: lowest and highest value that the axis shows at least.
+        span: lowest and highest value that the axis must include; None to fit the data.
     """
 
     title: str

@@ -1,6 +1,6 @@
 """A page of cases, one per row: a slice through the tumour in each sequence, and the truth's outline on t1c.
 
-Real and synthetic cases stand below each other, so that a look says what gives the synthetic ones away.
+Real and synthetic cases are shown below each other, so that one look shows what gives the synthetic ones away.
 """
 
 from collections.abc import Sequence as Row
@@ -12,19 +12,19 @@ from PIL import Image, ImageDraw, ImageFont
 from htcnns.labels import SEQUENCES, Sequence
 from htcnns.reports.picture import COLOURS
 
-TILE = 208  # pixels of a square; a brain of 1 mm voxels fits
+TILE = 208  # voxels per side of a tile; a brain at 1 mm fits
 SCALE = 1.4  # pixels of the page per voxel
 _GAP, _HEADER = 4, 24
 _PAPER, _FAINT = (0, 0, 0), (150, 156, 164)
-_RANGE = (0.5, 99.7)  # percentiles of the brain that are black and white
+_RANGE = (0.5, 99.7)  # percentiles of the brain that are shown as black and white
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One row.
+    """One row of the page.
 
     Attributes:
-        name: what is written above it.
+        name: text above the row.
         sequences: (4, i, j, k) z-scores, 0 outside the brain; i, j, k to the left, posterior and superior.
         truth: (i, j, k) uint8 of Label values.
     """
@@ -35,11 +35,11 @@ class Shown:
 
 
 def gallery(rows: Row[Shown], *, across: int = 2) -> np.ndarray:
-    """The page.
+    """The page as pixels.
 
     Args:
         rows: cases from top to bottom, usually a real one above a synthetic one.
-        across: axis across which slices are cut: 2 for axial, 1 coronal, 0 sagittal ones.
+        across: axis across which slices are cut: 2 for axial, 1 for coronal, 0 for sagittal slices.
 
     Returns:
         (height, width, 3) uint8.
@@ -57,7 +57,7 @@ def gallery(rows: Row[Shown], *, across: int = 2) -> np.ndarray:
 
 
 def _tiles(row: Shown, across: int) -> list[np.ndarray]:
-    """(TILE, TILE, 3) uint8 of each sequence, and of t1c with the outline."""
+    """(TILE, TILE, 3) uint8 tiles: one per sequence, then t1c with the outlines."""
     areas = (row.truth > 0).sum(axis=tuple(axis for axis in range(3) if axis != across))
     at = int(areas.argmax()) if areas.any() else row.truth.shape[across] // 2
     tiles = []
@@ -70,7 +70,7 @@ def _tiles(row: Shown, across: int) -> list[np.ndarray]:
 
 
 def _slice(array: np.ndarray, across: int, at: int) -> np.ndarray:
-    """(TILE, TILE) of the slice, the top of the head or the forehead up, centred in background or cut to the tile."""
+    """(TILE, TILE) slice with the top of the head, or the forehead, up; padded or cropped around its centre."""
     layer = np.take(array, at, axis=across).T
     layer = layer if across == 2 else layer[::-1]
     tile = np.zeros((TILE, TILE), layer.dtype)

@@ -1,4 +1,4 @@
-"""What became of one case: plain values for reports and for people."""
+"""The outcome of one case: plain values for reports and for people."""
 
 import traceback
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class MemberFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one case.
+    """The outcome of one case.
 
     Attributes:
         case: name of the case.
@@ -58,9 +58,9 @@ class Outcome:
         missing: sequences that the case lacks.
         notes: sentences that a person should read.
         seconds: wall time from the first window to the written files.
-        forward_s: part of it inside the networks.
+        forward_s: part of `seconds` spent inside the networks.
         n_windows: number of windows that the networks saw.
-        steps_s: wall time of each step by its name, those of reading ahead included.
+        steps_s: wall time of each step by name, including steps done while reading ahead.
     """
 
     case: str
@@ -83,14 +83,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error in words, so that nothing of the case that it came from is kept alive."""
+    """An error as text, which keeps none of the case's data alive."""
 
     sentence: str
     trace: str
 
 
 def failure_of(case_name: str, error: Exception) -> Failure:
-    """The error as one line that starts with the case's name, line ends in names as escapes, and its traceback."""
+    """The error as one line that starts with the case's name, line ends in names escaped, and its traceback."""
     if isinstance(error, HtcnnsError):
         sentence = error.at(case_name).sentence()
     else:

@@ -45,7 +45,7 @@ NAMES: Mapping[Label, str] = MappingProxyType(
     }
 )
 
-MARK = "htcnns"  # the software that a picture names, so that a user's own are told apart
+MARK = "htcnns"  # written into a picture as its software, so that a user's own can be told apart
 PIXELS_PER_MM = 2.4
 _FILL, _LINE = 0.22, 0.95  # opacity inside an outline, and of the outline
 _MARGIN, _GAP, _HEADER, _FOOTER = 16, 18, 52, 58
@@ -57,7 +57,7 @@ class Legend:
     """The volumes that the legend shows: those of the report, whatever grid the picture is drawn from.
 
     Attributes:
-        labels_ml: volume of each label that the members can give, absent ones included.
+        labels_ml: volume of each label that the members can output, absent ones included.
         whole_tumour_ml: volume of the whole tumour, which has no colour of its own.
     """
 
@@ -113,11 +113,11 @@ def png_bytes(pixels: np.ndarray) -> bytes:
 
 
 def overlay(sequence: np.ndarray, label_map: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """The axial, coronal and sagittal slice with the most tumour, side by side, labels tinted and outlined.
+    """The axial, coronal and sagittal slices with the most tumour, side by side, labels tinted and outlined.
 
     Args:
-        sequence: (I, J, K) float32; voxels with the value of the first one are background and drawn black.
-        label_map: (I, J, K) uint8 of Label values; the middle slices are shown where it is empty.
+        sequence: (I, J, K) float32; voxels equal to the first one are background and drawn black.
+        label_map: (I, J, K) uint8 of Label values; if it is empty, the middle slices are shown.
         spacing_mm: voxel size along I, J, K; the picture keeps the proportions of the head.
 
     Returns:
@@ -158,7 +158,7 @@ def _tinted(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _outlines(labels: np.ndarray) -> np.ndarray:
-    """(rows, columns) bool: pixels within two of another label."""
+    """(rows, columns) bool: pixels within two pixels of another label."""
     image = Image.fromarray(labels)
     highest, lowest = (np.asarray(image.filter(near(5))) for near in (ImageFilter.MaxFilter, ImageFilter.MinFilter))
     return highest != lowest
@@ -183,7 +183,7 @@ def _side_by_side(panels: list[Image.Image]) -> Image.Image:
 
 
 def _strip(legend: Legend) -> Image.Image:
-    """One line: what each colour means and how much there is of it."""
+    """The legend on one line: what each colour means, with its volume."""
     strip = Image.new("RGB", (2000, _FOOTER - _GAP), _PAPER)
     draw, middle, left = ImageDraw.Draw(strip), strip.height / 2, 0.0
     for colour, text in _entries(legend):

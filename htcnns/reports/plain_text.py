@@ -1,7 +1,7 @@
-"""Names that others chose, made harmless where they are shown: one function for each kind of output.
+"""Names from outside, made harmless where they are shown: one function for each kind of output.
 
-A file name may hold commands for a terminal, formulas for a spreadsheet, markup, or characters that turn the text
-around. They are shown as escapes, so that what is read is what is there.
+A file name may contain terminal commands, spreadsheet formulas, markup, or characters that reverse the text. These are
+escaped, so that a reader sees what is really there.
 """
 
 import re
@@ -23,23 +23,23 @@ def one_line(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """For a spreadsheet: on one line, and after an apostrophe where it would be read as a formula."""
+    """For a spreadsheet: on one line, with an apostrophe in front if it would be read as a formula."""
     line = one_line(text)
     return f"'{line}" if _FORMULA.match(line) else line
 
 
 def from_csv_cell(cell: str) -> str:
-    """The text that `csv_cell` made the cell of; what only looks like an escape in that text is not told from one."""
+    """The text that `csv_cell` made the cell from, but text that only looked like an escape is unescaped, too."""
     line = cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
     return _ESCAPE.sub(_unescaped, line)
 
 
 def markdown_cell(text: str) -> str:
-    """For Markdown: on one line, markup behind backslashes, and codes of emoji, such as :skull:, taken apart."""
+    """For Markdown: on one line, with markup after backslashes and emoji codes such as :skull: broken up."""
     return _EMOJI.sub(":<!-- -->", _MARKUP.sub(r"\\\g<0>", one_line(text)))
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    """The character that an escape stands for; the escape itself where `one_line` never writes it."""
+    """The character that an escape stands for; the escape itself if `one_line` never writes it."""
     character = match[0].encode("ascii").decode("unicode_escape")
     return character if one_line(character) == match[0] else match[0]

@@ -11,7 +11,7 @@ from htcnns.scores.evaluation import Evaluation, require_comparable
 from htcnns.scores.official_names import official_scores
 from htcnns.scores.statistics import PairedTest, Summary, compare_paired, rank_methods, summarise
 
-_SEED = 20241208  # of the bootstrap, so that a table can be made again
+_SEED = 20241208  # of the bootstrap, so that a table is reproducible
 _DECIMALS: Mapping[Kind, int] = MappingProxyType({Kind.SHARE: 4, Kind.DISTANCE: 2, Kind.VOLUME: 2, Kind.COUNT: 0})
 
 
@@ -57,14 +57,14 @@ def cohort_summary(evaluation: Evaluation, region: str, score: str) -> Summary:
 
 
 def mean_text(summary: Summary, score: str, *, with_interval: bool = True) -> str:
-    """The mean of a score for reading, with its 95 % interval."""
+    """The mean of a score as text, with its 95 % interval."""
     mean, decimals = summary.mean, _heading(score).decimals
     value, low, high = (shown(number, decimals=decimals) for number in (mean.value, mean.low, mean.high))
     return f"{value} ({low} to {high})" if with_interval else value
 
 
 def worst_table(evaluation: Evaluation, *, n_worst: int = 5) -> Table:
-    """The cases with the lowest mean Dice over the regions, worst first, with the region that is worst."""
+    """The cases with the lowest mean Dice over the regions, worst first, each with its worst region."""
     score, _ = _ranked_by(evaluation)
     regions = evaluation.rule.region_names
     by_case = np.array([evaluation.values(region, score) for region in regions]).T  # (cases, regions)
@@ -152,7 +152,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, object]:
 
 
 def shown_scores(evaluation: Evaluation) -> tuple[str, ...]:
-    """Names of the scores that people read, of those that were computed, in the order of `COLUMNS`."""
+    """Names of the computed scores that people read, in the order of `COLUMNS`."""
     given = next(iter(evaluation.cases[0].scores.values()))
     return tuple(name for name in COLUMNS if name in given)
 
@@ -168,7 +168,7 @@ def _headings(*names: str) -> tuple[Heading, ...]:
 
 
 def _graded(evaluation: Evaluation) -> tuple[str, ...]:
-    """The shown scores of which more or less is better."""
+    """Names of the shown scores for which more or less is better."""
     return tuple(name for name in shown_scores(evaluation) if COLUMNS[name].better is not Better.NEITHER)
 
 
@@ -183,7 +183,7 @@ def _common_cases(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _values(evaluation: Evaluation, cases: list[str], region: str, score: str) -> np.ndarray:
-    """(n,) float64 scores of those cases; an infinite distance, which only 2026 leaves, becomes the rule's penalty."""
+    """(n,) float64 scores of those cases; infinite distances (2026 rules only) become the rule's penalty."""
     by_case = {case.case: case.scores[region][score] for case in evaluation.cases}
     values = np.array([by_case[case] for case in cases])
     penalty_mm = evaluation.rule.penalty_mm

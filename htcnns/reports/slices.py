@@ -1,7 +1,7 @@
-"""Slices of a head as pictures show them: how they are cut, which greys they get, how they are drawn larger.
+"""Slices of a head as pictures show them: how they are cut, which greys they have, how they are enlarged.
 
-Arrays come as networks see them (I, J, K to the left, posterior, superior) and are shown in the radiological way: the
-patient's left on the right; from the side, the nose on the left.
+Arrays are oriented as for the networks (I, J, K to the left, posterior, superior) and shown in the radiological
+convention: the patient's left on the right; in sagittal slices, the nose on the left.
 """
 
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFont
 
-FINER = 2  # factor by which slices are drawn larger and then shrunk, which smooths their outlines
+FINER = 2  # factor by which slices are enlarged and then shrunk, which smooths their outlines
 
 
 class Plane(NamedTuple):
-    """One way to cut: across which axis, whether the second remaining axis points up, and what is left and right."""
+    """One way to cut: across which axis, whether the second remaining axis points up, letters at left and right."""
 
     across: int
     upwards: bool
@@ -29,7 +29,7 @@ PLANES = (
 
 
 def background(sequence: np.ndarray) -> float:
-    """The intensity outside the head: that of the corner."""
+    """The intensity outside the head: that of the first corner voxel."""
     return float(sequence.flat[0])
 
 
@@ -43,13 +43,13 @@ def grey_range(sequence: np.ndarray) -> tuple[float, float]:
 
 
 def fullest_slice(label_map: np.ndarray, across: int) -> int:
-    """The index along that axis where most voxels are labelled; the middle where none are."""
+    """The index along that axis where most voxels are labelled; the middle if none are."""
     areas = (label_map > 0).sum(axis=tuple(axis for axis in range(3) if axis != across))
     return int(areas.argmax()) if areas.any() else label_map.shape[across] // 2
 
 
 def cut(array: np.ndarray, plane: Plane, at: int) -> np.ndarray:
-    """(rows, columns) of the slice as it is shown."""
+    """The (rows, columns) slice as it is shown."""
     layer = array.take(at, axis=plane.across).T
     return layer[::-1] if plane.upwards else layer
 
@@ -60,5 +60,5 @@ def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font: no file of the machine is needed."""
+    """Pillow's built-in font, which needs no font file on the machine."""
     return ImageFont.load_default(size)

@@ -1,4 +1,4 @@
-"""Strict JSON out of values: run reports, evaluations and manifests by `json_text`, logs by `json_line`."""
+"""Strict JSON from values: run reports, evaluations and manifests by `json_text`, logs by `json_line`."""
 
 import json
 import math
@@ -13,7 +13,7 @@ _IN_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 def json_text(value: object) -> str:
     """The value as indented JSON that ends with a new line.
 
-    Dataclasses become objects of their fields, tuples and lists become arrays, paths and words of a StrEnum become
+    Dataclasses become objects of their fields, tuples and lists become arrays, paths and members of a StrEnum become
     strings, members of any other enum their names. NaN and infinity, which JSON does not have, become the strings
     "nan", "inf" and "-inf", because a score that is undefined and a distance that is infinite must stay apart.
 
@@ -29,17 +29,17 @@ def json_line(value: object) -> str:
 
 
 def markup_json(value: object) -> str:
-    """As `json_text`, on one line; no character in it means anything to HTML, so that a page can hold it as it is."""
+    """As `json_text`, on one line; without characters special in HTML, so that a page can embed it as it is."""
     return without_markup(json.dumps(_plain(value), allow_nan=False, separators=(",", ":")))
 
 
 def without_markup(text: str) -> str:
-    """JSON with `<`, `>` and `&` as escapes, as they stand inside strings only."""
+    """JSON with `<`, `>` and `&` escaped; JSON has them only inside strings."""
     return text.translate(_IN_MARKUP)
 
 
 def _plain(value: object) -> object:
-    """The value in the types that JSON has."""
+    """The value in types that JSON has."""
     match value:
         case StrEnum() | PurePath():
             return str(value)

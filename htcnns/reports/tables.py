@@ -1,4 +1,4 @@
-"""Tables as CSV and Markdown: text out of columns and rows, whatever they hold."""
+"""Tables as CSV and Markdown: text from columns and rows of any content."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Cell = str | float | int | None
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's name, and how many decimals of its fractions a reader is shown."""
+    """A column's name, and the number of decimals with which its fractions are shown."""
 
     name: str
     decimals: int = 4
@@ -34,7 +34,7 @@ class Table:
 
 
 def csv_text(table: Table) -> str:
-    """The table as CSV with a header line; numbers in full, None as an empty cell, no text that is a formula."""
+    """The table as CSV with a header line; numbers in full, None as an empty cell, text never as a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.names)
@@ -48,7 +48,7 @@ def markdown_text(tables: Sequence[Table]) -> str:
 
 
 def table_records(table: Table) -> list[dict[str, Cell]]:
-    """The rows by name of the column, numbers in full."""
+    """The rows as dicts by column name, numbers in full."""
     return [dict(zip(table.names, row, strict=True)) for row in table.rows]
 
 
@@ -61,7 +61,7 @@ def shown_rows(table: Table) -> list[list[str]]:
 
 
 def shown(cell: Cell, *, decimals: int) -> str:
-    """A cell for reading: fractions with so many decimals, infinity as inf, a dash for NaN and None."""
+    """A cell for reading: fractions with that many decimals, infinity as inf, a dash for NaN and None."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "–"
     return f"{cell:.{decimals}f}" if isinstance(cell, float) else str(cell)

@@ -1,4 +1,4 @@
-"""What the viewer's page is told, as values for JSON: which cases there are, and what a case's label map holds.
+"""What the viewer's page receives, as values for JSON: the list of cases, and what a case's label map contains.
 
 The page itself lies in `viewer_page` and is the same for every case: names reach it as data, never as markup.
 """
@@ -23,10 +23,10 @@ class ListedCase:
     """One line in the page's list of cases.
 
     Attributes:
-        name: of the case.
-        sequences: those that it has.
-        mask: the name of its label map's file; "" for none.
-        fault: why nobody can tell what the case is; "" where it is clear.
+        name: name of the case.
+        sequences: sequences that the case has.
+        mask: file name of its label map; "" for none.
+        fault: sentence on why the case is unclear; "" where it is clear.
     """
 
     name: str
@@ -36,10 +36,10 @@ class ListedCase:
 
 
 def list_record(cases: Collection[ListedCase], *, masks_are: str) -> dict:
-    """What the page is told first.
+    """The list of cases, which the page asks for first.
 
     Args:
-        masks_are: what is laid over the scans, such as "truth".
+        masks_are: what the masks over the scans are, such as "truth".
     """
     return {
         "sequences": [sequence.value for sequence in SEQUENCES],
@@ -57,10 +57,10 @@ def list_record(cases: Collection[ListedCase], *, masks_are: str) -> dict:
 
 
 def card_record(label_map: Volume, labels: Collection[Label]) -> dict:
-    """What a label map of Label values holds: volumes with their colours, and where its largest lesion is seen best.
+    """Summary of a label map of Label values: volumes, colours, and where its largest lesion is seen best.
 
     Args:
-        labels: those that the case's label set has; others of the map are not shown.
+        labels: labels of the case's label set; others in the map are not listed.
     """
     one_ml = voxel_ml(label_map.affine)
     n_voxels = np.bincount(label_map.array.ravel(order="K"), minlength=max(Label) + 1)
@@ -85,7 +85,7 @@ def card_record(label_map: Volume, labels: Collection[Label]) -> dict:
 
 
 def _centre_mm(mask: np.ndarray, affine: np.ndarray) -> list[float] | None:
-    """Where the planes through the largest lesion show most of it, in world mm; None without any."""
+    """The point in world mm whose three planes show most of the largest lesion; None without a lesion."""
     if not mask.any():
         return None
     lesion = largest_lesion(mask)

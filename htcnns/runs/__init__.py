@@ -1,1 +1,1 @@
-"""Orders of work: members over a case, a case from end to end, many cases."""
+"""Workflows: members over a case, a case from end to end, many cases."""

@@ -1,4 +1,4 @@
-"""Many cases: what is finished is kept, and a bad case costs only itself."""
+"""Many cases: finished ones are kept, and a case that fails does not stop the others."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,22 +22,22 @@ from htcnns.runs.watcher import Watcher
 
 Read = Callable[[], ReadyCase | Outcome | None]
 Worked = Iterator[tuple[CaseOutputs, Outcome | None]]
-Engine = Callable[..., Worked]  # takes what `segment_here` takes, but for the turn
-_WAIT_S = 0.5  # before cases that other runs are at are tried again
+Engine = Callable[..., Worked]  # called as `segment_here`, without the turn
+_WAIT_S = 0.5  # before trying again the cases that other runs are working on
 
 
 def segment_here(
     resources: Resources, cases: list[CaseOutputs], *, watcher: Watcher, turn: AbstractContextManager | None = None
 ) -> Worked:
-    """Each case with its outcome, in their order; with None where another run is at it.
+    """Yield each case with its outcome, in the given order; the outcome is None while another run has the case.
 
     The next case is read while the networks work on the current one.
 
     Args:
-        turn: entered for as long as a case needs the networks, where other threads need them too.
+        turn: context that is entered while a case is worked on, if other threads use the networks too.
 
     Raises:
-        Stopped: the watcher has stopped it.
+        Stopped: the watcher has stopped the run.
         OutputError: as `segment_on`.
     """
     with Claims() as claims:
@@ -53,17 +53,17 @@ def segment_here(
 def segment_on(
     resources: Resources, cases: Iterable[CaseOutputs], *, watcher: Watcher, engine: Engine = segment_here
 ) -> Iterator[Outcome]:
-    """Segment cases: one outcome after another, first those that an earlier run finished, then the others.
+    """Segment cases and yield their outcomes, first those of cases that an earlier run finished.
 
-    A full or unwritable disk ends the batch, anything else only the case, whether it is looked at, segmented or
-    replaced by an empty mask. When the watcher stops it, the cases at hand and those after them get no outcome. A case
-    that another run into the same folder is at comes last: it is kept if that run finished it, and segmented if that
-    run ended before.
+    A full or unwritable disk ends the batch; any other error ends only its case, whether it occurs while looking for
+    finished work, segmenting or writing an empty mask. If the watcher stops the run, the cases in progress and those
+    after them get no outcome. A case that another run into the same folder is working on comes last: it is kept if that
+    run finishes it, and segmented if that run ends without finishing it.
 
     Args:
-        resources: changed where a device's memory is not enough.
+        resources: ensemble and settings; stepped down in place if a device runs out of memory.
         cases: cases and their output files, no two of which are the same.
-        engine: what they are segmented by.
+        engine: function that segments the cases.
 
     Raises:
         OutputError: a file cannot be written; the cases before it are finished.
@@ -88,10 +88,10 @@ def segment_on(
 def failed_case(
     outputs: CaseOutputs, error: Exception, *, resources: Resources, seconds: float, is_readable: bool = True
 ) -> Outcome:
-    """The outcome of a case that failed, its report written; an empty mask too where the settings want one.
+    """The outcome of a failed case, after writing its report and, if the settings ask for one, an empty mask.
 
     Args:
-        is_readable: whether its scans may be asked for the grid of that mask; they may hang who reads them.
+        is_readable: whether the scans may be read for the grid of that mask; False if reading them may hang.
     """
     on_failure = resources.settings.on_failure
     failed = _fail(outputs, error, on_failure=on_failure, seconds=seconds, is_readable=is_readable)
@@ -101,7 +101,7 @@ def failed_case(
 def _until_none_waits(
     waiting: list[CaseOutputs], resources: Resources, watcher: Watcher, engine: Engine
 ) -> Iterator[Outcome]:
-    """One outcome after another; cases that other runs are at are tried again until there are none."""
+    """Yield outcomes; cases that other runs are working on are tried again until none is left."""
     is_told = False
     while waiting:
         taken = []
@@ -119,9 +119,9 @@ def _until_none_waits(
 
 
 def _done_before(outputs: CaseOutputs, resources: Resources) -> Outcome | None:
-    """The outcome of a case that an earlier run finished, or that nobody can tell of; None where it must be done."""
+    """The outcome of a case that an earlier run finished, or whose check failed; None if it must be segmented."""
     settings, case = resources.settings, outputs.case
-    if settings.again or case.fault or len(case.missing) > settings.most_missing:  # as another run may have allowed
+    if settings.again or case.fault or len(case.missing) > settings.most_missing:  # an earlier run may have allowed it
         return None
     try:
         notes = kept_notes(outputs, is_asked=settings.labels is not None, method=resources.method)
@@ -133,7 +133,7 @@ def _done_before(outputs: CaseOutputs, resources: Resources) -> Outcome | None:
 
 
 def _read(outputs: CaseOutputs, *, resources: Resources, claims: Claims) -> ReadyCase | Outcome | None:
-    """The case, or its outcome where another run has finished it by now; None while another run is at it."""
+    """The prepared case, or its outcome if another run has finished it by now; None while another run works on it."""
     if not claims.take(outputs.mask):
         return None
     if done := _done_before(outputs, resources):
@@ -154,7 +154,7 @@ def _work(
     claims: Claims,
     turn: AbstractContextManager,
 ) -> Outcome | None:
-    """The outcome of one case, its files written; None while another run is at it."""
+    """The outcome of one case, after writing its files; None while another run works on it."""
     with turn:
         if watcher.should_stop():
             raise Stopped
@@ -181,7 +181,7 @@ def _work(
 
 
 def _told(outputs: CaseOutputs, read: Read, watcher: Watcher) -> ReadyCase | Outcome | None:
-    """What `read` returns or raises; the watcher is told that the case starts, unless other runs are or were at it."""
+    """What `read` returns or raises; the watcher is notified of the start, unless another run has or had the case."""
     try:
         found = read()
     except Exception:  # a case that cannot be read has started, too
@@ -193,7 +193,7 @@ def _told(outputs: CaseOutputs, read: Read, watcher: Watcher) -> ReadyCase | Out
 
 
 def _segment_as_fits(prepared: ReadyCase, outputs: CaseOutputs, resources: Resources, watcher: Watcher) -> Segmentation:
-    """As `_segment`, again with less at a time where the device's memory is not enough; a note says so."""
+    """As `_segment`, tried again after a step down if the device runs out of memory; each step adds a note."""
     notes: list[str] = []
     while True:
         try:
@@ -224,7 +224,7 @@ def _segment(
 
 
 def _reported(outcome: Outcome, write: Callable[[], None]) -> Outcome:
-    """The outcome, its report written; with a note where that fails, as the mask is good without it."""
+    """The outcome, after writing its report; if that fails, with a note, as the mask is valid without a report."""
     try:
         write()
     except Exception as error:
@@ -237,7 +237,7 @@ def _reported(outcome: Outcome, write: Callable[[], None]) -> Outcome:
 def _fail(
     outputs: CaseOutputs, error: Exception, *, on_failure: str, seconds: float, is_readable: bool = True
 ) -> Outcome:
-    """The outcome of a case that failed, with an empty mask where the settings want one and its name can be."""
+    """The outcome of a failed case, with an empty mask if the settings ask for one and it can be written."""
     failure = failure_of(outputs.case.name, error)
     has_mask, note = _stand_in(outputs, is_readable) if on_failure == OnFailure.EMPTY else (False, "")
     return Outcome(
@@ -252,7 +252,7 @@ def _fail(
 
 
 def _too_long(error: TooLong, settings: RunSettings) -> InputError:
-    """What a case that took too long is reported as."""
+    """The error of a case that exceeded the time limit."""
     return InputError(
         "took too long",
         found=str(error) or "still being read",
@@ -262,7 +262,7 @@ def _too_long(error: TooLong, settings: RunSettings) -> InputError:
 
 
 def _stand_in(outputs: CaseOutputs, is_readable: bool) -> tuple[bool, str]:
-    """As `files.outputs.stand_in`, inside the case boundary."""
+    """As `files.outputs.stand_in`, but an error other than the disk's becomes the note."""
     try:
         return stand_in(outputs, is_readable=is_readable)
     except Exception as error:

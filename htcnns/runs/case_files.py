@@ -1,4 +1,4 @@
-"""The files of a segmented case, but for its report: mask, probability maps and picture."""
+"""The files of a segmented case except its report: mask, probability maps and picture."""
 
 import time
 
@@ -11,10 +11,10 @@ from htcnns.runs.pipeline import ReadyCase, Segmentation
 
 
 def write_case(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, *, began: float) -> Outcome:
-    """The outcome of a segmented case, its mask, probability maps and picture written.
+    """Write mask, probability maps and picture of a segmented case, and return its outcome.
 
     Args:
-        began: what `time.perf_counter` said when the case was begun.
+        began: value of `time.perf_counter` at the start of the case.
     """
     found = time.perf_counter()
     remove_report(outputs)
@@ -41,7 +41,7 @@ def write_case(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation, 
 
 
 def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tuple[str, ...]:
-    """Write the picture where one is wanted; a note if it cannot be drawn, as the mask is good without it."""
+    """Write the picture if one is asked for; return a note if that fails, as the mask is valid without it."""
     if not outputs.picture:
         return ()
     array = prepared.prepared.array
@@ -50,7 +50,7 @@ def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tu
     try:
         pixels = picture(shown, answer.grid_label_map, (1.0, 1.0, 1.0), legend=_legend(answer), title=name)
         write_picture(outputs, png_bytes(pixels))
-    except Exception as error:  # whatever a picture does, the mask stays
+    except Exception as error:  # whatever goes wrong with the picture, the mask stays
         if is_of_the_disk(error):
             raise
         return (f"no picture: {failure_of(name, error).sentence}",)
@@ -58,6 +58,6 @@ def _draw(outputs: CaseOutputs, prepared: ReadyCase, answer: Segmentation) -> tu
 
 
 def _legend(answer: Segmentation) -> Legend:
-    """The volumes of the report, for the picture."""
+    """The picture's legend, with the volumes of the report."""
     volumes_ml = answer.label_volumes_ml
     return Legend(volumes_ml, sum(volumes_ml[label] for label in Region.WT.value if label in volumes_ml))

@@ -1,4 +1,4 @@
-"""The report of a case, out of what its segmentation left in memory: no scan is read again for it."""
+"""The report of a case, made from what its segmentation left in memory: no scan is read again."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -32,11 +32,11 @@ from htcnns.volume import axis_names, bounding_box, spacing_mm
 
 _ALWAYS = (Region.WT, Region.TC, Region.ET)
 _SHOWN = (Sequence.T1C, Sequence.T2F)
-_ENHANCING_CORE = (Label.ET, Label.NCR)  # what a diameter of the enhancing tumour may cross: the necrosis in its ring
+_ENHANCING_CORE = (Label.ET, Label.NCR)  # a diameter of the enhancing tumour may cross the necrosis in its ring
 
 
 def run_facts(ensemble: Ensemble, settings: RunSettings) -> RunFacts:
-    """What is the same for every case of a run."""
+    """The facts that are the same for every case of a run."""
     return RunFacts(
         environment=environment(),
         device=str(ensemble.device),
@@ -50,7 +50,7 @@ def run_facts(ensemble: Ensemble, settings: RunSettings) -> RunFacts:
 def write_finished(
     outputs: CaseOutputs, ready: ReadyCase, answer: Segmentation, outcome: Outcome, *, resources: Resources
 ) -> None:
-    """Write the report of a segmented case: map, picture and, last, the record."""
+    """Write the report of a segmented case: disagreement map, picture and, last, the record."""
     if outputs.report is None:
         return
     regions = answer.regions.regions
@@ -76,9 +76,9 @@ def write_finished(
 
 
 def write_failed(outputs: CaseOutputs, outcome: Outcome, *, resources: Resources) -> None:
-    """Write the report of a case that failed: its sentence and state, and what an earlier mask there was made from.
+    """Write the report of a failed case: its state and error, and the digests of an earlier mask and its scans.
 
-    By that a later run still sees whether somebody has changed the mask.
+    From these a later run can still see whether somebody has changed that mask.
     """
     if outputs.report is None:
         return
@@ -89,11 +89,11 @@ def write_failed(outputs: CaseOutputs, outcome: Outcome, *, resources: Resources
 
 
 def measure(label_map: np.ndarray, affine: np.ndarray, *, regions: Iterable[Region], middle_x_mm: float) -> Measures:
-    """What the report says of an (I, J, K) uint8 label map; only the box of the tumour is looked at.
+    """The report's measures of an (I, J, K) uint8 label map; most need only the tumour's bounding box.
 
     Args:
         affine: (4, 4) voxel index to world mm.
-        regions: whose lesions are measured, in addition to WT, TC and ET.
+        regions: regions whose lesions are measured, in addition to WT, TC and ET.
         middle_x_mm: world x of the brain's middle.
     """
     box = bounding_box(label_map != 0) or (slice(0, 1),) * 3
@@ -119,7 +119,7 @@ def measure(label_map: np.ndarray, affine: np.ndarray, *, regions: Iterable[Regi
 
 
 def middle_x_mm(ready: ReadyCase) -> float:
-    """World x of the brain's middle: the mean place of its voxels."""
+    """World x of the brain's middle: the mean position of its voxels."""
     middle = centroid_mm(ready.prepared.brain, np.eye(4))  # as an index
     return float((ready.affine @ [*ready.prepared.undo.place(np.array(middle)), 1])[0])
 
@@ -140,7 +140,7 @@ def _png(ready: ReadyCase, answer: Segmentation, outcome: Outcome, measures: Mea
 
 
 def _outlined_ml(label_volumes_ml: dict[Label, float]) -> dict[Region, float]:
-    """The volume of each region that the picture outlines, whatever regions the members give."""
+    """The volume of each region that the picture outlines, whichever regions the members predict."""
     return {
         region: sum(label_volumes_ml.get(label, 0.0) for label in region.value)
         for region in OUTLINES

@@ -1,4 +1,4 @@
-"""Whether a run would work here: each thing that it needs as a value, with what to do about it."""
+"""Whether a run would work here: a check of each thing that it needs, with a remedy."""
 
 import platform
 import time
@@ -40,13 +40,13 @@ from htcnns.runs.settings import RunSettings
 
 LEAST_MIB = 1440  # of main memory for a BraTS case, our measurement; see the README
 MOST_MIB = 4096  # the same for the largest grid that is accepted
-LEAST_DISK_MIB = 100.0  # a thousand masks
+LEAST_DISK_MIB = 100.0  # room for a thousand masks
 TINY = (48, 48, 48)
 BRAIN_BOX = (137, 171, 137)  # voxels of 1 mm: medians of eleven BraTS cases, our measurement
 
 
 class CheckState(StrEnum):
-    """What a check comes to."""
+    """The result of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -55,14 +55,14 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that a run needs, looked at.
+    """The check of one thing that a run needs.
 
     Attributes:
-        name: what was looked at.
-        state: fail where a run would not work.
-        found: what is there; where an error says it, empty.
-        remedy: what to do; empty where nothing is to be done.
-        error: what a run would end with; None unless the state is fail.
+        name: what was checked.
+        state: fail if a run would not work.
+        found: what was found; empty if the error states it.
+        remedy: what to do; empty if nothing needs to be done or the error states it.
+        error: error that a run would end with; None unless the state is fail.
     """
 
     name: str
@@ -73,11 +73,11 @@ class Check:
 
 
 def checks(settings: RunSettings, *, output: Path | None) -> Iterator[Check]:
-    """Every check, one after another, as some take seconds.
+    """Yield each check as soon as it is done, as some take seconds.
 
     Args:
-        settings: weights, members, device and precision of the run that is asked about.
-        output: folder for its masks; None to leave that out.
+        settings: weights, members, device and precision of the run in question.
+        output: folder for its masks; None to skip that check.
     """
     python = platform.python_version()
     yield Check(name="software", found=f"htcnns {htcnns_version()}, Python {python}, PyTorch {torch.__version__}")
@@ -97,7 +97,7 @@ def checks(settings: RunSettings, *, output: Path | None) -> Iterator[Check]:
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
-    """The check, or one that failed by what it raised."""
+    """The check's result, or a failed check with the error that it raised."""
     try:
         return check()
     except HtcnnsError as error:
@@ -109,7 +109,7 @@ def _device(settings: RunSettings) -> Check:
     precision = choose_precision(settings.precision, device)
     try:
         name = _card(device) if device.type == "cuda" else f"cpu, {torch.backends.cpu.get_cpu_capability()}"
-    except RuntimeError as error:  # a card that is broken, or taken by others
+    except RuntimeError as error:  # a GPU that is broken, or in use by others
         unusable = not_usable(device, error)
         if settings.device != "auto":
             raise unusable from error
@@ -182,7 +182,7 @@ def _weights(settings: RunSettings) -> Check:
 
 
 def _tiny_case(settings: RunSettings) -> Check:
-    """A small head segmented twice, as what is loaded for the first one takes longer than its windows."""
+    """Time a small head twice, as one-time loading takes longer than the windows of the first pass."""
     members = choose_members(read_manifest(chosen_weights(settings.weights)), settings.members)
     ensemble = start_ensemble(members, device=settings.device, precision=settings.precision)
     ready = _tiny_head(ensemble)
@@ -222,13 +222,13 @@ def _tiny_head(ensemble: Ensemble) -> ReadyCase:
 
 
 def _usual_brain() -> np.ndarray:
-    """(i, j, k) bool, an ellipsoid that fills the box of a usual brain."""
+    """(i, j, k) bool: an ellipsoid that fills the bounding box of a typical brain."""
     i, j, k = (np.linspace(-1, 1, n) for n in BRAIN_BOX)
     return i[:, None, None] ** 2 + j[:, None] ** 2 + k**2 <= 1
 
 
 def _forward_s(ready: ReadyCase, ensemble: Ensemble, settings: RunSettings) -> float:
-    """Seconds that the networks take for a case; raises what a run would fail by."""
+    """Seconds that the networks take for a case; raises the error that a run would fail with."""
     numbers = settings.numbers_for(ready.case.name)
     answer = segment_prepared(ready, ensemble, settings=settings, numbers=numbers, on_window=lambda: None)
     return answer.forward_s

@@ -1,4 +1,4 @@
-"""A cluster by Ray, or a Ray of our own on this machine, and workers there; no other module imports that library."""
+"""Workers on a Ray cluster, or on a Ray of our own on this machine; no other module imports Ray."""
 
 import logging
 import signal
@@ -19,13 +19,13 @@ from htcnns.runs.settings import RunSettings
 from htcnns.runs.watcher import Watcher
 from htcnns.runs.worker import Order
 
-WORKER_CPUS = 2  # what the times in the README were measured on
-_OBJECTS_BYTES = 2**27  # room for what travels, which is small
-_LOOPBACK = "127.0.0.2"  # Ray replaces 127.0.0.1 and localhost by an address that others reach, but not this one
+WORKER_CPUS = 2  # the times in the README were measured with this
+_OBJECTS_BYTES = 2**27  # room for objects sent between processes, which are small
+_LOOPBACK = "127.0.0.2"  # Ray replaces 127.0.0.1 and localhost by an address that other machines reach, but not this
 
 
 def require_ray() -> None:
-    """Raise SettingsError where Ray is not installed; it is not imported yet, as that decides how it starts."""
+    """Raise SettingsError if Ray is not installed, without importing it, as it reads its environment when imported."""
     if find_spec("ray") is None:
         raise SettingsError(
             "Ray is not installed",
@@ -38,12 +38,12 @@ def require_ray() -> None:
 
 @contextmanager
 def start_crew(resources: Resources, *, watcher: Watcher) -> Iterator[Crew]:
-    """Workers on the cluster of the settings' address, or on a Ray of our own that ends with them.
+    """Workers on the cluster at the settings' address, or on a Ray of our own that ends with them.
 
-    The first worker is there, unless the watcher has stopped the run before.
+    Inside, the first worker has started, unless the watcher has stopped the run before.
 
     Raises:
-        SettingsError: no ray, or no cluster at that address.
+        SettingsError: Ray is not installed, or no cluster is at that address.
         DeviceError: the cluster has no room for a worker.
         HtcnnsError: no worker can start.
     """
@@ -57,7 +57,7 @@ def start_crew(resources: Resources, *, watcher: Watcher) -> Iterator[Crew]:
 
 @contextmanager
 def _connected(settings: RunSettings) -> Iterator[ModuleType]:
-    """Ray, connected to the cluster of the settings' address or started for this run; left at the end."""
+    """Ray, connected to the cluster at the settings' address or started for this run; shut down at the end."""
     require_ray()
     if settings.address:
         with _session(settings, {"address": settings.address}) as ray:
@@ -85,7 +85,7 @@ def _session(settings: RunSettings, options: dict[str, Any]) -> Iterator[ModuleT
     try:
         _init(ray, options, settings)
         if is_main:
-            signal.signal(signal.SIGTERM, before)  # Ray takes it for itself
+            signal.signal(signal.SIGTERM, before)  # Ray installs its own handler
         yield ray
     finally:
         ray.shutdown()
@@ -98,7 +98,7 @@ def _init(ray: ModuleType, options: dict[str, Any], settings: RunSettings) -> No
         if settings.address not in (None, "auto"):
             require_listener(options["address"])
         ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
-    except SystemExit:  # Ray's answer to a SIGTERM
+    except SystemExit:  # raised by Ray on SIGTERM
         raise SystemExit(EXIT_TERMINATED) from None
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -116,7 +116,7 @@ def _init(ray: ModuleType, options: dict[str, Any], settings: RunSettings) -> No
 
 
 def _rooms(nodes: list[dict[str, Any]], settings: RunSettings) -> list[Room]:
-    """Room for one worker per GPU, or where there is none or the CPU is asked for, per so many CPUs.
+    """Room for one worker per GPU, or per `worker_cpus` CPUs if there is no GPU or the CPU is asked for.
 
     Raises:
         DeviceError: there is no GPU though one is asked for, or no CPU.

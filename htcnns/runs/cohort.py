@@ -1,4 +1,4 @@
-"""The report of a cohort: every case that has its report in a folder, whichever run wrote it."""
+"""The report of a cohort: every case with a report in the folder, whichever run wrote it."""
 
 import time
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ from htcnns.reports.cohort_page import cohort_page
 from htcnns.reports.outcome import Outcome, State
 from htcnns.reports.tables import csv_text
 
-_PATIENCE_S = 120.0  # with another run that writes it: 10,000 cases take a few seconds
+_PATIENCE_S = 120.0  # for another run that is writing it: 10,000 cases take a few seconds
 _PAUSE_S = 0.2
 
 
 def write_cohort(folder: Path, outcomes: Iterable[Outcome]) -> None:
-    """Write JSON, table and page of every case with a report in the folder, and of a run's cases that have none.
+    """Write JSON, table and page on every case with a report in the folder, and on a run's cases that have none.
 
-    Runs that end at the same time write one after another, so that the last one has read the reports of all.
+    Runs that end at the same time write one after another, so that the last one includes the reports of all.
 
     Raises:
         OutputError: the folder cannot be read or written.
@@ -35,18 +35,18 @@ def write_cohort(folder: Path, outcomes: Iterable[Outcome]) -> None:
             time.sleep(_PAUSE_S)
         cases, not_read = gathered(folder, outcomes)
         write_whole(files.record, record_text(cohort_record(cases, not_read=not_read)).encode())
-        # a name of bytes that are no text has them as escapes
+        # bytes of a name that are not UTF-8 become escapes
         write_whole(files.table, csv_text(cohort_table(cases)).encode("utf-8", "backslashreplace"))
         write_whole(files.page, cohort_page(cases, page_parts(), not_read=not_read).encode())
 
 
 def gathered(folder: Path, outcomes: Iterable[Outcome]) -> tuple[tuple[CohortCase, ...], tuple[str, ...]]:
-    """Every case with a report in the folder, and those of the outcomes that have none or another than they should.
+    """Every case with a report in the folder, and the outcomes whose report is missing or outdated.
 
-    A failure is listed as long as its report lies there: the run that does the case replaces it.
+    A failed case is listed as long as its report is there: a run that segments the case replaces it.
 
     Returns:
-        The cases, and the names of JSON files that are no report of a case in this format.
+        The cases, and the names of JSON files that are not case reports in this format.
     """
     found: dict[str, CohortCase] = {}
     not_read: list[str] = []
@@ -66,7 +66,7 @@ def gathered(folder: Path, outcomes: Iterable[Outcome]) -> tuple[tuple[CohortCas
 
 
 def _listed(record: dict[str, Any] | None, name: str) -> CohortCase | None:
-    """What the list says of a report; None where it is none, or was changed by hand and cannot be understood."""
+    """The list's entry for a report; None if it is not a report, or was edited by hand and cannot be parsed."""
     try:
         return listed_record(record, report=name) if record else None
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -74,5 +74,5 @@ def _listed(record: dict[str, Any] | None, name: str) -> CohortCase | None:
 
 
 def _is_newer(outcome: Outcome, known: CohortCase) -> bool:
-    """Whether the report is of an earlier run because the case's own could not be written."""
+    """Whether the report is an earlier run's because this run could not write its own."""
     return outcome.state in (State.DONE, State.FAILED) and known.state != outcome.state

@@ -1,4 +1,4 @@
-"""Two folders of cases compared: each case as a row of features, a map of all, and whether they are told apart."""
+"""Two folders of cases compared: a row of features per case, a map of all, and whether they can be told apart."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +30,13 @@ OVERLAP = 0.25  # between windows, whose means are averaged
 
 @dataclass(frozen=True, kw_only=True)
 class CohortSettings:
-    """What two cohorts are compared by.
+    """Settings of a comparison of two cohorts.
 
     Attributes:
-        weights: folder of weights, or the name of a shipped set; None for the one that is shipped.
-        member: whose bottleneck is taken; "" with `weights` for its only one, without them for the images themselves.
-        device: as of a run.
+        weights: folder of weights, or the name of a shipped set; None for the shipped weights.
+        member: name of the member whose features are compared; "" for the only one of `weights`, or without `weights`
+            for the images themselves.
+        device: auto, cpu, cuda or cuda:n.
     """
 
     weights: Path | None = None
@@ -66,17 +67,17 @@ class Comparison:
 def compare_cohorts(
     first: Path, second: Path, settings: CohortSettings, *, on_case: Callable[[str], None] = lambda _: None
 ) -> Comparison:
-    """Both folders' cases as points, and whether the nearest neighbour tells where a case is from.
+    """The cases of both folders as points, and how well the nearest neighbour predicts a case's folder.
 
-    Too few patients and a missing scikit-learn are found before the first case is read.
+    Too few patients and a missing scikit-learn are reported before the first case is read.
 
     Args:
-        on_case: gets the name of each case that was read.
+        on_case: called with the name of each case once it has been read.
 
     Raises:
         InputError: a folder without cases, a case that cannot be read, a patient of both cohorts, or too few patients.
         SettingsError: several members and none named, or scikit-learn not installed.
-        WeightsError, DeviceError: as starting members.
+        WeightsError, DeviceError: as `start_ensemble`.
     """
     cohorts = [find_cases(folder) for folder in (first, second)]
     cases = [case for found in cohorts for case in found]
@@ -101,7 +102,7 @@ def compare_cohorts(
 
 
 def _numbered_patients(cohorts: list[tuple[Case, ...]]) -> np.ndarray:
-    """(n,) int, a number for each patient of the cases of both; InputError where one is of both cohorts."""
+    """(n,) int: the patient number of each case; raises InputError if a patient is in both cohorts."""
     names = [[patient_of(case.name) for case in cases] for cases in cohorts]
     shared = sorted(set(names[0]) & set(names[1]))
     if shared:
@@ -115,7 +116,7 @@ def _numbered_patients(cohorts: list[tuple[Case, ...]]) -> np.ndarray:
 
 
 def _features(settings: CohortSettings) -> Features:
-    """What makes rows of features of a case."""
+    """The function that computes a case's rows of features."""
     if settings.weights is None and not settings.member:
         return _of_images
     member = _member(settings)
@@ -139,13 +140,13 @@ def _member(settings: CohortSettings) -> Member:
 
 
 def _of_images(case: Case) -> tuple[np.ndarray, ...]:
-    """What the case itself looks like."""
+    """Features of the images themselves."""
     volume = read_case(case)
     return appearance(preprocess(volume.array, volume.affine, PreprocessSettings(window=(1, 1, 1))).array)
 
 
 def _of_bottleneck(case: Case, member: Member, ensemble: Ensemble) -> tuple[np.ndarray, ...]:
-    """The means of each channel at the lowest resolution, over windows of the brain; of the member's first file."""
+    """The mean of each channel at the lowest resolution over windows of the brain, by the member's first network."""
     volume = read_case(case)
     prepared = preprocess(volume.array, volume.affine, ensemble.preprocess_settings)
     seen = shown_to_member(prepared, member.preprocessing)
@@ -161,7 +162,7 @@ def _of_bottleneck(case: Case, member: Member, ensemble: Ensemble) -> tuple[np.n
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:
-    """The folders' names, or as much of their paths as tells them apart."""
+    """The folders' names, or their whole paths if the names are equal."""
     if first.name != second.name:
         return first.name or str(first), second.name or str(second)
     return str(first), str(second)

@@ -24,14 +24,14 @@ REPORT_FORMAT = 4
 
 
 def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
-    """Segment the cases of the plan and write the report of the run or of all cases, also when the batch ends early.
+    """Segment the cases of the plan and write the report of the run or of all cases, even if the batch ends early.
 
     Args:
         on_outcome: called with each outcome as it comes.
 
     Returns:
-        One outcome per case, in the order of the cases; those that were not reached are among them. Cases that a
-        watched input got later follow.
+        One outcome per case in the order of the plan, including cases that were not reached; then cases that arrived
+        later in a watched input.
 
     Raises:
         OutputError: the disk is full or a folder cannot be written any more.
@@ -42,26 +42,26 @@ def run(plan: RunPlan, *, watcher: Watcher, on_outcome: Callable[[Outcome], None
 
 @contextmanager
 def _started(plan: RunPlan, watcher: Watcher) -> Iterator[tuple[RunPlan, Engine]]:
-    """The plan, with what its cases are computed on, and what segments them."""
+    """The plan, with the device that its cases are computed on, and the engine that segments them."""
     if plan.settings.engine == EngineName.LOCAL:
         yield plan, segment_here
         return
     with start_crew(Resources(plan.ensemble, plan.settings), watcher=watcher) as crew:
-        for first in crew.stations[:1]:  # none where the run was stopped meanwhile
+        for first in crew.stations[:1]:  # none if the run was stopped meanwhile
             watcher.on_engine(f"{crew.n_workers} workers; the first is on {first}")
             plan = replace(plan, ensemble=first.described(plan.ensemble))
         yield plan, crew.segment
 
 
 def _run(plan: RunPlan, engine: Engine, *, watcher: Watcher, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
-    """As `run`, by what segments the cases."""
+    """As `run`, with the engine that segments the cases."""
     seen: dict[str, Outcome] = {}
     began = time.perf_counter()
     with run_log(plan) as say:
         try:
             for outcome in _course(plan, engine, logged(watcher, say), at_rest=lambda: _list_all(plan, seen.values())):
                 if outcome.state is State.NOT_STARTED:
-                    seen.setdefault(outcome.case, outcome)  # one that changed after it was done stays done
+                    seen.setdefault(outcome.case, outcome)  # a case that changed after it was done stays done
                 else:
                     seen[outcome.case] = outcome
                     say("case end", **said_of(outcome))
@@ -78,7 +78,7 @@ def _run(plan: RunPlan, engine: Engine, *, watcher: Watcher, on_outcome: Callabl
 
 
 def _course(plan: RunPlan, engine: Engine, watcher: Watcher, at_rest: Callable[[], None]) -> Iterator[Outcome]:
-    """The outcomes of the plan's cases, and of those that come later where the input is watched."""
+    """The outcomes of the plan's cases, and of those that arrive later if the input is watched."""
     resources = Resources(plan.ensemble, plan.settings)
     if plan.settings.watch_s is None:
         return segment_on(resources, plan.cases, watcher=watcher, engine=engine)
@@ -86,7 +86,7 @@ def _course(plan: RunPlan, engine: Engine, watcher: Watcher, at_rest: Callable[[
 
 
 def _list_all(plan: RunPlan, outcomes: Iterable[Outcome]) -> None:
-    """Write the report of all cases into the folder for reports, where there is one."""
+    """Write the report of all cases into the folder for reports, if there is one."""
     if plan.settings.report_folder:
         write_cohort(plan.settings.report_folder, outcomes)
 

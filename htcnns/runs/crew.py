@@ -1,4 +1,4 @@
-"""The workers of a run on Ray: who has which case, and what becomes of the cases of one that is lost."""
+"""The workers of a run on Ray: which worker has which case, and what happens to the cases of a lost worker."""
 
 import time
 from collections import deque
@@ -18,17 +18,17 @@ from htcnns.runs.resources import Resources
 from htcnns.runs.watcher import Watcher
 from htcnns.runs.worker import Order, Station, Worker
 
-N_AT_ONCE = 2  # cases that a worker has: one in the networks, one that is read
-N_ATTEMPTS = 3  # workers that may end over one case, or one after another before they have started
-_LOOK_S = 0.2  # between two times that the watcher is asked whether to stop
-_STOP_S = 30.0  # that workers get to end their cases between two windows
+N_AT_ONCE = 2  # cases per worker: one in the networks, one being read
+N_ATTEMPTS = 3  # workers tried on one case, or in a row until one starts
+_LOOK_S = 0.2  # between two checks whether the watcher stops the run
+_STOP_S = 30.0  # allowed to workers for ending their cases between two windows
 _PATIENCE_S = 300.0  # without any worker
-_LOST = object()  # what is returned of a case whose worker has ended
+_LOST = object()  # stands for the answer to a case whose worker was lost
 
 
 @dataclass(frozen=True)
 class Room:
-    """What of a machine one worker gets."""
+    """The share of a machine that one worker gets."""
 
     cpus: int
     gpus: int
@@ -36,7 +36,7 @@ class Room:
 
 @dataclass(frozen=True)
 class _Task:
-    """A case that a worker has, and since when."""
+    """A case that a worker has, and the time when it was handed out."""
 
     outputs: CaseOutputs
     began: float
@@ -44,13 +44,13 @@ class _Task:
 
 @dataclass
 class _Seat:
-    """Room for a worker, and the worker that has it.
+    """Room for a worker, and the worker in it.
 
     Attributes:
-        starting: what its start will return; None once it has.
-        station: what it computes on; None until it has started.
-        tasks: its cases, by what will be returned of each.
-        n_ended: workers that have ended here without having started.
+        starting: Ray's reference to the result of the worker's start; None once it has started.
+        station: what the worker computes on; None until it has started.
+        tasks: the worker's cases, by Ray's reference to the result of each.
+        n_ended: number of workers in a row that have ended here before they started.
     """
 
     room: Room
@@ -67,21 +67,21 @@ class Crew:
     def __init__(self, ray: ModuleType, order: Order, rooms: Iterable[Room]) -> None:
         self._ray = ray
         self._order = order
-        self._n_lost: dict[str, int] = {}  # workers that have ended over a case, by its name
-        self._elsewhere: set[str] = set()  # names of cases that another run was at when a worker asked
-        self._last_seen = time.monotonic()  # when there was a worker
+        self._n_lost: dict[str, int] = {}  # number of workers lost on a case, by its name
+        self._elsewhere: set[str] = set()  # names of cases that another run had when a worker tried
+        self._last_seen = time.monotonic()  # when there last was a worker
         self._seats = [_Seat(room) for room in rooms]
         for seat in self._seats:
             self._hire(seat)
 
     @property
     def stations(self) -> list[Station]:
-        """What the workers that are there compute on."""
+        """What the workers that have started compute on."""
         return [seat.station for seat in self._seats if seat.station]
 
     @property
     def n_workers(self) -> int:
-        """The number of workers, with those that are still to come."""
+        """The number of workers, including those that have not started yet."""
         return len(self._seats)
 
     def wait_for_first(self, watcher: Watcher) -> None:
@@ -90,13 +90,13 @@ class Crew:
             list(self._returned(watcher))  # empty, as no worker has a case
 
     def segment(self, resources: Resources, cases: list[CaseOutputs], *, watcher: Watcher) -> Worked:
-        """As `runs.batch.segment_here`, in the order in which cases are done.
+        """As `runs.batch.segment_here`, but in the order in which cases are finished.
 
-        A case whose worker or machine ends is done again, alone on its worker as it may be the reason; after the third
-        worker it fails.
+        A case whose worker or machine is lost is tried again, alone on its worker, as it may be the cause; after three
+        lost workers it fails.
 
         Args:
-            resources: of this process, for the reports of cases that fail so.
+            resources: resources of this process, for the reports of cases that fail this way.
         """
         waiting = deque(cases)
         try:
@@ -122,20 +122,20 @@ class Crew:
             self._finish()
 
     def _hand_out(self, waiting: deque[CaseOutputs], watcher: Watcher) -> None:
-        """Give cases to workers that have room for them; takes those from the waiting ones."""
+        """Hand cases to workers that have room for them; removes these from `waiting`."""
         while waiting and (seat := self._free_seat(waiting[0])):
             outputs = waiting.popleft()
-            if outputs.case.name not in self._elsewhere:  # else it was told before
+            if outputs.case.name not in self._elsewhere:  # else its start was reported before
                 watcher.on_start(outputs.case.name)
             seat.tasks[seat.worker.segment.remote(outputs)] = _Task(outputs, time.monotonic())
 
     def _remember(self, task: _Task, *, is_elsewhere: bool) -> None:
-        """Whether another run was at the case, so that its next start, which waits for that run, is not told again."""
+        """Note whether another run had the case, as its next start, which waits for that run, is not reported again."""
         name = task.outputs.case.name
         self._elsewhere = self._elsewhere | {name} if is_elsewhere else self._elsewhere - {name}
 
     def _free_seat(self, outputs: CaseOutputs) -> _Seat | None:
-        """The worker with the fewest cases that has room for this one; None where there is none."""
+        """The worker with the fewest cases that has room for this one; None if no worker has."""
         free = [seat for seat in self._seats if seat.station and len(seat.tasks) < self._most(seat, outputs)]
         return min(free, key=lambda seat: len(seat.tasks), default=None)
 
@@ -145,7 +145,7 @@ class Crew:
         return 1 if any(name in self._n_lost for name in names) else N_AT_ONCE
 
     def _returned(self, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
-        """What workers have returned of their cases, after a short wait; _LOST for each case of one that has ended."""
+        """Yield the workers' answers to their cases after a short wait; _LOST for each case of a lost worker."""
         seats = {answer: seat for seat in self._seats for answer in (*seat.tasks, seat.starting) if answer}
         done, _ = self._ray.wait(list(seats), timeout=_LOOK_S)
         for answer in done:
@@ -163,7 +163,7 @@ class Crew:
     def _answered(self, seat: _Seat, answer: Any, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
         try:
             found = self._ray.get(answer)
-        except self._ray.exceptions.RayTaskError:  # a mistake of ours in a worker
+        except self._ray.exceptions.RayTaskError:  # a bug of ours in a worker
             raise
         except self._ray.exceptions.RayError as error:
             yield from self._replaced(seat, error, watcher)
@@ -176,10 +176,10 @@ class Crew:
             seat.starting, seat.station, seat.n_ended = None, found, 0
 
     def _replaced(self, seat: _Seat, reason: Exception, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
-        """_LOST for each case of a worker that has ended; another one is started in its place."""
+        """Replace a lost worker, or give up its seat after too many, and yield _LOST for each of its cases."""
         lost, seat.tasks = list(seat.tasks.values()), {}
         with suppress(self._ray.exceptions.RayError):
-            self._ray.kill(seat.worker)  # it may only have been out of reach
+            self._ray.kill(seat.worker)  # it may only have been unreachable
         if not seat.station:
             seat.n_ended += 1
         if seat.n_ended < N_ATTEMPTS:
@@ -194,14 +194,14 @@ class Crew:
         yield from ((task, _LOST) for task in lost)
 
     def _give_up(self, seat: _Seat, error: HtcnnsError, watcher: Watcher) -> None:
-        """Go on without a worker; raises the error where it was the last one."""
+        """Continue without this worker; raises the error if it was the last one."""
         self._seats.remove(seat)
         if not self._seats:
             raise error
         watcher.on_pending(f"one worker less: {error}")
 
     def _after_loss(self, task: _Task, resources: Resources, watcher: Watcher) -> Outcome | None:
-        """The outcome of a case over which too many workers have ended; None where it is to be done again."""
+        """The failure of a case on which too many workers were lost; None if it is to be tried again."""
         name = task.outputs.case.name
         self._n_lost[name] = self._n_lost.get(name, 0) + 1
         if self._n_lost[name] < N_ATTEMPTS:
@@ -215,12 +215,12 @@ class Crew:
         return failed_case(task.outputs, error, resources=resources, seconds=time.monotonic() - task.began)
 
     def _hire(self, seat: _Seat) -> None:
-        """Ask Ray for a worker; one that is to be on a machine that has gone waits there without harm."""
+        """Ask Ray for a worker; if its machine has gone, the request stays pending without harm."""
         options = {
             "num_cpus": seat.room.cpus,
             "num_gpus": seat.room.gpus,
             "max_concurrency": N_AT_ONCE + 1,
-            "runtime_env": {"env_vars": dict(KEEP_FREED)},  # a worker's threads run before it could tell itself
+            "runtime_env": {"env_vars": dict(KEEP_FREED)},  # a worker has threads before it could set this itself
         }
         seat.worker = self._ray.remote(Worker).options(**options).remote(self._order)
         seat.starting, seat.station = seat.worker.start.remote(), None
@@ -231,7 +231,7 @@ class Crew:
                 seat.worker.stop.remote()
 
     def _finish(self) -> None:
-        """Let cases end that are still at work, as when an error ends the batch, and wait a while for that."""
+        """Stop cases that are still in progress, as after an error, and wait a while for them to end."""
         self._stop()
         if left := [answer for seat in self._seats for answer in seat.tasks]:
             self._ray.wait(left, num_returns=len(left), timeout=_STOP_S)

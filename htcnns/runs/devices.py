@@ -12,7 +12,7 @@ import torch
 from htcnns.errors import DeviceError, SettingsError, require_known
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
-# the same settings, in the environment of a process that is yet to start
+# the same settings as environment variables, for a process that is yet to start
 KEEP_FREED = MappingProxyType({"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_ARENA_MAX": "1"})
 PRECISIONS = MappingProxyType({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16})
 
@@ -22,7 +22,7 @@ def choose_device(name: str) -> torch.device:
 
     Raises:
         SettingsError: a name of another form.
-        DeviceError: CUDA was asked for and is not there; the message says what is.
+        DeviceError: CUDA was asked for and is not available; the message states what is.
     """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -52,7 +52,7 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The precision of that name: auto, fp32, bf16 or fp16.
 
-    Auto is fp16 on CUDA, bf16 on a CPU that computes in it, else fp32.
+    Auto is fp16 on CUDA, bf16 on a CPU with AVX-512 BF16, else fp32.
 
     Raises:
         SettingsError: an unknown name.
@@ -75,7 +75,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def not_usable(device: torch.device, error: RuntimeError) -> DeviceError:
-    """What a device is reported as that PyTorch cannot use, such as one without memory left."""
+    """The error for a device that PyTorch cannot use, such as one without free memory."""
     return DeviceError(
         f"cannot be used ({str(error).splitlines()[0]})", place=device, remedy="Free the device or use device cpu."
     )
@@ -87,16 +87,17 @@ def precision_name(dtype: torch.dtype) -> str:
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that tensors free, for the next ones; whether its C library can.
+    """Let this process keep the memory that tensors free and reuse it for later ones.
 
-    Otherwise every large tensor's pages are given back and taken again, zeroed: on two cores that took 14 % of
-    a training step on 96-cubes, 43 % on 64-cubes (compact U-Net, bf16, AMD EPYC) and a fifth of a batch of cases.
-    Training peaked up to 20 % higher, a batch by a tenth. It must come before the process starts any thread, as those
-    may keep memory of their own for good; where that is too late, as in Ray's workers, the process is started with
-    KEEP_FREED in its environment. What the largest case took stays with the process, see `give_back_freed_memory`.
+    Otherwise every large tensor's pages are returned to the system, requested again and zeroed: on two cores that took
+    14 % of a training step on 96-cubes, 43 % on 64-cubes (compact U-Net, bf16, AMD EPYC) and a fifth of a batch of
+    cases. In return peak memory rises by up to 20 % in training, by a tenth in a batch. Call this before the
+    process starts any thread, as threads may keep memory of their own for good; where that is too late, as in Ray's
+    workers, start the process with KEEP_FREED in its environment. The process keeps the memory of its largest case, see
+    `give_back_freed_memory`.
 
     Returns:
-        Whether the C library took the settings.
+        Whether the C library accepted the settings.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -106,22 +107,22 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Give the system what this process has kept, as when nothing is to be done for a while."""
+    """Return the memory that this process has kept to the system, as when it will be idle for a while."""
     with suppress(OSError, AttributeError, TypeError):  # no glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_memory_mib(device: torch.device) -> dict[str, float | None]:
-    """The most memory that this process has held so far, and the most that its tensors have held on the device.
+    """The peak memory of this process so far, and that of its tensors on the device.
 
-    The device's is None on a CPU, where it is part of the process's.
+    The device's value is None on a CPU, where the process's value includes it.
     """
     of_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     return {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, "device": of_device}
 
 
 def environment() -> dict[str, object]:
-    """Versions and machine, for reports and for `htcnns doctor`."""
+    """Versions and machine, for reports, logs and the manifests of trained weights."""
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "htcnns": htcnns_version(),
@@ -134,7 +135,7 @@ def environment() -> dict[str, object]:
 
 
 def htcnns_version() -> str:
-    """The installed version, or "source" where the code runs without having been installed."""
+    """The installed version, or "source" if the code runs without having been installed."""
     try:
         return version("htcnns")
     except PackageNotFoundError:

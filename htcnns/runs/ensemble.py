@@ -1,4 +1,4 @@
-"""Members on a device: from what the networks see to each member's probabilities."""
+"""Members on a device: from the input of the networks to each member's probabilities."""
 
 import math
 import time
@@ -29,7 +29,7 @@ PAPERS_OVERLAP = 0.6  # of HT-CNNs
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
-    """Somebody asked the run to stop; the case at hand is dropped."""
+    """Somebody asked the run to stop; the case in progress is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Ensemble:
     """Loaded members, ready to run.
 
     Attributes:
-        members: at least one; all with the same regions.
+        members: one or more members, all with the same regions.
         networks: networks of each member by its name, one per fold, on the device in channels-last.
-        device: where they compute.
-        precision: what they compute in.
-        note: why this is not the device that was wanted; empty where it is.
+        device: device of the networks.
+        precision: precision of the networks.
+        note: reason why this is not the requested device; empty if it is.
     """
 
     members: tuple[Member, ...]
@@ -52,12 +52,12 @@ class Ensemble:
 
     @property
     def regions(self) -> RegionSet:
-        """The regions that every member gives."""
+        """The regions that every member predicts."""
         return self.members[0].regions
 
     @property
     def preprocess_settings(self) -> PreprocessSettings:
-        """What satisfies every member: the largest window and box."""
+        """Settings that suit every member: the largest window and box."""
         return _preprocess_settings(self.members)
 
 
@@ -70,9 +70,9 @@ class Stopwatch:
 
 
 def start_ensemble(members: tuple[Member, ...], *, device: str, precision: str) -> Ensemble:
-    """The members on the device and in the precision of those names; see `runs.devices`.
+    """The members, loaded on the named device in the named precision; see `runs.devices`.
 
-    A GPU that "auto" found and that cannot be used gives way to the CPU, with a note; one asked for by name does not.
+    If "auto" finds a GPU that cannot be used, the CPU is used instead, with a note; a GPU asked for by name must work.
 
     Raises:
         SettingsError, DeviceError, WeightsError: as choose_device, choose_precision and load_ensemble.
@@ -93,8 +93,8 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
 
     Raises:
         SettingsError: no member, more than can be fused, or members with different regions.
-        WeightsError: the same where these are all members of their manifest; as files.weights.load_networks.
-        DeviceError: the device has no room for them, is taken, or cannot compute with this build of PyTorch.
+        WeightsError: the same if these are all members of their manifest; as files.weights.load_networks.
+        DeviceError: the device has no room for them, is in use by others, or does not work with this build of PyTorch.
     """
     _require_fusable(members)
     require_room(members)
@@ -102,7 +102,7 @@ def load_ensemble(members: tuple[Member, ...], *, device: torch.device, precisio
     try:
         for member in members:
             networks[member.name] = [_on_device(network, device) for network in load_networks(member)]
-        if device.type == "cuda":  # a card that this build has no kernels for says so only when it computes
+        if device.type == "cuda":  # a GPU that this build has no kernels for fails only when it computes
             torch.nn.functional.conv3d(
                 torch.ones(1, 1, 3, 3, 3, device=device), torch.ones(1, 1, 3, 3, 3, device=device)
             )
@@ -123,19 +123,19 @@ def member_probabilities(
 ) -> np.ndarray:
     """Probabilities of the regions, averaged over windows, mirrored passes and folds.
 
-    A member with a preprocessing of its own sees what that makes of the brain; what it says is brought back.
+    A member with its own preprocessing sees the brain after that; its probabilities are mapped back.
 
     Args:
         on_window: called after every batch of windows; may raise Stopped.
-        stopwatch: gets the seconds and windows of this member added.
+        stopwatch: stopwatch to which the seconds and windows of this member are added.
 
     Returns:
-        (R, i, j, k) float32 in the order of the ensemble's regions; 0 where no window with brain lies.
+        (R, i, j, k) float32 in the order of the ensemble's regions; 0 outside all windows that contain brain.
 
     Raises:
         DeviceMemoryError: the device ran out of memory.
-        DeviceError: the precision was too small for the numbers.
-        WeightsError: the numbers are not finite even in fp32.
+        DeviceError: values are not finite, in a precision below fp32.
+        WeightsError: values are not finite even in fp32.
     """
     order = [SEQUENCES.index(sequence) for sequence in member.sequences]
     seen = shown_to_member(prepared, member.preprocessing)
@@ -171,7 +171,7 @@ def member_probabilities(
 
 
 def mirrored(member: Member, settings: RunSettings) -> str:
-    """The axes that a member is mirrored over: what the run says, or else its manifest."""
+    """The axes that a member is mirrored over: those of the run's settings, or else of its manifest."""
     return member.mirror if settings.mirror is None else settings.mirror
 
 
@@ -190,10 +190,10 @@ def window_voxels(ensemble: Ensemble, prepared: Prepared, *, overlap: float | No
 
 
 def _windows(ensemble: Ensemble, member: Member, prepared: Prepared, *, overlap: float | None) -> Windows:
-    """The windows of a member: with an overlap those of its size, else one around a brain that its manifest lets in."""
+    """The windows of a member: sliding, or one around the brain if its manifest allows that and no overlap is set."""
     resize = member.preprocessing.resize
     shape = resize or prepared.brain.shape
-    brain = None if resize else torch.from_numpy(prepared.brain)  # its box was resized: nearly every window has some
+    brain = None if resize else torch.from_numpy(prepared.brain)  # nearly every window of a resized box has brain
     if overlap is None and member.whole:
         multiples = each_axis(ensemble.networks[member.name][0].multiple)  # its files share one size
         i, j, k = (-(-edge // m) * m for edge, m in zip(shape, multiples, strict=True))
@@ -203,7 +203,7 @@ def _windows(ensemble: Ensemble, member: Member, prepared: Prepared, *, overlap:
 
 
 def _not_finite(member: Member, ensemble: Ensemble) -> HtcnnsError:
-    """What is wrong where numbers are not finite: the precision, or in fp32, which has none above it, the weights."""
+    """The error for values that are not finite: about the precision, or in fp32, the highest, about the weights."""
     problem = f"numbers that are not finite, in {precision_name(ensemble.precision)} on {ensemble.device}"
     if ensemble.precision == torch.float32:
         return WeightsError(
@@ -217,7 +217,7 @@ def _on_device(network: Network, device: torch.device) -> Network:
 
 
 def _probabilities_of(network: Network, member: Member, ensemble: Ensemble) -> Callable[[Tensor], Tensor]:
-    """The network followed by its head in float32, under the ensemble's precision."""
+    """The network in the ensemble's precision, followed by its head in float32."""
 
     def forward(windows: Tensor) -> Tensor:
         windows = windows.contiguous(memory_format=torch.channels_last_3d)
@@ -232,7 +232,7 @@ def _probabilities_of(network: Network, member: Member, ensemble: Ensemble) -> C
 
 
 def _exact_convolutions(ensemble: Ensemble) -> AbstractContextManager:
-    """In fp32 on CUDA, without the 10-bit products that cuDNN takes by default."""
+    """A context that, for fp32 on CUDA, turns off TF32, the 10-bit products that cuDNN uses by default."""
     if ensemble.device.type == "cuda" and ensemble.precision == torch.float32:
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     return nullcontext()
@@ -241,7 +241,7 @@ def _exact_convolutions(ensemble: Ensemble) -> AbstractContextManager:
 def _timed(
     forward: Callable[[Tensor], Tensor], stopwatch: Stopwatch, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
-    """The same function, its seconds added to the stopwatch."""
+    """The same function, which also adds its seconds and windows to the stopwatch."""
 
     def timed(windows: Tensor) -> Tensor:
         began = time.perf_counter()
@@ -256,7 +256,7 @@ def _timed(
 
 
 def _require_fusable(members: tuple[Member, ...]) -> None:
-    """Raise SettingsError where the members chosen cannot be fused, WeightsError where nobody chose among them."""
+    """Raise SettingsError if the chosen members cannot be fused, WeightsError if they are the whole manifest."""
     try:
         require_fusable_members(members)
     except SettingsError as error:
@@ -274,7 +274,7 @@ def require_room(members: tuple[Member, ...]) -> None:
 
 
 def require_fusable_members(members: tuple[Member, ...]) -> None:
-    """Raise SettingsError where members give different regions, or are none or more than can be fused."""
+    """Raise SettingsError if members predict different regions, or there are none or more than can be fused."""
     names = {member.name: member.regions.name for member in members}
     if len(set(names.values())) > 1:
         raise SettingsError(
@@ -288,7 +288,7 @@ def require_fusable_members(members: tuple[Member, ...]) -> None:
 
 
 def _preprocess_settings(members: tuple[Member, ...]) -> PreprocessSettings:
-    sized = [member for member in members if not member.preprocessing.resize]  # the others make room themselves
+    sized = [member for member in members if not member.preprocessing.resize]  # the others resize the brain themselves
     boxes = [member.box for member in sized if member.box]
     window = _largest([member.window for member in sized] or [(1, 1, 1)])
     return PreprocessSettings(window=window, box=_largest(boxes) if boxes else None)

@@ -20,7 +20,7 @@ def evaluate_folders(predictions: Path, truths: Path, settings: EvaluateSettings
     """Score every prediction in a folder against the truth of the same case.
 
     Raises:
-        InputError: as `require_scorable`, voxels cannot be read, or the labels are of another year.
+        InputError: as `require_scorable`; voxels cannot be read, or the labels are those of another year.
     """
     pairing = require_scorable(predictions, truths, settings)
     cases: list[ScoredCase] = []
@@ -40,10 +40,10 @@ def evaluate_folders(predictions: Path, truths: Path, settings: EvaluateSettings
 
 
 def require_scorable(predictions: Path, truths: Path, settings: EvaluateSettings) -> Pairing:
-    """The pairs of two folders, once the header of each file that would be scored is checked; scoring may take an hour.
+    """The pairs of two folders, after checking the header of each file to be scored, as scoring may take an hour.
 
     Raises:
-        InputError: nothing pairs, a header cannot be read, or the grids of a pair differ.
+        InputError: there are no pairs, a header cannot be read, or the grids of a pair differ.
     """
     pairing = pair_files(predictions, truths)
     for pair in pairing.pairs:

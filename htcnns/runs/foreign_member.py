@@ -1,4 +1,4 @@
-"""Checkpoints from elsewhere made a member of a weights folder: read, compared with the original, written."""
+"""Checkpoints from elsewhere turned into a member of a weights folder: read, compared with the original, written."""
 
 import hashlib
 import math
@@ -24,8 +24,8 @@ from htcnns.networks.limits import MOST_FOLDS, MOST_SET_BYTES
 from htcnns.runs.import_folder import MARK, SOURCES, found_in, require_no_loss, require_place
 from htcnns.volume import Shape
 
-SEED = 1  # of the window that is compared
-LARGEST_DIFFERENCE = 1e-3  # of the largest logit; one network in two programs differs by 4e-6 at most (measured)
+SEED = 1  # of the random window on which logits are compared
+LARGEST_DIFFERENCE = 1e-3  # share of the largest logit; one network in two programs differs by at most 4e-6 (measured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class ImportSettings:
     """What is imported, and where to.
 
     Attributes:
-        files: checkpoints, or folders of them; all are folds of one network.
+        files: checkpoints, or folders of them, all folds of one network.
         kind: a key of KINDS.
-        out: folder that gets the weights and a manifest: a new one, an empty one, or one of imported members.
-        name: what the member is chosen by; "" for the kind.
-        sequences: what the network sees, in its order; () as the files say, or else as the kind takes it to be.
+        out: folder for the weights and a manifest: a new one, an empty one, or one of imported members.
+        name: name that the member is chosen by; "" for the kind.
+        sequences: input sequences in the network's order; () for the order that the files state, or else the kind's.
     """
 
     files: tuple[Path, ...]
@@ -59,7 +59,7 @@ class ImportSettings:
         self._require_order()
 
     def _require_order(self) -> None:
-        """Raise SettingsError where sequences are named that are not all four, or that the files say themselves."""
+        """Raise SettingsError if the named sequences are not all four, or the files state the order themselves."""
         if self.sequences and not KINDS[self.kind].order:
             raise SettingsError(
                 f"files of {self.kind} say themselves in which order the network sees its sequences",
@@ -80,13 +80,13 @@ class ImportSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How far logits of one window of random numbers lie apart.
+    """Differences between logits of one window of random numbers.
 
     Attributes:
-        window: its edges.
-        largest: the largest of the logits, without sign.
-        rounding: largest difference that float16 makes.
-        original: largest difference from the original network before rounding; None where that is not installed.
+        window: edges of the window in voxels.
+        largest: largest absolute logit.
+        rounding: largest difference that rounding the weights to float16 makes.
+        original: largest difference from the original network before rounding; None if that is not installed.
     """
 
     window: Shape
@@ -100,9 +100,9 @@ class Imported:
     """A file that was written.
 
     Attributes:
-        file: it.
-        checkpoint: what it was made of.
-        comparison: how near it is.
+        file: path and sha256 of the file.
+        checkpoint: checkpoint that the file was made from.
+        comparison: differences in logits from rounding, and from the original.
     """
 
     file: WeightsFile
@@ -111,12 +111,13 @@ class Imported:
 
 
 def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...]]:
-    """Write a member's files and add it to the manifest; nothing is written before all of them were read and compared.
+    """Write a member's files and add it to the manifest, once all checkpoints have been read and compared.
 
     Raises:
-        SettingsError: a folder with anything but imported members, with another of that name, or with no room.
-        WeightsError: as reading a checkpoint of the kind; folds that differ in more than their tensors; a network that
-            computes something else than the original.
+        SettingsError: no, repeated or too many checkpoints; a folder with anything but imported members, with another
+            member of that name, or without room for one more.
+        WeightsError: as the kind's `read`; folds that differ in more than their tensors; a network whose logits are not
+            those of the original.
         OutputError: a folder that cannot be written.
     """
     kind, name = KINDS[settings.kind], settings.name or settings.kind
@@ -150,7 +151,7 @@ def import_member(settings: ImportSettings) -> tuple[Member, tuple[Imported, ...
 
 
 def _require_folds(paths: tuple[Path, ...]) -> None:
-    """Raise SettingsError unless there are some checkpoints, not too many, each once."""
+    """Raise SettingsError if there are no, repeated or too many checkpoints."""
     if not 1 <= len(set(paths)) == len(paths) <= MOST_FOLDS:
         is_number = len(set(paths)) == len(paths)
         raise SettingsError(
@@ -163,7 +164,7 @@ def _require_folds(paths: tuple[Path, ...]) -> None:
 
 
 def _require_room(contents: tuple[bytes, ...]) -> None:
-    """Raise WeightsError where the files of a member are more than a run takes."""
+    """Raise WeightsError if the files of a member are together larger than a run accepts."""
     n_bytes = sum(map(len, contents))
     if n_bytes > MOST_SET_BYTES:
         raise WeightsError(
@@ -175,7 +176,7 @@ def _require_room(contents: tuple[bytes, ...]) -> None:
 
 
 def _source(foreign: Foreign) -> str:
-    """What a file was made of, as the manifest has it."""
+    """The checkpoint that a file was made from, as the manifest records it."""
     name = "/".join(part for part in (foreign.checkpoint.parent.name, foreign.checkpoint.name) if part)
     return f"{name} sha256 {foreign.sha256}"
 
@@ -195,12 +196,12 @@ def _require_same(found: Description, first: Description, path: Path) -> None:
 
 
 def _compared(foreign: Foreign) -> Comparison:
-    """The logits of one small window by our network, by ours rounded, and by theirs."""
+    """Compare logits of one small window: of our network, of ours with rounded weights, and of the original."""
     of = foreign.description
     network = build_network(of.network, of.size, n_in=len(of.sequences), n_out=len(of.outputs)).eval()
     network.load_state_dict(foreign.tensors)
     i, j, k = (min(2 * m, edge) for m, edge in zip(each_axis(network.multiple), of.window, strict=True))
-    window = (i, j, k)  # with fewer voxels at the bottom, instance normalisation enlarges each rounding
+    window = (i, j, k)  # with fewer voxels at the lowest resolution, instance normalisation amplifies rounding
     x = torch.randn(1, len(of.sequences), *window, generator=torch.Generator().manual_seed(SEED))
     with torch.inference_mode():
         logits = network(x)
@@ -218,7 +219,7 @@ def _compared(foreign: Foreign) -> Comparison:
 
 
 def _require_near(comparison: Comparison, path: Path) -> None:
-    """Raise WeightsError where logits are not finite, or not those of the original."""
+    """Raise WeightsError if logits are not finite, or differ from those of the original."""
     if not math.isfinite(comparison.largest + comparison.rounding):
         raise WeightsError(
             "gives numbers that are not finite", place=path, expected="logits", remedy="Use other weights."
@@ -235,12 +236,12 @@ def _require_near(comparison: Comparison, path: Path) -> None:
 
 
 def _rounded(tensor: Tensor) -> Tensor:
-    """What becomes of a tensor in our files."""
+    """The tensor as our files store it: floats rounded to float16."""
     return tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
 
 
 def _member(name: str, of: Description, *, title: str, files: tuple[WeightsFile, ...], imported: dict) -> Member:
-    """The member of a description; `imported` is what it was made of."""
+    """The member of a description; `imported` records what it was made from."""
     return Member(
         name=name,
         title=title,

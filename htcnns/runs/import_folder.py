@@ -1,4 +1,4 @@
-"""A folder of imported members: what is in it, and whether another one may join without anything being lost."""
+"""A folder of imported members: its contents, and whether another member can be added without losing anything."""
 
 import hashlib
 from dataclasses import dataclass, fields, replace
@@ -13,18 +13,18 @@ from htcnns.files.places import is_folder
 from htcnns.files.regular_file import read_regular
 from htcnns.networks.limits import MOST_FILE_BYTES, MOST_MEMBERS
 
-MARK = "imported as"  # in `trained_on`; what imported members are known by
+MARK = "imported as"  # key in `trained_on` that marks imported members
 SOURCES = "imported from"
 
 
 @dataclass(frozen=True)
 class ImportFolder:
-    """What is in a folder.
+    """The contents of a folder.
 
     Attributes:
-        path: of the folder; it need not be there.
-        members: those of its manifest.
-        others: names of what else is in it.
+        path: path of the folder, which need not exist.
+        members: members in its manifest.
+        others: names of everything else in it.
     """
 
     path: Path
@@ -32,16 +32,16 @@ class ImportFolder:
     others: frozenset[str] = frozenset()
 
     def with_member(self, member: Member) -> tuple[Member, ...]:
-        """What the folder's manifest lists once the member is there."""
+        """The manifest's members once this one is added; it replaces one of the same name."""
         return (*(other for other in self.members if other.name != member.name), member)
 
 
 def found_in(folder: Path) -> ImportFolder:
-    """What is in a folder, without what an import that was killed left half written.
+    """The contents of a folder, after removing what a killed import left half written.
 
     Raises:
         SettingsError: it holds members that were not imported.
-        InputError, WeightsError: a file instead, a folder that cannot be listed, a manifest that cannot be read.
+        InputError, WeightsError: a folder that cannot be listed, a manifest that cannot be read.
     """
     if not is_folder(folder):
         return ImportFolder(folder)
@@ -56,7 +56,7 @@ def found_in(folder: Path) -> ImportFolder:
 def require_place(there: ImportFolder, name: str, files: tuple[str, ...]) -> None:
     """Raise SettingsError unless a member of that name, with files of those names, could be written there.
 
-    It is known before the member's checkpoints are read; `require_no_loss` needs what they hold.
+    This check comes before the checkpoints are read; `require_no_loss` needs their content.
     """
     _require_none(sorted(there.others.difference(files)), there.path)
     names = {member.name for member in there.members} | {name}
@@ -72,14 +72,14 @@ def require_place(there: ImportFolder, name: str, files: tuple[str, ...]) -> Non
 
 
 def require_no_loss(there: ImportFolder, member: Member) -> None:
-    """Raise SettingsError where writing the member would replace anything but the same."""
+    """Raise SettingsError if writing the member would replace anything that differs from it."""
     _require_replaced_by_itself(there, member)
     left = [file for file in member.files if file.path.name in there.others]
     _require_none([file.path.name for file in left if not _is_written(file)], there.path)
 
 
 def _require_none(others: list[str], folder: Path) -> None:
-    """Raise SettingsError where a folder holds anything but imports; the first is named."""
+    """Raise SettingsError if a folder holds others that were not imported, naming the first of them."""
     if others:
         raise SettingsError(
             f"holds {others[0]}, which was not imported",
@@ -91,7 +91,7 @@ def _require_none(others: list[str], folder: Path) -> None:
 
 
 def _is_written(file: WeightsFile) -> bool:
-    """Whether a file has its content already, as an import that was interrupted leaves it."""
+    """Whether a file already has its content, as after an interrupted import."""
     try:
         content = read_regular(file.path, most_bytes=MOST_FILE_BYTES)
     except InputError:
@@ -100,7 +100,7 @@ def _is_written(file: WeightsFile) -> bool:
 
 
 def _require_replaced_by_itself(there: ImportFolder, member: Member) -> None:
-    """Raise SettingsError where another member has that name or one of its files, and would be lost."""
+    """Raise SettingsError if a different member has that name or one of its file names, and would be lost."""
     names = {file.path.name for file in member.files}
     for other in there.members:
         theirs = [file.path.name for file in other.files]
@@ -116,14 +116,14 @@ def _require_replaced_by_itself(there: ImportFolder, member: Member) -> None:
 
 
 def _differences(member: Member, other: Member) -> list[str]:
-    """What two members differ in, in words; checkpoints may lie in another folder by now."""
+    """The fields in which two members differ, in words; the folders of their checkpoints may differ."""
     a, b = _without_folders(member), _without_folders(other)
     names = [each.name for each in fields(Member) if getattr(a, each.name) != getattr(b, each.name)]
     return [name.replace("_", " ") for name in names]
 
 
 def _without_folders(member: Member) -> Member:
-    """The member with the bare names of its checkpoints."""
+    """The member with the names of its checkpoints without their folders."""
     sources = member.trained_on.get(SOURCES)
     bare = [str(each).rpartition("/")[2] for each in sources] if isinstance(sources, list) else sources
     return replace(member, trained_on={**member.trained_on, SOURCES: bare})

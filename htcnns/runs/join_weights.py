@@ -18,15 +18,14 @@ from htcnns.runs.ensemble import require_fusable_members, require_room
 
 
 def join_weights(folders: Iterable[Path], out: Path) -> tuple[Member, ...]:
-    """Copy members into a folder of their own, in the order in which they are given; they are what it returns.
+    """Copy members into a new folder, in the order given, and return the copies.
 
-    Each keeps its name, its rules and its files' names, but for a file whose name another one has already. Nothing is
-    written before every file was verified, and the manifest comes last; what an interrupted call wrote is no hindrance
-    to the same call.
+    Each keeps its name, rules and file names, except for a file whose name is already taken. Nothing is written until
+    every file is verified, and the manifest is written last; an interrupted call can be repeated.
 
     Args:
-        folders: weights folders, each for all of its members, or one member as `folder/name`; also the names of shipped
-            sets, as of `chosen_weights`. At least one.
+        folders: weights folders for all of their members, or `folder/name` for one member; also the names of shipped
+            sets, as for `chosen_weights`. At least one.
         out: a new or empty folder.
 
     Raises:
@@ -79,14 +78,14 @@ def _require_fused(members: tuple[Member, ...]) -> None:
     try:
         require_fusable_members(members)
         require_room(members)
-    except SettingsError as error:  # its setting is none of ours
+    except SettingsError as error:  # its setting does not exist here
         raise SettingsError(
             error.problem, found=error.found, expected=error.expected, remedy="Name others, each as FOLDER/MEMBER."
         ) from error
 
 
 def _with_places(members: tuple[Member, ...], out: Path) -> tuple[Member, ...]:
-    """The members with their files in that folder, each under a name of its own whatever the case of its letters."""
+    """The members with their files in that folder, under names that differ even if letter case is ignored."""
     taken: set[str] = set()
 
     def placed(file: WeightsFile) -> WeightsFile:
@@ -105,7 +104,7 @@ def _files(members: tuple[Member, ...]) -> list[WeightsFile]:
 
 
 def _require_place(out: Path, joined: tuple[Member, ...]) -> None:
-    """Raise an error unless the folder is new, or holds nothing but some of the files that it is to hold."""
+    """Raise an error unless the folder is new, empty, or holds only files that would be written there as they are."""
     require_folder_place(out, setting="out")
     if not is_folder(out):
         return

@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 
 class TooLong(Exception):  # noqa: N818 - what it is depends on the item
-    """Something did not end within its time."""
+    """Something exceeded its time limit."""
 
 
 def run_local(
@@ -22,15 +22,15 @@ def run_local(
     work: Callable[[_Item, Callable[[], _Read]], _Result],
     limit_s: float | None = None,
 ) -> Iterator[_Result]:
-    """One result after another, in the order of the items.
+    """Yield the results in the order of the items.
 
-    At any time one item is read and one is worked on, so that memory holds two.
+    At most one item is being read while another is worked on, so that memory holds two.
 
     Args:
-        read: whatever can be done ahead; runs in another thread.
-        work: gets the item and a function that returns what `read` returned, or raises what it raised.
-        limit_s: seconds that reading an item may take; after that the function raises TooLong, and the thread is left
-            to itself, as nothing can end one that waits for a disk.
+        read: function that does whatever can be done ahead; runs in another thread.
+        work: function of the item and of a function that returns what `read` returned, or raises what it raised.
+        limit_s: seconds that reading an item may take; after that the function passed to `work` raises TooLong, and the
+            thread is abandoned, as a thread that waits for a disk cannot be ended.
     """
     waiting = iter(items)
 
@@ -42,17 +42,17 @@ def run_local(
     try:
         while current is not None:
             item, reading = current
-            reading.wait()  # the next item is read only once this one is
+            reading.wait()  # the next item is read only after this one
             current = read_next()
             yield work(item, reading.result)
             del reading  # what was read must not outlive the work on it
     finally:
-        if current is not None:  # nothing may go on behind the back of whoever ends this
+        if current is not None:  # no reading may go on after the caller has ended this
             current[1].wait()
 
 
 class _Reading(Generic[_Read]):
-    """One item that is being read; the thread keeps no process from ending."""
+    """One item that is being read, in a thread that does not keep the process from ending."""
 
     def __init__(self, read: Callable[[], _Read], limit_s: float | None) -> None:
         self._future: Future[_Read] = Future()
@@ -61,7 +61,7 @@ class _Reading(Generic[_Read]):
         Thread(target=_settle, args=(self._future, read), daemon=True).start()
 
     def wait(self) -> None:
-        """Return as soon as it is read, has failed, or has taken too long."""
+        """Return as soon as the item is read, reading has failed, or it has taken too long."""
         left = None if self._limit_s is None else max(0.0, self._began + self._limit_s - time.monotonic())
         wait([self._future], timeout=left)
 
@@ -74,7 +74,7 @@ class _Reading(Generic[_Read]):
 
 
 def _settle(future: Future[_Read], read: Callable[[], _Read]) -> None:
-    """Give the future what the function returns or raises."""
+    """Set the future to what the function returns or raises."""
     try:
         future.set_result(read())
     except BaseException as error:

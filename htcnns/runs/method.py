@@ -1,4 +1,4 @@
-"""What decides a mask beside the scans: weights and settings, as one digest."""
+"""What determines a mask besides the scans: weights and settings, as one digest."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from htcnns.reports.strict_json import json_text
 from htcnns.runs.ensemble import mirrored
 from htcnns.runs.settings import RunSettings
 
-_DECIDING = ("precision", "fusion", "overlap")  # the label set stands in the report by itself
-_FOR_PEOPLE = frozenset({"name", "title", "trained_on", "scores"})  # of a member
+_DECIDING = ("precision", "fusion", "overlap")  # the label set has its own field in the report
+_FOR_PEOPLE = frozenset({"name", "title", "trained_on", "scores"})  # fields of a member
 
 
 def method_digest(members: Iterable[Member], settings: RunSettings) -> str:
-    """sha256 over everything about the members that they compute by, and the settings that change an answer.
+    """sha256 of everything in the members and the settings that affects a prediction.
 
-    Where something is computed is not among them, nor how much at a time, so that machines of a cluster agree.
+    The device and the number of windows at a time are left out, so that machines of a cluster agree.
     """
     content = {
         "members": [_computed_by(member) | {"mirror": mirrored(member, settings)} for member in members],

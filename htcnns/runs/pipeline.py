@@ -30,11 +30,11 @@ class ReadyCase:
     """A case that has been read and prepared.
 
     Attributes:
-        case: where it came from.
-        prepared: what the networks see.
+        case: the case and its files.
+        prepared: input of the networks.
         affine: (4, 4) of the scans, voxel index to world mm.
         seconds: wall time of reading and of preparing.
-        digests: of each scan's file; empty unless asked for.
+        digests: digest of each scan's file; empty unless asked for.
     """
 
     case: Case
@@ -46,20 +46,20 @@ class ReadyCase:
 
 @dataclass(frozen=True, kw_only=True)
 class Segmentation:
-    """The answer for one case.
+    """The result for one case.
 
     Attributes:
         label_map: (I, J, K) uint8 of Label values on the case's own grid.
         grid_label_map: (i, j, k) the same on the networks' grid, for pictures.
-        regions: regions that the members give.
+        regions: regions that the members predict.
         probabilities: (R, I, J, K) float32 on the case's grid, the fused value of each region; None unless asked for.
         volumes_ml: volume of each region by name.
-        label_volumes_ml: volume of each label that the members can give.
+        label_volumes_ml: volume of each label that the members can predict.
         members: findings of each member.
         notes: sentences that a person should read.
         forward_s: seconds inside the networks.
-        n_windows: number of windows that they saw.
-        dissent: (I, J, K) float32 on the case's grid, the share of members that gave another label than the fusion;
+        n_windows: number of windows that the networks saw.
+        dissent: (I, J, K) float32 on the case's grid, the share of members whose label differs from the fusion's;
             None unless asked for.
         seconds: wall time of each step.
     """
@@ -82,8 +82,8 @@ def prepare_case(case: Case, ensemble: Ensemble, *, most_missing: int = 0, wants
     """Read and prepare a case for the members.
 
     Args:
-        most_missing: sequences that it may lack.
-        wants_digests: whether digests of the scans are taken, too.
+        most_missing: number of sequences that the case may lack.
+        wants_digests: whether digests of the scans are also computed.
 
     Raises:
         InputError: more sequences are missing, or a file cannot be used.
@@ -107,11 +107,11 @@ def segment_prepared(
     numbers: LabelSet,
     on_window: Callable[[], None],
 ) -> Segmentation:
-    """Run the members over a prepared case and fuse what they find.
+    """Run the members over a prepared case and fuse their predictions.
 
     Args:
         settings: windows, mirrored passes, fusion, and whether probabilities are kept.
-        numbers: label set of the mask; a note says which of its labels the members cannot give.
+        numbers: label set of the mask; a note lists those of its labels that the members cannot predict.
         on_window: called after every batch of windows; may raise Stopped.
     """
     stopwatch, began = Stopwatch(), time.perf_counter()
@@ -156,7 +156,7 @@ def segment_prepared(
 
 @dataclass(frozen=True, kw_only=True)
 class _Voice:
-    """What one member says of a case.
+    """One member's prediction for a case.
 
     Attributes:
         name: member's name.
@@ -181,7 +181,7 @@ def _listen(
     stopwatch: Stopwatch,
     on_window: Callable[[], None],
 ) -> _Voice:
-    """What a member says of the case."""
+    """A member's prediction for the case."""
     array = member_probabilities(
         ensemble, member, case.prepared, settings=settings, on_window=on_window, stopwatch=stopwatch
     )
@@ -210,9 +210,9 @@ def _fused(voices: list[_Voice], ensemble: Ensemble, method: str) -> Fused:
 def _undone(
     fused: Fused, regions: RegionSet, prepared: Prepared, *, keep_probabilities: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The label map, and if wanted the probabilities, on the case's own grid.
+    """The label map, and if asked for the probabilities, on the case's own grid.
 
-    Where the case was resampled the probabilities go back linearly and are cut there.
+    If the case was resampled, the probabilities are resampled back linearly and cut on that grid.
     """
     undo = prepared.undo
     probabilities = undo(fused.probabilities) if keep_probabilities or undo.resampled else None
@@ -262,7 +262,7 @@ def _for_json(values: np.ndarray) -> list[float | None]:
 
 
 def _empty_notes(label_map: np.ndarray, regions: RegionSet, members: tuple[MemberFinding, ...]) -> list[Note]:
-    """A sentence on a mask that is empty, or else on missing enhancing tumour, with the highest probabilities."""
+    """A note if the mask is empty, or else if it has no enhancing tumour, with the highest probabilities."""
     if not label_map.any():
         kind, what, region = Kind.EMPTY_MASK, "no tumour was found: the mask is empty", regions.regions[0]
     elif Region.ET in regions.regions and not region_mask(label_map, Region.ET).any():
@@ -274,7 +274,7 @@ def _empty_notes(label_map: np.ndarray, regions: RegionSet, members: tuple[Membe
 
 
 def _border_notes(label_map: np.ndarray, affine: np.ndarray) -> list[Note]:
-    """A sentence where tumour reaches the outermost voxels, beyond which it may go on."""
+    """A note if tumour reaches the outermost voxels, beyond which it may continue."""
     borders = touched_borders(label_map, affine)
     said = f"tumour at the image's border ({', '.join(borders)}); it may go on beyond"
     return [Note(said, Kind.TUMOUR_AT_BORDER)] if borders else []
@@ -291,6 +291,6 @@ def _dissent_notes(members: tuple[MemberFinding, ...], regions: RegionSet, volum
 
 
 def _not_given_notes(numbers: LabelSet, regions: RegionSet) -> list[str]:
-    """A sentence on the labels of the set that no member can give."""
+    """A sentence on the labels of the set that no member can predict."""
     missing = [f"{label.name} ({numbers.numbers[label]})" for label in numbers.not_given_by(regions)]
     return [f"{numbers.name} also has {', '.join(missing)}, which no member can give"] if missing else []

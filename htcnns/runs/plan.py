@@ -25,15 +25,15 @@ from htcnns.runs.settings import EngineName, RunSettings
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What stands fixed when a run begins.
+    """Everything that is fixed when a run begins.
 
     Attributes:
         input, output: folders.
         settings: how the cases are run.
         cases: cases of the input, or of its shard, and their files to be written.
-        not_used: what in the input looks like a scan or a case and belongs to none.
-        ensemble: loaded members; where workers load them, checked and without their networks.
-        swept: temporaries of killed runs, removed.
+        not_used: files and folders of the input that look like a scan or a case but belong to none.
+        ensemble: loaded members; if workers load them, checked and without their networks.
+        swept: removed temporary files of killed runs.
     """
 
     input: Path
@@ -46,7 +46,7 @@ class RunPlan:
 
 
 def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
-    """Find the cases, try the folders, load the members.
+    """Find the cases, check the folders, load the members.
 
     Raises:
         InputError, OutputError, WeightsError, DeviceError, SettingsError: whatever stops the run before any work.
@@ -76,7 +76,7 @@ def plan_run(input: Path, output: Path, settings: RunSettings) -> RunPlan:
 
 
 def look_again(plan: RunPlan) -> tuple[CaseOutputs, ...]:
-    """The cases that the plan's input holds by now.
+    """The cases that are in the plan's input now.
 
     Raises:
         InputError, SettingsError: as `plan_run`.
@@ -87,7 +87,7 @@ def look_again(plan: RunPlan) -> tuple[CaseOutputs, ...]:
 
 
 def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionSet) -> CaseOutputs:
-    """Every file that a case's run is to write."""
+    """The files that a run writes for a case."""
     maps, pictures = settings.probabilities, settings.previews
     return CaseOutputs(
         case=case,
@@ -101,7 +101,7 @@ def outputs_of(case: Case, output: Path, settings: RunSettings, regions: RegionS
 
 
 def _ensemble_of(members: tuple[Member, ...], settings: RunSettings) -> Ensemble:
-    """The members where this process segments, else what is known of them before a worker has started."""
+    """The loaded members if this process segments; if workers do, the members checked and without their networks."""
     if settings.engine == EngineName.LOCAL:
         return start_ensemble(members, device=settings.device, precision=settings.precision)
     return replace(start_ensemble(members, device="cpu", precision="fp32"), networks={})
@@ -153,10 +153,10 @@ def _report_files(case: Case, settings: RunSettings) -> ReportFiles | None:
 
 
 def _find(input: Path, output: Path, settings: RunSettings) -> Search:
-    """What the input holds, or of it what the list names; what the run itself writes there is left out.
+    """The cases in the input, or those that the list names; folders that only runs write to are skipped.
 
     Raises:
-        InputError: as `files.cases.search` or `files.case_list.search_list`, but a watched input may hold no file; an
+        InputError: as `files.cases.search` or `files.case_list.search_list`, but a watched input may be empty; an
             unclear case, unless it may fail alone.
     """
     folders = (output, settings.probabilities, settings.previews)
@@ -169,24 +169,24 @@ def _find(input: Path, output: Path, settings: RunSettings) -> Search:
     except InputError:
         if settings.watch_s is None or settings.case_list or not is_folder(input) or not holds_no_file(input, skip=own):
             raise
-        return Search((), ())  # nothing has come yet
+        return Search((), ())  # nothing has arrived yet
     if settings.stops_when_unclear:
         found.require_clear()
     return found
 
 
 def _is_of_the_input(folder: Path, input: Path, found: Search) -> bool:
-    """Whether files there may be the user's own: below the input, searched or not, and wherever its links lead."""
+    """Whether files in the folder may be the user's own: it lies below the input, or was searched through a link."""
     return resolved(folder) in found.folders or is_inside(folder, input)
 
 
 def _outputs_of(
     found: Search, input: Path, output: Path, settings: RunSettings, members: tuple[Member, ...]
 ) -> tuple[CaseOutputs, ...]:
-    """The outputs of every case, none of which takes the place of another or of a file that is read.
+    """The outputs of every case, none of which overwrites another or a file that is read.
 
     Raises:
-        SettingsError: one would, unless it may fail alone, or the label set lacks what the members give.
+        SettingsError: an output would, unless its case may fail alone; the label set lacks what the members predict.
     """
     places = filter(None, (output, settings.probabilities, settings.previews))
     in_input = frozenset(folder for folder in places if _is_of_the_input(folder, input, found))
@@ -209,10 +209,10 @@ def _outputs_of(
 def _with_clashes(
     cases: tuple[CaseOutputs, ...], found: Iterable[Clash], settings: RunSettings
 ) -> tuple[CaseOutputs, ...]:
-    """The cases; those that clash are at fault, and write no report nor over any file that no run wrote.
+    """The cases, with a fault on each that clashes; it writes no report and overwrites only files that a run wrote.
 
     Raises:
-        SettingsError: the report of the run clashes, or a case that may not fail alone.
+        SettingsError: the report of the run clashes, or a case does that may not fail alone.
     """
     faults: dict[str, InputError] = {}
     for clash in found:
@@ -234,7 +234,7 @@ def _of_the_shard(cases: tuple[CaseOutputs, ...], settings: RunSettings) -> tupl
 def _outputs_in(
     in_input: frozenset[Path], case: Case, output: Path, settings: RunSettings, regions: RegionSet
 ) -> CaseOutputs:
-    """A case's outputs, told which of them lie in a folder of the input and whether its label set will do."""
+    """A case's outputs, marked where they lie in a folder of the input; with a fault if its label set does not fit."""
     outputs = outputs_of(case, output, settings, regions)
     outputs = replace(outputs, in_input=frozenset(path for path in outputs.paths if path.parent in in_input))
     try:
@@ -247,13 +247,13 @@ def _outputs_in(
 
 
 def _not_used(found: Search, cases: tuple[CaseOutputs, ...]) -> tuple[Leftover, ...]:
-    """What looks like a scan or a case and belongs to none, without what an earlier run wrote."""
+    """What looks like a scan or a case but belongs to none, except files that an earlier run wrote."""
     written = {resolved(path) for each in cases for path in each.paths}
     return tuple(other for other in found.leftovers if resolved(other.path) not in written)
 
 
 def _require_new_to_input(report: Path, input: Path, found: Search) -> None:
-    """Raise SettingsError where the report would replace a file of the input that is no report of a run."""
+    """Raise SettingsError if the report would replace a file of the input that is not a run's report."""
     target = followed(report)
     is_someones = exists(target) and not is_folder(target) and not is_own_report(target)
     if is_someones and _is_of_the_input(target.parent, input, found):

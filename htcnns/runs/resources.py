@@ -1,4 +1,4 @@
-"""What the next case of a batch runs on; less of it once the device's memory has not been enough."""
+"""What the next case of a batch runs on, and less of it once the device has run out of memory."""
 
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ from htcnns.runs.settings import RunSettings
 
 
 class Resources:
-    """An ensemble and how many windows go through it together; changes with every step down, for all cases after it.
+    """An ensemble and how many windows go through it together; a step down applies to all later cases.
 
     Attributes:
         ensemble: the members on their device.
         settings: the run's settings, with the number of windows at a time that fits.
-        method: digest of what decides a mask beside the scans; the same however much fits.
+        method: digest of what determines a mask besides the scans; unchanged by a step down.
     """
 
     def __init__(self, ensemble: Ensemble, settings: RunSettings) -> None:
@@ -26,14 +26,14 @@ class Resources:
         self.method = method_digest(ensemble.members, settings)
 
     def step_down(self, error: DeviceMemoryError) -> str:
-        """Halve the windows at a time, or where it is one go from a GPU that "auto" chose to the CPU.
+        """Halve the windows at a time, or if it is one, move from a GPU that "auto" chose to the CPU.
 
         Returns:
             A sentence on what is done from here on.
 
         Raises:
-            DeviceMemoryError: the same, where there is nothing below.
-            WeightsError: weights that are no longer what they were.
+            DeviceMemoryError: the given error, if no step down is left.
+            WeightsError: the weights have changed or are gone.
         """
         device, n_windows = self.ensemble.device, self.settings.batch
         if n_windows > 1:
@@ -49,6 +49,6 @@ class Resources:
         cpu = torch.device("cpu")
         try:
             precision = choose_precision(self.settings.precision, cpu)
-        except DeviceError:  # a precision that was asked for and that a CPU has not
+        except DeviceError:  # the requested precision does not run on a CPU
             raise error from None
         return load_ensemble(self.ensemble.members, device=cpu, precision=precision)

@@ -1,4 +1,4 @@
-"""What happens in a run as JSON lines, for programs that look after it."""
+"""The events of a run as JSON lines, for programs that monitor it."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ _OF_AN_OUTCOME = ("case", "state", "seconds", "error", "notes", "mask", "volumes
 
 @contextmanager
 def run_log(plan: RunPlan) -> Iterator[Say]:
-    """A function that logs an event by its name and facts; it does nothing where the plan has no log.
+    """A function that logs an event by its name and facts; it does nothing if the plan has no log.
 
-    The start is logged here, and so is an end by an error.
+    The start of the run is logged here, and so is its end by an error.
 
     Raises:
         OutputError: a line cannot be written.
@@ -42,13 +42,13 @@ def run_log(plan: RunPlan) -> Iterator[Say]:
         try:
             yield say
         except BaseException as error:
-            with suppress(OutputError):  # the log's own disk may be what is full
+            with suppress(OutputError):  # the log's own disk may be full
                 say("run end", error=str(error) or type(error).__name__)
             raise
 
 
 def logged(watcher: Watcher, say: Say) -> Watcher:
-    """The same callbacks, with what concerns cases logged first."""
+    """The same callbacks, with starts, pending cases and waits logged first."""
 
     def on_start(case: str) -> None:
         say("case start", case=case)
@@ -66,7 +66,7 @@ def logged(watcher: Watcher, say: Say) -> Watcher:
 
 
 def said_of(outcome: Outcome) -> dict[str, object]:
-    """What is logged of a case that has ended."""
+    """What is logged about a case that has ended."""
     return {name: getattr(outcome, name) for name in _OF_AN_OUTCOME}
 
 

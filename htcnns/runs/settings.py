@@ -1,4 +1,4 @@
-"""Everything that one run can be told, checked once."""
+"""All settings of a run, checked once."""
 
 import math
 import re
@@ -12,12 +12,12 @@ from htcnns.image.windows import MIRROR_AXES, mirror_axes
 from htcnns.labels import LabelSet, Sequence, default_label_set, label_set
 from htcnns.runs.shard import Shard
 
-MOST_MISSING = 1  # sequences that a case may lack where this is allowed
+MOST_MISSING = 1  # sequences that a case may lack if this is allowed
 _SECONDS = ("time_limit_s", "watch_s", "until_idle_s")
 
 
 class EngineName(StrEnum):
-    """What cases are segmented by: this process, or workers on a Ray cluster."""
+    """What segments the cases: this process, or workers on a Ray cluster."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -31,7 +31,7 @@ class OnFailure(StrEnum):
 
 
 class OnUnclear(StrEnum):
-    """What a case does of which nobody can tell what it is, such as one with two files for a sequence."""
+    """What happens if a case is unclear, such as one with two files for a sequence."""
 
     STOP = "stop"
     FAIL = "fail"
@@ -42,40 +42,41 @@ class RunSettings:
     """How cases are segmented and what is written; the command line's flags have the same names.
 
     Attributes:
-        weights: folder with a manifest, or the name of a set in the shipped one; None for the shipped one.
+        weights: folder with a manifest, or the name of a set in the shipped folder; None for the shipped weights.
         members: names from the manifest; empty for all.
         device: auto, cpu, cuda or cuda:n.
         precision: auto, fp32, bf16 or fp16.
         fusion: staple, majority or mean.
-        labels: name of a label set; None for each case's own, by its name.
+        labels: name of a label set; None to choose it by each case's name.
         overlap: overlap between windows as a share of their edge, 0 <= x < 1; 0.6 in HT-CNNs. None lets a member see a
-            brain at once that fits the largest window of its manifest, and overlaps by 0.6 otherwise.
+            whole brain at once if it fits the largest window of its manifest, and else overlaps by 0.6.
         mirror: axes to mirror over, letters of "ijk" (left-right, front-back, up-down); "" for none, None for those
-            that the manifest gives each member.
+            in each member's manifest entry.
         batch: number of windows that go through a network together.
-        again: whether cases are segmented again whose mask is there already.
+        again: whether cases that already have a mask are segmented again.
         on_failure: skip to write nothing for a case that fails, empty to write an empty mask.
         on_unclear: stop to start nothing while a case is unclear, such as one with two files for a sequence or in a
             folder that cannot be read; fail to let it fail alone.
-        allow_missing: whether a case that lacks one sequence is segmented by the other three, with a note.
-        report: file for a JSON report of the run, where its name ends in .json; any other name is that of a folder for
-            a report and a picture of each case. None for none.
+        allow_missing: whether a case that lacks one sequence is segmented from the other three, with a note.
+        report: file for a JSON report of the run if its name ends in .json, else folder for a report and a picture of
+            each case; None for none.
         log: file of JSON lines that every event of the run is added to; None for none.
         disagreement: whether a map of where members disagree is written into the folder of reports.
         probabilities: folder for the fused probability map of each region; None for none.
         previews: folder for overlay pictures; None for none.
-        short_names: whether a BraTS2021_00495 that lies flat in the input gives 00495.nii.gz, as in the 2021 challenge.
+        short_names: whether the mask of a BraTS2021_00495 that lies flat in the input is named 00495.nii.gz, as in the
+            2021 challenge.
         time_limit_s: seconds that reading a case, or running the networks over it, may take before it fails alone; None
             for no limit.
         case_list: file that names the cases, as `files.case_list` reads it; None for every case of the input.
         watch_s: seconds between looks at an input that is still being filled, for cases that are complete and whose
-            files are as they were at the look before; None to take what is there and end.
-        until_idle_s: seconds without anything new after which such a run ends; None to go on until it is stopped.
-        shard: which share of the cases this run does; None for all.
+            files have not changed since the previous look; None to look once and end.
+        until_idle_s: seconds without anything new after which a watching run ends; None to go on until it is stopped.
+        shard: share of the cases that this run segments; None for all.
         engine: local for this process, ray for workers on Ray.
-        address: host:port of a Ray cluster, or auto for the one of this machine; None to start one here for this run.
-        worker_cpus: CPUs of each worker on Ray; None for two, or one where a machine has no more.
-        channels: sequences of nnU-Net's 0000, 0001, …; None to read dataset.json.
+        address: host:port of a Ray cluster, or auto for the one on this machine; None to start one here for this run.
+        worker_cpus: CPUs of each worker on Ray; None for two, or one if a machine has no more.
+        channels: sequences of nnU-Net's channels 0000, 0001, …; None to read dataset.json.
 
     Raises:
         SettingsError: an unknown name or a value out of range; the setting is named.
@@ -172,7 +173,7 @@ class RunSettings:
             )
 
     def _require_cluster(self) -> None:
-        """Raise SettingsError where what is said of a cluster cannot be."""
+        """Raise SettingsError if a setting of the cluster is impossible or has no effect."""
         require_known(self.engine, EngineName, what="engine", setting="engine")
         if self.engine == EngineName.LOCAL:
             for name in ("address", "worker_cpus"):
@@ -202,13 +203,13 @@ class RunSettings:
             )
 
     def _as_path(self, name: str) -> None:
-        """Make a path of a text; sets the field."""
+        """Replace a field that is a str by its Path."""
         value = getattr(self, name)
         if isinstance(value, str):
             object.__setattr__(self, name, path_of(value, setting=name))
 
     def _require_kinds(self) -> None:
-        """Raise SettingsError where a value is of another kind than its setting."""
+        """Raise SettingsError if a value has the wrong type for its setting."""
         kinds: dict[str, tuple[type, ...]] = {"batch": (int,), "members": (tuple, list)}
         optional: dict[str, tuple[type, ...]] = {
             "overlap": (int, float),
@@ -230,22 +231,22 @@ class RunSettings:
 
     @property
     def report_file(self) -> Path | None:
-        """File for the report of the run; None where none is wanted."""
+        """File for the report of the run; None if none is asked for."""
         return self.report if self.report and self.report.suffix.lower() == ".json" else None
 
     @property
     def report_folder(self) -> Path | None:
-        """Folder for the reports of the cases; None where none are wanted."""
+        """Folder for the reports of the cases; None if none are asked for."""
         return self.report if self.report_file is None else None
 
     @property
     def stops_when_unclear(self) -> bool:
-        """Whether nothing is started while a case is unclear; an input that is still being filled may become clear."""
+        """Whether nothing is started while a case is unclear; False for a watched input, as cases may become clear."""
         return self.on_unclear == OnUnclear.STOP and self.watch_s is None
 
     @property
     def most_missing(self) -> int:
-        """Sequences that a case may lack."""
+        """Number of sequences that a case may lack."""
         return MOST_MISSING if self.allow_missing else 0
 
     @property
@@ -259,7 +260,7 @@ class RunSettings:
 
 
 def path_of(text: str | Path, *, setting: str) -> Path:
-    """The path that a text names; raises SettingsError where it is empty, as that would be the present folder."""
+    """The path that a text names; raises SettingsError if it is empty, as that would be the current folder."""
     if text == "":
         raise SettingsError(
             "an empty text",

@@ -9,14 +9,14 @@ from htcnns.errors import SettingsError
 
 @dataclass(frozen=True)
 class Shard:
-    """A share of the cases: each is in exactly one of n shards, by its name alone, whatever else is in the folder.
+    """A share of the cases: the name of a case alone decides in which of n shards it is, whatever else is there.
 
     Attributes:
-        index: from 0 up to n - 1.
+        index: number of the shard, 0 to n - 1.
         n: number of shards.
 
     Raises:
-        SettingsError: no such shard.
+        SettingsError: index out of range.
     """
 
     index: int
@@ -42,7 +42,7 @@ class Shard:
 
     @classmethod
     def of_text(cls, text: str) -> "Shard":
-        """The shard that a text such as "0/4" names; raises SettingsError where it names none."""
+        """The shard that a text such as "0/4" names; raises SettingsError if it names none."""
         found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
         if not found:
             raise SettingsError(

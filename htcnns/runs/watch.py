@@ -1,4 +1,4 @@
-"""An input that is still being filled: its cases as they come, each once its files stay as they are."""
+"""An input that is still being filled: its cases as they arrive, each once its files have stopped changing."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from htcnns.runs.devices import give_back_freed_memory
 from htcnns.runs.resources import Resources
 from htcnns.runs.watcher import Watcher
 
-_STOP_S = 0.2  # between two times that the watcher is asked whether to stop
+_STOP_S = 0.2  # between two checks whether the watcher stops the run
 _Marks = tuple[object, ...]
 
 
@@ -25,16 +25,16 @@ def watch(
     at_rest: Callable[[], None] = lambda: None,
     engine: Engine = segment_here,
 ) -> Iterator[Outcome]:
-    """Segment the cases of each look that are complete, clear and as they were at the look before.
+    """Look at an input repeatedly and segment the cases that are complete, clear and unchanged since the last look.
 
-    A case whose files change after that is taken once more, and kept where it counts as finished all the same. The run
-    ends when the watcher stops it, or when nothing has changed for the time that the settings name; what is still not
-    complete or clear fails then. What was seen and not reached comes last, as not started.
+    A case whose files change later is taken again, and kept if it still counts as finished. The run ends when the
+    watcher stops it, or when nothing has changed for `until_idle_s`; cases that are still incomplete or unclear then
+    fail. Cases that were seen but not reached come last, as not started.
 
     Args:
-        look: what the input holds at the moment; an InputError means that nobody can tell.
-        resources: changed where a device's memory is not enough.
-        at_rest: called when all that was ready at a look is done.
+        look: function that returns the present cases of the input; an InputError means that they are not known now.
+        resources: ensemble and settings; stepped down in place if a device runs out of memory.
+        at_rest: called when all cases that were ready at a look are done.
         engine: as in `runs.batch.segment_on`.
 
     Raises:
@@ -69,10 +69,10 @@ def watch(
 
 
 class Arrivals:
-    """What has come into an input, look by look; changes with every call.
+    """The cases that have arrived in an input, look by look; changes with every call.
 
     Attributes:
-        left: cases that were there at the last look and are not done as they are, by name.
+        left: cases of the last look, by name, that are not done in their present state.
     """
 
     def __init__(self, *, most_missing: int, on_pending: Callable[[str], None]) -> None:
@@ -84,9 +84,9 @@ class Arrivals:
         self._told: set[str] = set()
 
     def take(self, look: Callable[[], Iterable[CaseOutputs]]) -> tuple[list[CaseOutputs], bool]:
-        """The cases that are ready and were not taken before as they are, and whether anything has changed.
+        """The cases that are ready and not yet taken in their present state, and whether anything has changed.
 
-        A sentence on a case that is not complete or clear, and has not changed, is told once.
+        A reason why an unchanged case is incomplete or unclear is reported once.
         """
         try:
             found = {outputs.case.name: outputs for outputs in look()}
@@ -116,13 +116,13 @@ class Arrivals:
 
 
 def _marks(case: Case) -> _Marks:
-    """What of a case changes while it is being filled."""
+    """A value that changes while a case's files are being written."""
     paths = (*case.files.values(), *(path for path, _ in case.unread))
     return (*((path, file_mark(path)) for path in paths), str(case.fault or ""))
 
 
 def _pause(seconds: float, watcher: Watcher) -> None:
-    """Wait for the next look, or until the watcher stops it."""
+    """Wait until the next look, or until the watcher stops the run."""
     until = time.monotonic() + seconds
     while not watcher.should_stop() and (left := until - time.monotonic()) > 0:
         time.sleep(min(_STOP_S, left))

@@ -1,4 +1,4 @@
-"""What a run tells whoever started it, and what it asks."""
+"""Callbacks by which a run reports to its caller, and asks whether to stop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ class Watcher:
     """Callbacks of a run.
 
     Attributes:
-        on_engine: called once with a sentence on what cases are segmented by, where that is not this process.
+        on_engine: called once with a sentence on the workers, if cases are not segmented in this process.
         on_start: called with a case's name before its first window; on a cluster when a worker gets it.
-        on_window: called with the windows done and to do of the current case.
-        on_pending: called with a sentence on a case of a watched input that is not complete or clear and stays so, or
-            on such an input that cannot be looked at; on a cluster also on a case or a worker that was lost.
-        on_wait: called once with the number of cases that other runs are at, when only those are left.
-        should_stop: asked between windows and between cases.
+        on_window: called with the number of windows done in the current case, and their total.
+        on_pending: called with a sentence on a case of a watched input that stays incomplete or unclear, or on a
+            watched input that cannot be read; on a cluster also on a case or a worker that was lost.
+        on_wait: called once with the number of cases that other runs are working on, when only those are left.
+        should_stop: called between windows and between cases; True stops the run.
     """
 
     on_engine: Callable[[str], None] = _do_nothing

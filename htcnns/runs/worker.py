@@ -1,4 +1,4 @@
-"""A worker of a cluster: the members on its device, one case in work and the next one read ahead."""
+"""A worker of a cluster: the members on its device, one case in progress and the next one read ahead."""
 
 import platform
 from dataclasses import dataclass, replace
@@ -22,12 +22,12 @@ from htcnns.runs.watcher import Watcher
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What every worker of a run is told.
+    """What every worker of a run is started with.
 
     Attributes:
-        settings: how cases are segmented.
-        folder: where the run was started, which relative paths begin at.
-        version, method: htcnns there, and the digest of its weights and settings; a worker's must be the same.
+        settings: settings of the run.
+        folder: folder that the run was started in, and that paths are relative to.
+        version, method: version of htcnns there, and digest of its weights and settings; a worker's must be the same.
     """
 
     settings: RunSettings
@@ -38,7 +38,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Station:
-    """What a worker computes on: its machine, device and precision, and why it is not the device that was wanted."""
+    """What a worker computes on; `note` says why this is not the requested device, and is empty if it is."""
 
     machine: str
     device: str
@@ -49,7 +49,7 @@ class Station:
         return f"{self.machine}: {self.device} in {self.precision}{self.note and f' ({self.note})'}"
 
     def described(self, ensemble: Ensemble) -> Ensemble:
-        """An ensemble that says it were on this station, for reports."""
+        """The ensemble as if it were on this station, for reports."""
         device, precision = torch.device(self.device), PRECISIONS[self.precision]
         return replace(ensemble, device=device, precision=precision, note=self.note)
 
@@ -57,7 +57,7 @@ class Station:
 class Worker:
     """Segments cases as a run on one machine does; its methods may be called from several threads.
 
-    What a person must hear of is returned and not raised, so that it reaches the run as it is.
+    Errors meant for the user are returned, not raised, so that they reach the run unchanged.
     """
 
     def __init__(self, order: Order) -> None:
@@ -66,7 +66,7 @@ class Worker:
         self._is_stopped = Event()
 
     def start(self) -> Station | HtcnnsError:
-        """Load the members; what they compute on, or why they cannot."""
+        """Load the members; return what they compute on, or why they cannot."""
         order, machine = self._order, platform.node()
         try:
             enter(order.folder)
@@ -82,7 +82,7 @@ class Worker:
         )
 
     def segment(self, outputs: CaseOutputs) -> Outcome | OutputError | Stopped | None:
-        """The outcome of a case, its files written; None while another run is at it, or why the run cannot go on."""
+        """The outcome of a case, after writing its files; None while another run has it, or why the run must end."""
         watcher = Watcher(should_stop=self._is_stopped.is_set)
         try:
             [(_, outcome)] = segment_here(self._resources, [outputs], watcher=watcher, turn=self._turn)
@@ -91,7 +91,7 @@ class Worker:
         return outcome
 
     def stop(self) -> None:
-        """Let the cases at hand end between two windows, without an outcome."""
+        """Let the cases in progress end between two windows, without an outcome."""
         self._is_stopped.set()
 
 

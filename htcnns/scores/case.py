@@ -32,16 +32,16 @@ def score_case(
 
     Args:
         prediction, truth: (I, J, K) uint8 label maps in the rule's numbers; other numbers count as background.
-        spacing_mm: voxel size of the prediction along I, J, K; rounded to float32, as NIfTI headers hold it.
+        spacing_mm: voxel size of the prediction along I, J, K; rounded to float32, as in NIfTI headers.
         rule: a row of `RULES`, or `as_meant` of one.
         definitions: names of `DEFINITIONS` to compute in addition.
-        voxel_ml: true volume of a voxel, for the volumes in ml; None for the product of the spacing, which a sheared
-            grid does not have.
+        voxel_ml: true volume of a voxel, for the volumes in ml; None for the product of the spacings, which is wrong
+            for a sheared grid.
 
     Returns:
-        Scores by region, by name of the score. Counts are floats too. NaN only under the 2026 rules, where the
-        official code has it: scores of a region that is empty in both, precision without predicted lesions, recall
-        without lesions, standard deviations without a match.
+        Scores by region name, then by score name. Counts are floats too. NaN only under the 2026 rules, as in the
+        official code: scores of a region that is empty in both, precision without predicted lesions, recall without
+        true ones, spreads and mean sizes without a match, large_ and small_ scores without a true lesion of that size.
 
     Raises:
         ValueError: the shapes differ.
@@ -68,8 +68,8 @@ def missed_scores(
 ) -> CaseScores:
     """Scores of a case without a prediction: 0 where more is better, the rule's penalty for distances.
 
-    Counts and volumes are those of an empty prediction. A region that the truth does not have also gets the worst
-    scores, as in the challenges.
+    Counts and volumes are those of an empty prediction. A region that is absent from the truth also receives the
+    worst scores, as in the challenges.
 
     Args:
         truth: (I, J, K) uint8 label map in the rule's numbers.
@@ -109,7 +109,7 @@ _SCHEMES: Mapping[Scheme, Callable[[Pair, Rule], CaseScores]] = MappingProxyType
 def _more_scores(
     pair: Pair, region: ScoredRegion, definitions: tuple[str, ...], voxel_ml: float | None
 ) -> RegionScores:
-    """Volumes, and the scores that were asked for by name."""
+    """Volumes, and the scores requested by name."""
     counts = [region_voxels(side, region).index.size for side in (pair.prediction, pair.truth)]
     predicted_ml, true_ml = (n * (pair.voxel_mm3 / 1000 if voxel_ml is None else voxel_ml) for n in counts)
     volumes = {
@@ -126,7 +126,7 @@ def _masks(pair: Pair, region: ScoredRegion) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _worst(name: str, value: float, penalty_mm: float) -> float:
-    """The worst value of a score; its own value where it is a count, a volume or not among `COLUMNS`."""
+    """The worst value of a score; `value` itself for counts, volumes and scores outside `COLUMNS`."""
     column = COLUMNS.get(name)
     if column is None or column.better is Better.NEITHER or column.kind is Kind.COUNT:
         return value

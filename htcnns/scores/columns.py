@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 
 class Kind(Enum):
-    """What a score measures, and so how it is rounded and what a missing case gets."""
+    """What a score measures, which decides how it is rounded and what a missing case scores."""
 
     SHARE = "share, usually 0 to 1"
     DISTANCE = "millimetres"

@@ -1,8 +1,8 @@
 """Distances from the points of one surface to another: shells of lattice offsets first, a KD-tree for the rest.
 
 Most points of two similar surfaces coincide or lie a voxel or two apart, so looking at the lattice sites around each
-point, nearest first, settles nearly all of them; only the few that lie far away are worth a tree. Where they are not
-few, as in a mask that is all specks, one distance transform of the whole lattice is quicker than either.
+point, nearest first, settles nearly all of them; only the few that lie far away are worth a tree. If many are far
+away, as in a mask that is all specks, one distance transform of the whole lattice is quicker than either.
 """
 
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ _REACH = 4
 FRAME = _REACH + 1
 """Zeros around every mask, so that its corners and the farthest offsets from them lie on the lattice."""
 
-_NEAR = 1.5  # of the shortest voxel side, within which shells alone are looked at: they settle most of similar surfaces
-_SITES_PER_POINT = 32  # of the lattice, which a distance transform passes in the time that shells and tree take for one
-_TIE = 1e-9  # share of the weight within which a sum in another order could cross the wanted share
+_NEAR = 1.5  # in shortest voxel sides; up to here only shells are searched: they settle most points of similar surfaces
+_SITES_PER_POINT = 32  # lattice sites that a distance transform covers in the time that shells and tree need per point
+_TIE = 1e-9  # as a share of the weight: this close to the wanted share, the order of summation could decide
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Surface:
     """Points on a lattice, each with a weight and the label of the lesion it belongs to.
 
-    Two surfaces can be compared when they were built on the same lattice.
+    Two surfaces can be compared if they were built on the same lattice.
 
     Attributes:
         lattice: (A, B, C) labels at the points, 0 elsewhere; at least four sites on every side are 0.
@@ -44,7 +44,7 @@ class Surface:
 
     @classmethod
     def on(cls, lattice: np.ndarray, index: np.ndarray, weight: np.ndarray) -> "Surface":
-        """A surface of which all labels count."""
+        """A surface on which all labels count."""
         wanted = np.arange(int(lattice.reshape(-1)[index].max(initial=0)) + 1) > 0
         return cls(lattice=lattice, index=index, weight=weight, wanted=wanted)
 
@@ -63,7 +63,7 @@ class Surface:
 
     @cached_property
     def _by_label(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the points by label, and where each label's begin: no lesion goes through all points."""
+        """Points sorted by label, and where each label starts, so that no lesion needs a pass over all points."""
         labels = self.labels
         return np.argsort(labels, kind="stable"), np.searchsorted(np.sort(labels), np.arange(self.wanted.size + 1))
 
@@ -85,7 +85,7 @@ def quantile_distance_mm(start: Surface, target: Surface, spacing_mm: Spacing, *
 
 
 def distances_mm(start: Surface, target: Surface, spacing_mm: Spacing) -> np.ndarray:
-    """(N,) float64 distance from every point of `start` to the nearest point of `target`; inf when that is empty."""
+    """(N,) float64 distance from every point of `start` to the nearest point of `target`; inf if `target` is empty."""
     distances = np.full(start.index.size, np.inf)
     if target.index.size == 0:
         return distances
@@ -103,13 +103,13 @@ def distances_mm(start: Surface, target: Surface, spacing_mm: Spacing) -> np.nda
 def partner_distances_mm(
     start: Surface, target: Surface, partners: np.ndarray, spacing_mm: Spacing
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From every point whose lesion has a partner, the distance to the nearest point of that partner.
+    """Distance from every point whose lesion has a partner to the nearest point of that partner.
 
     Args:
-        partners: (max label + 1,) label in `target` that belongs to each label of `start`; 0 for none.
+        partners: (max label + 1,) label in `target` that is the partner of each label of `start`; 0 for none.
 
     Returns:
-        (N,) labels of `start`, one per point, and their (N,) float64 distances.
+        (N,) labels of the points with a partner, and their (N,) float64 distances.
     """
     labels = start.labels
     kept = np.flatnonzero(partners[labels])
@@ -127,7 +127,7 @@ def partner_distances_mm(
 
 
 def share_within(start: Surface, target: Surface, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
-    """The share of the weight of `start` that has a point of `target` at most as far away as the tolerance.
+    """The share of the weight of `start` that lies within the tolerance of a point of `target`.
 
     NaN when `start` is empty, 0 when only `target` is.
     """
@@ -142,7 +142,7 @@ def share_within(start: Surface, target: Surface, spacing_mm: Spacing, *, tolera
 
 
 def _shares(start: Surface, target: Surface, spacing_mm: Spacing, total: float) -> Iterator[tuple[float, float]]:
-    """Growing distances, each with the share of the weight that lies within it; the last share is 1."""
+    """Shares of the weight, each with the distance within which it lies, by distance; the last share is 1."""
     index, weight, reached = start.index, start.weight, 0.0
     for distance_mm, offsets in _shells(spacing_mm):
         hit = _hits(index, offsets, target)
@@ -162,35 +162,35 @@ def _shares(start: Surface, target: Surface, spacing_mm: Spacing, total: float) 
 
 
 def _sorted_quantile(weight: np.ndarray, distances: np.ndarray, share: float) -> float:
-    """The quantile in the order of sums that DeepMind's code uses, for shares that only rounding decides."""
+    """The quantile, summed in the order of DeepMind's code, for cases that only rounding decides."""
     order = np.lexsort((weight, distances))
     reached = np.cumsum(weight[order]) / np.sum(weight[order])
     return float(distances[order][min(int(np.searchsorted(reached, share)), weight.size - 1)])
 
 
 def _hits(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarray:
-    """(N,) bool: whether any of the (M, 3) offsets leads from a site to a wanted point of the target."""
+    """(N,) bool: whether a wanted point of the target lies at any of the (M, 3) offsets from a site."""
     return target.wanted[_around(index, offsets, target)].any(axis=1)
 
 
 def _around(index: np.ndarray, offsets: np.ndarray, target: Surface) -> np.ndarray:
-    """(N, M) labels of the target where each of the (M, 3) offsets leads from each site."""
+    """(N, M) labels of the target at each of the (M, 3) offsets from each site."""
     _, b, c = target.lattice.shape
     steps = offsets @ np.array([b * c, c, 1])
     return target.lattice.reshape(-1)[index[:, None] + steps]
 
 
 def _is_transform_quicker(index: np.ndarray, target: Surface, looked_at: float) -> bool:
-    """Whether so many points are left that one distance transform of the target is quicker than looking at each.
+    """Whether so many points are left that one distance transform of the target is quicker than searching around each.
 
     Args:
-        looked_at: how far around each point was looked at already, in shortest voxel sides.
+        looked_at: radius already searched around each point, in shortest voxel sides.
     """
     return looked_at >= _NEAR and index.size * _SITES_PER_POINT > target.lattice.size
 
 
 def _far_distances_mm(index: np.ndarray, target: Surface, spacing_mm: Spacing) -> np.ndarray:
-    """(N,) float64 distances from these sites, which may be none, in the way that suits their number."""
+    """(N,) float64 distances from these sites, by transform or tree, whichever suits N; N may be 0."""
     if index.size == 0:
         return np.zeros(0)
     if not _is_transform_quicker(index, target, _REACH):
@@ -220,7 +220,7 @@ def _lengths_mm(steps: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _shells(spacing_mm: Spacing) -> tuple[tuple[float, np.ndarray], ...]:
-    """Offsets of up to _REACH of the shortest voxel side, grouped by their length, shortest first."""
+    """Offsets no longer than _REACH shortest voxel sides, grouped by length, shortest first."""
     reach = np.arange(-_REACH, _REACH + 1)
     offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), axis=-1).reshape(-1, 3)
     lengths = _lengths_mm(offsets, spacing_mm)

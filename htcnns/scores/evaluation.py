@@ -29,12 +29,12 @@ class EvaluateSettings:
     Attributes:
         rules: name of a row of `RULES`.
         as_meant: whether the known bugs of the official code are left out.
-        prediction_labels, truth_labels: names of label sets; None to go by the cases' names.
+        prediction_labels, truth_labels: names of label sets; None to infer them from rule and case name.
         definitions: names of `DEFINITIONS` to compute in addition to the rule's scores.
         missing: treatment of a truth without a prediction: skip only lists it, worst scores it as missed.
 
     Raises:
-        SettingsError: an unknown name, or a label set under a rule that has none; the setting is named.
+        SettingsError: an unknown name, or a label set under a rule that has none; the error names the setting.
     """
 
     rules: str = "brats2023-gli"
@@ -64,8 +64,8 @@ class ScoredCase:
 
     Attributes:
         case: name of the case.
-        scores: by region, by name of the score.
-        dropped: for each label map, the number of voxels that hold each number that the rule drops.
+        scores: scores by region name, then by score name.
+        dropped: for each label map, the voxel counts of the numbers that the rule drops.
         was_missing: whether there was no prediction, so that the case was scored as missed.
     """
 
@@ -77,7 +77,7 @@ class ScoredCase:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of many cases, and all that a reader must know of them.
+    """The scores of many cases, and all that a reader must know about them.
 
     Attributes:
         name: name of the predictions, usually that of their folder.
@@ -93,12 +93,12 @@ class Evaluation:
 
     @property
     def rule(self) -> Rule:
-        """The rule that scored."""
+        """The rule that the cases were scored by."""
         return self.settings.rule
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """Sentences that a reader must know: an unverified rule, dropped labels, missing files."""
+        """Warning sentences for the reader: an unverified rule, dropped labels, missing files."""
         found = (
             self.rule.caution,
             _dropped_caution((count for case in self.cases for count in case.dropped), self.rule),
@@ -136,14 +136,14 @@ def require_same_grid(prediction: Grid, truth: Grid, *, case: str) -> None:
 
 
 def score_volumes(prediction: Volume, truth: Volume, *, case: str, settings: EvaluateSettings) -> ScoredCase:
-    """The scores of one case from two label maps in memory, in their own numbers.
+    """The scores of one case, from two label maps in memory, each in its own numbers.
 
     Args:
         prediction, truth: (I, J, K) uint8 label maps on one grid.
-        case: name of the case, which decides on the label sets where the settings name none.
+        case: name of the case, which decides the label sets if the settings name none.
 
     Raises:
-        InputError: the grids differ, or the labels are of another year.
+        InputError: the grids differ, or the labels are numbered as in another year.
     """
     require_same_grid(prediction.grid, truth.grid, case=case)
     row = settings.rule
@@ -167,7 +167,7 @@ def score_missing(truth: Volume, *, case: str, settings: EvaluateSettings) -> Sc
         truth: (I, J, K) uint8 label map in its own numbers.
 
     Raises:
-        InputError: the labels are of another year.
+        InputError: the labels are numbered as in another year.
     """
     row = settings.rule
     true = _translated(truth, row, settings.truth_labels, case=case, side="truth")
@@ -183,17 +183,17 @@ def score_missing(truth: Volume, *, case: str, settings: EvaluateSettings) -> Sc
 
 @dataclass(frozen=True)
 class _Translated:
-    """A label map in the rule's numbers, and the number of voxels that hold each number that the rule drops."""
+    """A label map in the rule's numbers, and the voxel counts of the numbers that the rule drops."""
 
     label_map: np.ndarray
     dropped: Counter[int]
 
 
 def _translated(volume: Volume, row: Rule, chosen: str | None, *, case: str, side: str) -> _Translated:
-    """A label map brought from its own numbers to those of the rule.
+    """A label map translated from its own numbers to those of the rule.
 
     Args:
-        chosen: name of a label set; None for 1 2 4 in the cases of 2017 to 2022, the rule's own numbers in all others.
+        chosen: name of a label set; None for the one that `_default` chooses.
         side: "prediction" or "truth".
     """
     scored = {number for region in row.regions for number in region.numbers}
@@ -207,7 +207,7 @@ def _translated(volume: Volume, row: Rule, chosen: str | None, *, case: str, sid
 
 
 def _looked_up(label_map: np.ndarray, pairs: dict[int, int]) -> _Translated:
-    """The label map with each number replaced by its partner; 0 for a number without one, which is dropped."""
+    """The label map with each number replaced by its partner; a number without one becomes 0 and is dropped."""
     table = np.zeros(256, np.uint8)
     for number, becomes in pairs.items():
         table[number] = becomes
@@ -217,13 +217,13 @@ def _looked_up(label_map: np.ndarray, pairs: dict[int, int]) -> _Translated:
 
 
 def _default(target: LabelSet, case: str) -> LabelSet:
-    """The set that a case's name asks for where it or the rule is of 2017 to 2022, else the rule's own."""
+    """The set that the case's name implies if the name or the rule is of 2017 to 2022, else the rule's own."""
     named = default_label_set(case)
     return named if "brats2021" in (named.name, target.name) else target
 
 
 def _require_label_set(name: str | None, row: Rule, *, setting: str) -> None:
-    """Raise SettingsError where a label set is unknown, or is named under a rule that has none."""
+    """Raise SettingsError if a label set is unknown, or is named under a rule that has none."""
     if name is None:
         return
     if row.labels is None:
@@ -234,9 +234,9 @@ def _require_label_set(name: str | None, row: Rule, *, setting: str) -> None:
 
 
 def _require_plausible(label_map: np.ndarray, source: LabelSet, *, case: str, side: str) -> None:
-    """Raise InputError where enhancing tumour has the number of another year: 4 without 3 among 1 2 3, or the reverse.
+    """Raise InputError if enhancing tumour seems numbered as in another year: 4 but no 3 for 1 2 3, or the reverse.
 
-    Label sets in which both numbers have a meaning pass.
+    Maps of label sets in which both numbers have a meaning pass.
     """
     known = set(source.numbers.values())
     strange = {3, 4} - known
@@ -255,7 +255,7 @@ def _require_plausible(label_map: np.ndarray, source: LabelSet, *, case: str, si
 
 
 def _dropped_caution(counts: Iterable[Counter[int]], row: Rule) -> str | None:
-    """One sentence on all that was dropped, from the counts of every file; None when nothing was."""
+    """One sentence on all dropped labels, from the counts of every file; None if nothing was dropped."""
     lost = [count for count in counts if count]
     if not lost:
         return None

@@ -1,7 +1,7 @@
 """Scores as in BraTS 2026: connected components matched one to one, then scored in pairs.
 
 Source: BraTS/BraTS_evaluation 0.0.10, which runs panoptica 2.1.7 (maximum bipartite matching on Dice) and then its
-own table of large and small metastases; both in our own words.
+own table of large and small metastases; both reimplemented here.
 """
 
 import math
@@ -28,7 +28,7 @@ _LARGE_PENALTY_MM = 373.0  # "diameter of the cube in SRI space"
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One lesion of the truth with the scores of its match, or of a miss where nothing was matched to it."""
+    """One lesion of the truth with the scores of its match, or those of a miss if it has none."""
 
     n_voxels: int
     is_matched: bool = False
@@ -59,7 +59,7 @@ def instance_scores(pair: Pair, rule: Rule) -> dict[str, dict[str, float]]:
 
 
 def matched_instances(prediction: Lesions, truth: Lesions, spacing_mm: Spacing) -> list[Instance]:
-    """Every lesion of the truth, with its scores where a predicted one was matched to it.
+    """Every lesion of the truth, with the scores of the predicted lesion matched to it, if any.
 
     Matches are one to one with the largest possible sum of Dice. NSD's tolerance is the shortest side of a voxel.
     """
@@ -82,7 +82,7 @@ def large_lesion_scores(
 ) -> dict[str, float]:
     """The table of the metastases challenge: large lesions scored and counted, small ones only counted.
 
-    Every false positive counts as large and as small. All scores of a size are NaN where the truth has no such lesion.
+    Every false positive counts as large and as small. All scores of a size are NaN if the truth has no such lesion.
     """
     large = [i for i in instances if i.n_voxels * voxel_mm3 >= large_mm3]
     small = [i for i in instances if i.n_voxels * voxel_mm3 < large_mm3]
@@ -97,7 +97,7 @@ def large_lesion_scores(
 
 
 def _turned(label_map: Voxels) -> Voxels:
-    """(K, J, I), the order in which the organisers' reader, SimpleITK, returns an array and so numbers its lesions."""
+    """(K, J, I): the axis order of the organisers' reader, SimpleITK, which decides how lesions are numbered."""
     return Voxels.of(np.ascontiguousarray(label_map.paint().T))
 
 
@@ -139,7 +139,7 @@ def _pair_scores(
 
 
 def _places(numbers: np.ndarray, n_lesions: int) -> np.ndarray:
-    """(n_lesions + 1,) place of each lesion in the list of numbers, counted from 1; 0 where it is not in it."""
+    """(n_lesions + 1,) position of each lesion in `numbers`, counted from 1; 0 if it is not listed."""
     places = np.zeros(n_lesions + 1, np.int64)
     places[numbers] = np.arange(1, numbers.size + 1)
     return places
@@ -153,7 +153,7 @@ def _border_scores(one: Surface, other: Surface, spacing_mm: Spacing, tolerance_
 
 
 def _mean_scores(instances: list[Instance], n_lesions: tuple[int, int], voxel_mm3: float) -> dict[str, float]:
-    """Counts, precision, recall, F1 and the means over matched pairs; NaN as `score_case` says."""
+    """Counts, precision, recall, F1 and the means over matched pairs; NaN as documented in `score_case`."""
     found = [i for i in instances if i.is_matched]
     n_tp, n_fp, n_fn = len(found), n_lesions[0] - len(found), n_lesions[1] - len(found)
     f1 = n_tp / (n_tp + 0.5 * n_fp + 0.5 * n_fn) if sum(n_lesions) else math.nan
@@ -183,7 +183,7 @@ def _mean_scores(instances: list[Instance], n_lesions: tuple[int, int], voxel_mm
 
 
 def _whole_scores(prediction: Lesions, truth: Lesions, spacing_mm: Spacing, rule: Rule) -> dict[str, float]:
-    """Dice, HD95 and NSD of the whole region; inf mm when a mask is empty or, by the quirk, when nothing is common."""
+    """Whole-region Dice, HD95, NSD: `_nothing_found` if a mask is empty or, by the quirk, if no voxel is common."""
     n_prediction, n_truth = prediction.voxels.index.size, truth.voxels.index.size
     n_common = int(np.count_nonzero(truth.reach.reshape(-1)[prediction.voxels.index]))
     n_lesions = prediction.n_lesions, truth.n_lesions
@@ -199,7 +199,7 @@ def _whole_scores(prediction: Lesions, truth: Lesions, spacing_mm: Spacing, rule
 
 
 def _nothing_found(name: str, n_lesions: tuple[int, int]) -> float:
-    """The score of a region without any match: NaN when it is empty in both, else 0, or inf for a distance."""
+    """The score of a region without any match: NaN if it is empty in both, else 0, or inf for a distance."""
     if sum(n_lesions) == 0:
         return math.nan
     return math.inf if COLUMNS[name].kind is Kind.DISTANCE else 0.0

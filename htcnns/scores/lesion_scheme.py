@@ -34,7 +34,7 @@ NSD_TOLERANCES_MM: Mapping[str, float] = MappingProxyType({"nsd_0.5mm": 0.5, "ns
 
 @dataclass(frozen=True)
 class _Surfaces:
-    """The surfaces of some lesions: elements for HD95, border voxels for NSD, which is None where a rule has no NSD."""
+    """The surfaces of some lesions: elements for HD95, border voxels for NSD (None if the rule has no NSD)."""
 
     elements: Surface
     border: Surface | None
@@ -92,7 +92,7 @@ def region_lesions(
 
 
 def _dilated(label_map: Voxels, regions: tuple[ScoredRegion, ...], inside: Box) -> dict[str, np.ndarray]:
-    """Every mask dilated by its region's iterations: all masks as bits of one byte, so that one pass serves all."""
+    """Every region's mask, dilated by its iterations; masks are bits of one byte, so one pass dilates them all."""
     bits = np.packbits([number_table(region) for region in regions], axis=0, bitorder="little")[0]
     planes = label_map.numbered(bits[label_map.numbers]).paint()
     dilated, done = {}, 0
@@ -187,7 +187,7 @@ def _whole_scores(
 
 @dataclass(frozen=True, kw_only=True)
 class _Counts:
-    """What sensitivity and specificity are computed from; for masks, `sum` and `n` are the same."""
+    """What sensitivity and specificity are computed from; for masks, `sum_…` and `n_…` are the same."""
 
     sum_prediction: int
     sum_truth: int
@@ -220,7 +220,7 @@ def _counts_of_label_images(prediction: Lesions, truth: Lesions) -> _Counts:
 
 
 def _label_image_hd95(sides: tuple[_Side, _Side], spacing_mm: Spacing, penalty_mm: float) -> dict[str, float]:
-    """QUIRK: HD95 of the numbered lesions, as if their numbers were a mask; nothing when there are no lesions."""
+    """QUIRK: HD95 of the numbered lesions, as if their numbers were a mask; empty if there are no lesions."""
     if not any(side.lesions.voxels.index.size for side in sides):
         return {}
     areas = surface_areas_mm2(spacing_mm)
@@ -230,7 +230,7 @@ def _label_image_hd95(sides: tuple[_Side, _Side], spacing_mm: Spacing, penalty_m
 
 
 def _agreement(counts: _Counts, n_voxels: int) -> dict[str, float]:
-    """Sensitivity and specificity in the official formula, of masks or of label images taken for masks."""
+    """Sensitivity and specificity by the official formulas, of masks or of label images taken for masks."""
     nothing = counts.sum_prediction == counts.sum_truth == 0
     n_neither = n_voxels - (counts.n_prediction + counts.n_truth - counts.n_common)
     n_false = counts.sum_prediction - counts.n_common

@@ -1,7 +1,7 @@
 """Lesions: connected components, joined by dilation and by touch, and matched between prediction and truth.
 
-One labelling gives the lesions of a mask; all counts come from bincounts over the numbers at the mask's voxels.
-Source: rachitsaluja/BraTS-2023-Metrics at 43c9052 and BraTS-2024-Metrics at 9e8879a, in our own words.
+A mask is labelled once; all counts come from bincounts of the lesion numbers at its voxels.
+Source: rachitsaluja/BraTS-2023-Metrics at 43c9052 and BraTS-2024-Metrics at 9e8879a, reimplemented here.
 """
 
 from collections.abc import Iterable
@@ -19,9 +19,9 @@ class Lesions:
     """The lesions of one mask, numbered from 1.
 
     Attributes:
-        voxels: of the mask, with the number of the lesion that each belongs to.
-        reach: (I, J, K) the same numbers over each lesion and all that its dilation covers, 0 elsewhere.
-        n_lesions: the largest number; numbers without a voxel may occur below it.
+        voxels: voxels of the mask, each with the number of its lesion.
+        reach: (I, J, K) lesion number wherever a lesion or its dilation lies, 0 elsewhere.
+        n_lesions: largest lesion number; smaller numbers may be unused.
     """
 
     voxels: Voxels
@@ -39,8 +39,8 @@ class Matches:
     """Which predicted lesions belong to which lesions of the truth; position 0 is lesion 1.
 
     Attributes:
-        pairs: (n, 2) numbers of a lesion of the truth and of a predicted one with a voxel within its reach; sorted.
-            A table of all with all would be too large: masks of 50,000 specks occur.
+        pairs: (n, 2) sorted pairs of a lesion of the truth and a predicted lesion with a voxel within its reach.
+            A full table would be too large: masks of 50,000 specks occur.
         n_voxels_truth, n_voxels_prediction: (n_truth,) and (n_prediction,) sizes in voxels; 0 where a number is unused.
         n_common: (n_truth,) predicted voxels inside each lesion.
     """
@@ -58,12 +58,12 @@ class Matches:
         return int(is_false.sum())
 
     def touching(self, lesion: int) -> np.ndarray:
-        """Numbers of the predicted lesions within the reach of one lesion of the truth, which is counted from 0."""
+        """Numbers of the predicted lesions within the reach of one lesion of the truth; `lesion` counts from 0."""
         first, last = np.searchsorted(self.pairs[:, 0], [lesion + 1, lesion + 2])
         return self.pairs[first:last, 1]
 
     def dice(self, lesion: int) -> float:
-        """Dice of one lesion, counted from 0, against the whole of every predicted lesion that touches it."""
+        """Dice of one lesion, counted from 0, against all predicted lesions that touch it, each taken whole."""
         n_prediction = int(self.n_voxels_prediction[self.touching(lesion) - 1].sum())
         return 2.0 * int(self.n_common[lesion]) / (n_prediction + int(self.n_voxels_truth[lesion]))
 
@@ -74,19 +74,19 @@ def plain_lesions(voxels: Voxels) -> Lesions:
 
 
 def merged_lesions(voxels: Voxels, dilated: np.ndarray) -> Lesions:
-    """Lesions whose parts count as one where they lie near each other.
+    """The lesions of a mask; parts that lie near each other count as one lesion.
 
     Args:
-        voxels: of the mask.
-        dilated: (I, J, K) the mask dilated, bool; what one 26-connected component of it covers is one lesion. The
-            reach of a lesion is then that component itself: dilating its voxels alone leads to the same.
+        voxels: voxels of the mask.
+        dilated: (I, J, K) bool, the dilated mask; the voxels inside one 26-connected component of it are one lesion.
+            That component is also the lesion's reach: dilating the lesion alone would have the same result.
     """
     reach, n_lesions = components(dilated)
     return Lesions(voxels.numbered(reach.reshape(-1)[voxels.index]), reach, n_lesions)
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """(I, J, K) unsigned numbers of the 26-connected components of a C-ordered mask, in the order of a scan."""
+    """(I, J, K) unsigned 26-connected components of a C-ordered mask, numbered in scan order, and their number."""
     if not mask.any():
         return np.zeros(mask.shape, np.uint16), 0
     labels, n_components = cc3d.connected_components(mask, connectivity=26, return_N=True, binary_image=True)
@@ -94,13 +94,13 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def without_small(lesions: Lesions, *, most_voxels: float) -> Lesions:
-    """The lesions of more than so many voxels, with their numbers as they were."""
+    """The lesions of more than `most_voxels` voxels; they keep their numbers."""
     kept = np.concatenate([[False], lesions.sizes > most_voxels])
     return _renumbered(lesions, np.where(kept, np.arange(kept.size), 0))
 
 
 def joined_by_touch(lesions: Lesions, others: Iterable[Lesions]) -> Lesions:
-    """Lesions that touch the same lesion of another region joined into one, region after region, and numbered again.
+    """The lesions, those that touch the same lesion of another region joined, region by region, and renumbered.
 
     As in the official code, nothing happens unless at least two pairs touch (18-neighbourhood), and a lesion follows
     only the first, lowest-numbered lesion that it touches.
@@ -116,9 +116,9 @@ def joined_by_touch(lesions: Lesions, others: Iterable[Lesions]) -> Lesions:
 
 
 def touching_pairs(one: Lesions, other: Lesions) -> np.ndarray:
-    """(n, 2) numbers of the lesions of two masks that share a voxel, a face or an edge; sorted, each once.
+    """(n, 2) sorted, unique pairs of lesions of two masks that share a voxel, a face or an edge.
 
-    The outer voxels of both must be empty.
+    The outermost voxels of both arrays must be empty.
     """
     _, n_j, n_k = one.voxels.shape
     labels = other.voxels.paint().reshape(-1)
@@ -132,7 +132,7 @@ def touching_pairs(one: Lesions, other: Lesions) -> np.ndarray:
 
 
 def match(prediction: Lesions, truth: Lesions) -> Matches:
-    """Which predicted lesions lie within the reach of which lesions of the truth, with every count that scores need."""
+    """Which predicted lesions lie within the reach of which lesions of the truth, with all counts that scores need."""
     reached = truth.reach.reshape(-1)[prediction.voxels.index]
     inside = truth.voxels.mask().reshape(-1)[prediction.voxels.index]
     return Matches(
@@ -144,7 +144,7 @@ def match(prediction: Lesions, truth: Lesions) -> Matches:
 
 
 def pair_counts(ones: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 2) pairs of numbers that occur, sorted, and (n,) how often each does; pairs with a 0 are left out."""
+    """(n, 2) sorted pairs of numbers at the same position, and (n,) counts of each; pairs with a 0 are left out."""
     width = int(others.max(initial=0)) + 1
     is_pair = (ones > 0) & (others > 0)
     pairs, counts = np.unique(ones[is_pair].astype(np.int64) * width + others[is_pair], return_counts=True)
@@ -155,8 +155,8 @@ def dilate(planes: np.ndarray, *, iterations: int) -> np.ndarray:
     """Dilation by the 18-neighbourhood, of all masks of a stack at once.
 
     Args:
-        planes: (I, J, K) bool, or unsigned integers whose every bit is a mask of its own; C-ordered, the outer
-            `iterations` voxels on every side are 0.
+        planes: (I, J, K) bool, or unsigned integers in which each bit is a separate mask; C-ordered, with the outer
+            `iterations` voxels on every side 0.
     """
     _, n_j, n_k = planes.shape
     flat = planes.reshape(-1)
@@ -167,7 +167,7 @@ def dilate(planes: np.ndarray, *, iterations: int) -> np.ndarray:
 
 
 def _spread(flat: np.ndarray, step: int) -> np.ndarray:
-    """Each voxel joined with the two that lie one step before and after it."""
+    """Each voxel combined (OR) with the voxels one step before and after it."""
     wider = flat.copy()
     wider[step:] |= flat[:-step]
     wider[:-step] |= flat[step:]
@@ -175,11 +175,11 @@ def _spread(flat: np.ndarray, step: int) -> np.ndarray:
 
 
 def _partners(pairs: np.ndarray, n_lesions: int) -> np.ndarray:
-    """New numbers, past the old ones: one for each lesion that is touched, in the order of the pairs."""
+    """New numbers: lesions with the same first partner share one past the old ones, in the order of the pairs."""
     touched = dict.fromkeys(int(other) for _, other in pairs)
     new = {other: n_lesions + 1 + position for position, other in enumerate(touched)}
     numbers = np.arange(n_lesions + 1)
-    for lesion, other in reversed(pairs.tolist()):  # the first partner of a lesion is written last
+    for lesion, other in reversed(pairs.tolist()):  # reversed, so that a lesion's first partner is written last
         numbers[lesion] = new[other]
     return numbers
 

@@ -7,21 +7,21 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
-_UNMATCHED = 1.0 + 1e-6  # what panoptica 2.1.7 lets a pair cost that may not be matched; a match costs 1 - Dice
-_LARGEST_TABLE = 2**22  # pairs, 32 MiB; beyond it lesions are matched in each group that overlaps
-_SHIFT = 1.0  # added to each cost of a sparse table, in which a cost of 0 would be no pair
+_UNMATCHED = 1.0 + 1e-6  # panoptica 2.1.7's cost of a pair that may not be matched; a match costs 1 - Dice
+_LARGEST_TABLE = 2**22  # entries, 32 MiB; above it each group of overlapping lesions is matched separately
+_SHIFT = 1.0  # added to each cost of a sparse table, where a cost of 0 would mean no pair
 
 
 def best_matches(pairs: np.ndarray, dices: np.ndarray, *, n_lesions: tuple[int, int]) -> np.ndarray:
     """(n,) bool, which of the pairs are matched: one to one, with the largest possible sum of Dice.
 
-    Among matchings of equal sums it is the one that the organisers' table of all lesions with all leads to, up to
-    _LARGEST_TABLE.
+    Among matchings of equal sum it is the one that the organisers' full table leads to, if that table has at most
+    _LARGEST_TABLE entries.
 
     Args:
         pairs: (n, 2) numbers of two lesions that overlap, from 1, each pair once.
         dices: (n,) above 0.
-        n_lesions: of the first and the second mask.
+        n_lesions: number of lesions in the first and in the second mask.
     """
     if math.prod(n_lesions) <= _LARGEST_TABLE:
         return _solved(pairs - 1, dices, n_lesions)
@@ -39,11 +39,11 @@ def best_matches(pairs: np.ndarray, dices: np.ndarray, *, n_lesions: tuple[int, 
 
 
 def percentiles_by_group(values: np.ndarray, groups: np.ndarray, *, percentile: float) -> np.ndarray:
-    """(n_groups,) numpy's percentile, interpolated linearly, of the values of each group.
+    """(n_groups,) percentile of the values of each group, interpolated linearly as in numpy.
 
     Args:
         values: (n,) float64, finite.
-        groups: (n,) number of the group of each value, from 0; each occurs.
+        groups: (n,) group number of each value, from 0; no group is empty.
     """
     order = np.lexsort((values, groups))
     ordered = values[order]
@@ -53,12 +53,12 @@ def percentiles_by_group(values: np.ndarray, groups: np.ndarray, *, percentile: 
     share = places - below
     first = np.cumsum(sizes) - sizes + below.astype(np.int64)
     low, high = ordered[first], ordered[np.minimum(first + 1, np.cumsum(sizes) - 1)]
-    # from the nearer end, as numpy does, so that not a bit differs
+    # interpolated from the nearer end, as numpy does, so that not a bit differs
     return np.where(share >= 0.5, high - (high - low) * (1 - share), low + (high - low) * share)
 
 
 def _solved(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`best_matches` by one table of all lesions with all; numbers count from 0."""
+    """`best_matches` by one full table of all lesions; numbers count from 0."""
     costs = np.full(shape, _UNMATCHED)
     costs[tuple(pairs.T)] = 1.0 - dices
     ones, others = linear_sum_assignment(costs)
@@ -68,7 +68,7 @@ def _solved(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int]) -> np.
 
 
 def _solved_sparsely(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The same with the pairs alone in the table, beside one column for each lesion of the first mask to stay alone."""
+    """`_solved` by a sparse table: the pairs, and a column per lesion of the first mask that leaves it unmatched."""
     n, m = shape
     alone = np.arange(n)
     rows, columns = np.concatenate([pairs[:, 0], alone]), np.concatenate([pairs[:, 1], m + alone])
@@ -80,7 +80,7 @@ def _solved_sparsely(pairs: np.ndarray, dices: np.ndarray, shape: tuple[int, int
 
 
 def _overlapping_groups(pairs: np.ndarray, n_lesions: tuple[int, int]) -> np.ndarray:
-    """(n,) number of the group of each pair, from 0: lesions that overlap, directly or by way of others."""
+    """(n,) group number of each pair, from 0; a group is all lesions that overlap directly or through others."""
     ones, others = pairs[:, 0], pairs[:, 1] + n_lesions[0]
     n = sum(n_lesions) + 1
     _, group_of = connected_components(coo_array((np.ones(ones.size, bool), (ones, others)), shape=(n, n)))

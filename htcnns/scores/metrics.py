@@ -1,7 +1,7 @@
 """Scores of a whole mask against a whole mask: overlap, surface agreement, and the other definitions of HD95.
 
-Masks are (I, J, K) bool, the prediction first. Which value an empty mask gets stands in every function, because
-that is where libraries disagree; the challenges' own penalties (374 mm and the like) are in `rules`.
+Masks are (I, J, K) bool, the prediction first. Every function documents its value for an empty mask, because that is
+where libraries disagree; the challenges' own penalties (374 mm and the like) are in `rules`.
 """
 
 import sys
@@ -42,10 +42,10 @@ def sensitivity(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def specificity(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int | None = None) -> float:
-    """The share of the background that was left alone; 0 when the truth fills the whole volume.
+    """The share of the background that was not predicted; 0 when the truth fills the whole volume.
 
     Args:
-        n_voxels: voxels of the volume that the masks were cropped from; None where they were not.
+        n_voxels: number of voxels of the volume that the masks were cropped from; None if they are not cropped.
     """
     n_voxels = truth.size if n_voxels is None else n_voxels
     n_background = n_voxels - np.count_nonzero(truth)
@@ -54,7 +54,7 @@ def specificity(prediction: np.ndarray, truth: np.ndarray, *, n_voxels: int | No
 
 
 def hd95_medpy_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
-    """HD95 as medpy and panoptica have it: 95th percentile of the border distances of both directions together.
+    """HD95 as in medpy and panoptica: 95th percentile of the border distances of both directions together.
 
     Border voxels, equal weights, linear interpolation. 0 when both masks are empty, inf when one is.
     """
@@ -64,7 +64,7 @@ def hd95_medpy_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing
 
 
 def hd95_monai_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
-    """HD95 as MONAI has it: the larger of the two directions' 95th percentiles of border distances.
+    """HD95 as in MONAI: the larger of the two directions' 95th percentiles of border distances.
 
     Border voxels, equal weights, linear interpolation. MONAI returns NaN when a mask is empty; a mean that skips NaN
     would then leave the worst cases out, so this is 0 when both masks are empty and inf when one is.
@@ -88,7 +88,7 @@ def nsd(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *, toler
 
 
 def border_nsd(one: Surface, other: Surface, spacing_mm: Spacing, *, tolerance_mm: float) -> float:
-    """Normalised surface Dice of two borders on the same lattice, at least one not empty; 0 when the other is."""
+    """Normalised surface Dice of two borders on one lattice, at most one of them empty; 0 when one is."""
     if one.index.size == 0 or other.index.size == 0:
         return 0.0
     found = share_within(one, other, spacing_mm, tolerance_mm=tolerance_mm)
@@ -98,7 +98,7 @@ def border_nsd(one: Surface, other: Surface, spacing_mm: Spacing, *, tolerance_m
 def border_distances_mm(
     prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From every border voxel of one mask to the other's border, for both masks, neither empty; float64 mm."""
+    """Distances (float64 mm) from every border voxel of each mask to the border of the other; neither is empty."""
     box = bounding_box(prediction | truth)
     assert box is not None
     one, other = (border_of(Voxels.of(framed(mask[box], FRAME))) for mask in (prediction, truth))
@@ -106,10 +106,10 @@ def border_distances_mm(
 
 
 def border_of(voxels: Voxels) -> Surface:
-    """The voxels that have one of their six neighbours outside the mask; what lies beyond the volume is outside.
+    """The voxels with any of their six neighbours outside the mask; beyond the volume counts as outside.
 
     Args:
-        voxels: in a frame of at least FRAME zeros.
+        voxels: voxels of a mask in a frame of at least FRAME zeros.
     """
     _, n_j, n_k = voxels.shape
     flat = voxels.mask().reshape(-1)

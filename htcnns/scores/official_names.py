@@ -52,7 +52,7 @@ _INSTANCES: Mapping[str, str] = MappingProxyType(
 def official_scores(scores: dict[str, float], rule: Rule) -> dict[str, float]:
     """A region's scores under the names and in the units of the official code of the rule's year.
 
-    Scores that this code does not have are left out; empty for rules without official code.
+    Scores that the official code lacks are left out; empty for rules without official code.
     """
     return _BY_SCHEME[rule.scheme](scores)
 

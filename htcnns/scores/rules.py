@@ -25,14 +25,14 @@ class ScoredRegion:
     """One region under a rule.
 
     Attributes:
-        name: as the challenge's tables have it.
+        name: name in the challenge's tables.
         numbers: the file numbers whose union it is.
-        dilation: iterations of the 18-neighbourhood that join near parts into one lesion.
-        ignored: largest size of lesions that do not count: mm3 of truth, voxels of prediction.
-        joined_by: regions whose touch joins lesions of this one, in the official order.
-        is_scored: False for a region that only joins lesions of others.
-        dilation_meant: the dilation that the official code intends but misses by a misspelt name; None where it
-            does what it intends.
+        dilation: iterations of 18-neighbourhood dilation that join nearby parts into one lesion.
+        ignored: largest lesion size that does not count: mm3 in the truth, voxels in the prediction.
+        joined_by: regions whose lesions join the lesions of this one that touch them, in the official order.
+        is_scored: False for a region that only serves to join lesions of other regions.
+        dilation_meant: dilation that the official code intends but misses because of a misspelt name; None where
+            it works as intended.
     """
 
     name: str
@@ -49,20 +49,20 @@ class Rule:
     """How one challenge of one year scores a case.
 
     Attributes:
-        regions: every region, the ones that only join others included.
+        regions: every region, including those that only join others.
         labels: name of the label set whose numbers the row uses; None where the files have numbers of their own.
-        penalty_mm: HD95 of what was missed or invented; None for the diagonal of the image, in voxels.
-        merges_prediction: whether predicted lesions are joined by dilation and small ones dropped first.
+        penalty_mm: HD95 of a missed or invented lesion or region; None for the diagonal of the image, in voxels.
+        merges_prediction: whether predicted lesions are joined like those of the truth, and small ones dropped.
         drops_by_volume: whether `ignored` means mm3 for predicted lesions too.
         counts_false_positives: whether predicted lesions without truth lower the lesion-wise mean.
         has_nsd: whether normalised surface Dice at 0.5 and 1 mm is also computed.
         large_lesion_mm3: size from which a lesion counts as large in the extra table of the metastases challenge.
         whole_from_label_image: QUIRK of 2024 and 2025. Whole-mask HD95, sensitivity and specificity are computed on
             the numbered lesions instead of their mask, and are wrong from the second lesion on.
-        whole_in_voxels: QUIRK of 2026. Whole-mask HD95 and NSD forget the voxel size, and masks without a common
+        whole_in_voxels: QUIRK of 2026. Whole-mask HD95 and NSD ignore the voxel size, and masks without a common
             voxel count as if one were empty.
         turns_spacing: QUIRK of 2026. Lesion-wise distances take the voxel size along I for K and along K for I.
-        source: the code that the row was read from.
+        source: official code or definition that the row was taken from.
         verified: whether values of the official code were reproduced with exactly this row.
     """
 
@@ -89,12 +89,12 @@ class Rule:
 
     @property
     def caution(self) -> str | None:
-        """A sentence that a reader of the scores must know; None where there is none."""
+        """A warning for readers of the scores; None if there is none."""
         return None if self.verified else f"{self.name}: not verified against official output"
 
 
 def rule(name: str) -> Rule:
-    """The row of that name.
+    """The row of `RULES` with that name.
 
     Raises:
         SettingsError: an unknown name; the message lists the known ones.
@@ -104,7 +104,7 @@ def rule(name: str) -> Rule:
 
 
 def as_meant(row: Rule) -> Rule:
-    """The row without the bugs of its official code; where it had any, no official output can verify the result."""
+    """The row without the bugs of its official code; if it had any, no official output can verify the result."""
     regions = tuple(
         replace(r, dilation=r.dilation if r.dilation_meant is None else r.dilation_meant) for r in row.regions
     )
@@ -126,7 +126,7 @@ def _region(name: str, numbers: tuple[int, ...], dilation: int, ignored: float) 
 
 
 def _three(dilation: int, ignored: float, *, joins_et: bool = False) -> tuple[ScoredRegion, ...]:
-    """WT, TC and ET in the numbers 1 2 3, of 2023 on; with NETC as a helper where it joins lesions of ET."""
+    """WT, TC and ET in the numbers 1 2 3 of 2023 on; with NETC, unscored, if it joins lesions of ET."""
     wt, tc, et, netc = (
         _region(name, numbers, dilation, ignored)
         for name, numbers in {"WT": _WT, "TC": _TC, "ET": _ET, "NETC": _NETC}.items()

@@ -1,4 +1,4 @@
-"""Whether two cohorts can be told apart: how often the nearest other case is of the same one, against chance."""
+"""Whether two cohorts can be told apart: how often a case's nearest neighbour is of its own cohort, against chance."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,19 @@ import numpy as np
 from htcnns.errors import InputError
 
 N_PERMUTATIONS = 5000
-LARGEST_P = 0.05  # of cohorts that are told apart
-CHANCE = 0.5  # balanced accuracy of cohorts that are one population
+LARGEST_P = 0.05  # largest p-value of cohorts that count as told apart
+CHANCE = 0.5  # expected balanced accuracy if both cohorts are one population
 
 
 @dataclass(frozen=True, kw_only=True)
 class Separation:
-    """How well the nearest neighbour tells the cohort.
+    """How well the nearest neighbour predicts the cohort.
 
     Attributes:
-        accuracy: share of the cases whose nearest neighbour is of their own cohort, the mean of both cohorts.
-        p: share of random divisions of the patients into cohorts of these sizes that are told apart at least as well.
-        n_permutations: how many of these were drawn.
+        accuracy: share of the cases whose nearest neighbour is of their own cohort, averaged over both cohorts.
+        p: share of random divisions of the patients into cohorts of these sizes, the actual one included, that are
+            told apart at least as well.
+        n_permutations: number of random divisions drawn.
     """
 
     accuracy: float
@@ -28,7 +29,7 @@ class Separation:
 
     @property
     def is_told_apart(self) -> bool:
-        """Whether chance alone would hardly separate them so well."""
+        """Whether chance alone would rarely separate them so well: p is at most LARGEST_P."""
         return self.p <= LARGEST_P
 
     @property
@@ -40,13 +41,13 @@ class Separation:
 def separation(
     features: np.ndarray, is_second: np.ndarray, patients: np.ndarray, *, generator: np.random.Generator
 ) -> Separation:
-    """The balanced accuracy of the nearest neighbour, each case left out, with its p-value by permutation.
+    """The leave-one-out balanced accuracy of the nearest neighbour, with its p-value by permutation.
 
     Args:
         features: (n, d) float64; distances are Euclidean.
-        is_second: (n,) bool, cases of the second cohort.
-        patients: (n,) int, whose each case is; a case's neighbour is of another patient, and all cases of a patient
-            are of one cohort.
+        is_second: (n,) bool, whether a case is of the second cohort.
+        patients: (n,) int, patient of each case; a case's neighbour is always of another patient, and all cases of a
+            patient are of one cohort.
 
     Raises:
         InputError: so few patients that no result could be told from chance.
@@ -66,13 +67,13 @@ def separation(
 
 
 def require_enough(is_second: np.ndarray) -> None:
-    """Raise InputError where even the best result would have a p-value above LARGEST_P.
+    """Raise InputError if even the best result would have a p-value above LARGEST_P.
 
     Args:
-        is_second: (n,) bool, patients of the second cohort.
+        is_second: (n,) bool, whether a patient is of the second cohort.
     """
     n, n_second = len(is_second), int(is_second.sum())
-    n_divisions = math.comb(n, n_second) / (2 if 2 * n_second == n else 1)  # equal cohorts may change places
+    n_divisions = math.comb(n, n_second) / (2 if 2 * n_second == n else 1)  # cohorts of equal size can be swapped
     if min(n_second, n - n_second) < 2 or n_divisions * LARGEST_P < 1:
         raise InputError(
             "too few patients to tell anything",
@@ -83,7 +84,7 @@ def require_enough(is_second: np.ndarray) -> None:
 
 
 def _nearest(features: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """(n,) int: the nearest case of another patient, of equally near ones the first."""
+    """(n,) int: the nearest case of another patient; the first of equally near ones."""
     squares = (features**2).sum(axis=1)
     distances = squares[:, None] + squares - 2 * features @ features.T
     distances[patients[:, None] == patients] = np.inf

@@ -1,7 +1,7 @@
-"""Masks and label maps as lists of voxels in arrays with a frame of zeros, and the two label maps of a case as such.
+"""Masks and label maps as lists of voxels in arrays with a frame of zeros, and a case's two label maps in that form.
 
-A tumour fills a small part of its box, so lists are faster than volumes; the frame lets every step look a few voxels
-around by moving flat indices, without asking where the array ends.
+A tumour fills a small part of its box, so lists are faster than volumes; the frame lets every step reach a few voxels
+in any direction by shifting flat indices, without bounds checks.
 """
 
 import math
@@ -20,7 +20,7 @@ class Voxels:
     Attributes:
         index: (N,) positions in the flattened, C-ordered array, sorted.
         numbers: (N,) the label or lesion at each position; never 0.
-        shape: of the array, the frame included.
+        shape: shape of the array, frame included.
     """
 
     index: np.ndarray
@@ -43,7 +43,7 @@ class Voxels:
         return Voxels(self.index, numbers, self.shape).where(numbers > 0)
 
     def paint(self) -> np.ndarray:
-        """The (I, J, K) array again."""
+        """The (I, J, K) array of the numbers, 0 elsewhere."""
         array = np.zeros(self.shape, self.numbers.dtype)
         array.reshape(-1)[self.index] = self.numbers
         return array
@@ -54,7 +54,7 @@ class Voxels:
 
 
 def framed(array: np.ndarray, frame: int) -> np.ndarray:
-    """A C-ordered copy of (I, J, K) with that many zeros around it on every side."""
+    """A C-ordered copy of an (I, J, K) array with `frame` zeros added on every side."""
     wider = np.zeros(tuple(n + 2 * frame for n in array.shape), array.dtype)
     wider[(slice(frame, -frame),) * 3] = array
     return wider
@@ -66,9 +66,9 @@ class Pair:
 
     Attributes:
         prediction, truth: the labelled voxels.
-        shape: of the whole volume.
+        shape: shape of the whole volume.
         inside: the part of the framed crop that lies within the volume.
-        spacing_mm: voxel size along I, J, K, as float32 holds it.
+        spacing_mm: voxel size along I, J, K, rounded to float32.
     """
 
     prediction: Voxels
@@ -79,7 +79,7 @@ class Pair:
 
     @property
     def n_voxels(self) -> int:
-        """Voxels of the whole volume."""
+        """Number of voxels of the whole volume."""
         return math.prod(self.shape)
 
     @property
@@ -93,7 +93,7 @@ class Pair:
 
 
 def crop_pair(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing, *, frame: int) -> Pair:
-    """The pair cropped to where either is not 0, in a frame of that many zeros.
+    """The pair cropped to the box where either is not 0, in a frame of `frame` zeros.
 
     Args:
         prediction, truth: (I, J, K) uint8 of the same shape.
@@ -118,7 +118,7 @@ def region_voxels(label_map: Voxels, region: ScoredRegion) -> Voxels:
 
 
 def number_table(region: ScoredRegion) -> np.ndarray:
-    """(256,) bool, whether a file number belongs to the region."""
+    """(256,) bool: whether each file number belongs to the region."""
     table = np.zeros(256, bool)
     table[list(region.numbers)] = True
     return table

@@ -24,7 +24,7 @@ class Summary:
 
     Attributes:
         n: number of cases with a score.
-        n_undefined: number of cases without one, which the other numbers leave out.
+        n_undefined: number of cases without a score; the statistics leave them out.
         sd: standard deviation with n - 1 in the denominator; NaN for fewer than two cases.
     """
 
@@ -40,7 +40,7 @@ class PairedTest:
     """One method against another on the same cases; differences are first minus second.
 
     Attributes:
-        p: of the two-sided Wilcoxon signed-rank test; 1 when no case differs, NaN without cases.
+        p: p-value of the two-sided Wilcoxon signed-rank test; 1 when no case differs, NaN without cases.
         wins, ties, losses: number of cases in which the first method is better, equal, worse.
     """
 
@@ -66,7 +66,7 @@ def summarise(values: np.ndarray, *, generator: np.random.Generator) -> Summary:
 
 
 def compare_paired(first: np.ndarray, second: np.ndarray, *, better: int, generator: np.random.Generator) -> PairedTest:
-    """The comparison of two methods by their (n,) scores of the same cases; cases in which either is NaN are left out.
+    """The comparison of two methods by their (n,) scores on the same cases; cases where either is NaN are left out.
 
     Args:
         better: 1 where a larger score is better, -1 where a smaller one is.
@@ -88,7 +88,7 @@ def rank_methods(scores: np.ndarray, better: np.ndarray) -> np.ndarray:
     """Mean rank of each method, 1 the best: ranked per case and score, as BraTS ranks its participants.
 
     Args:
-        scores: (n_methods, n_cases, n_scores). A NaN ranks behind every number; where all are NaN, all rank equal.
+        scores: (n_methods, n_cases, n_scores). A NaN ranks behind every number; if all are NaN, all rank equal.
         better: (n_scores,) 1 where larger is better, -1 where smaller is.
 
     Returns:

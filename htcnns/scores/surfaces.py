@@ -2,7 +2,7 @@
 
 A surface element sits at every corner where eight voxels meet and not all of them agree. Which of the eight are set
 is its neighbour code, 0 to 255; the marching-cubes triangles of that code have its area at any voxel size.
-Source: https://github.com/google-deepmind/surface-distance; our construction equals its tables in all 256 codes.
+Source: https://github.com/google-deepmind/surface-distance; our construction equals its tables for all 256 codes.
 """
 
 import math
@@ -23,7 +23,7 @@ SHARE = 0.95
 def hd95_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
     """The 95th percentile Hausdorff distance between two masks, DeepMind's definition.
 
-    Per direction: the smallest distance within which 95 % of the surface area finds the other surface; then the
+    Per direction: the smallest distance within which 95 % of the surface area reaches the other surface; then the
     larger of the two directions.
 
     Args:
@@ -53,9 +53,9 @@ def surface_of(voxels: Voxels, areas_mm2: np.ndarray, *, multiplied: bool = Fals
     """The surface elements of numbered lesions, no two of which may share a corner.
 
     Args:
-        voxels: in a frame of at least FRAME zeros.
+        voxels: voxels with lesion numbers, in a frame of at least FRAME zeros.
         areas_mm2: (256,) from `surface_areas_mm2`.
-        multiplied: whether to treat the numbers as DeepMind's code treats a label image given for a mask: they
+        multiplied: whether to treat the numbers as DeepMind's code treats a label image passed as a mask: they
             multiply the neighbour codes and overflow at 256, so the inside of every lesion but the first is surface.
     """
     index, codes, labels = neighbour_codes(voxels)
@@ -71,10 +71,10 @@ def neighbour_codes(voxels: Voxels) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """The corners of the voxels, each once, with their neighbour codes and the lesions they belong to.
 
     Returns:
-        index: (N,) flat; element (i, j, k) is the corner that joins the voxels i-1 and i, j-1 and j, k-1 and k.
+        index: (N,) flat indices; (i, j, k) is the corner between the voxels i-1 and i, j-1 and j, k-1 and k.
         codes: (N,) uint8, 1 to 255. Voxel (i, j, k) counts 1, and each step back multiplies: 16 along I, 4 along J,
             2 along K.
-        labels: (N,) uint32.
+        labels: (N,) uint32 lesion numbers.
     """
     _, n_j, n_k = voxels.shape
     corners = np.zeros(math.prod(voxels.shape), np.uint32)  # the code in the low byte, the lesion above it

@@ -24,10 +24,10 @@ class AblationRow:
     """One row of an ablation.
 
     Attributes:
-        name: "baseline", the addition that it has, such as "+SIE", or "all".
-        cost: of its network, on a window of the recipe.
-        n_fits: one for each fold.
-        steps: fewest and most steps of such a fit.
+        name: "baseline", "all", or the only addition kept, such as "+SIE".
+        cost: cost of its network on one of the recipe's windows.
+        n_fits: number of fits, one for each fold.
+        steps: fewest and most steps over these fits.
         evaluation: scores of the held-out cases, under the row's name.
     """
 
@@ -40,17 +40,17 @@ class AblationRow:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What an ablation found; `not_scored` names cases whose truth does not tell every region."""
+    """Results of an ablation; `not_scored` names cases whose truth does not annotate every region."""
 
     rows: tuple[AblationRow, ...]
     not_scored: tuple[str, ...]
 
 
 def ablation_recipes(recipe: Recipe) -> Mapping[str, Recipe]:
-    """The recipe of each row by its name; of several members the first alone.
+    """The recipe of each row by the row's name, with the first member only.
 
     Raises:
-        SettingsError: a recipe without additions, or one that its network does not know.
+        SettingsError: a recipe without additions, or an addition that its network does not take.
     """
     if not recipe.additions:
         raise SettingsError(
@@ -72,16 +72,16 @@ def run_ablation(
     watcher: FitWatcher = FitWatcher(),  # noqa: B008 - frozen
     on_case: Callable[[str, MapCard], None] = lambda _, __: None,
 ) -> Ablation:
-    """Train and measure every row in folders of its own; what is finished is not made again.
+    """Train and score every row in folders of its own; finished work is not repeated.
 
     Args:
-        plan: the cross-validation that each row is, with the recipe that has all additions.
-        store: holds the cases.
-        watcher: hears of the fits under "+SIE fold 0 NAME".
-        on_case: gets the row and each case when its probabilities are there.
+        plan: cross-validation to run for each row; its recipe has all additions.
+        store: the cases.
+        watcher: callbacks of the fits, called with names such as "+SIE fold 0 NAME".
+        on_case: called with the row's name and each case once its probabilities exist.
 
     Raises:
-        SettingsError: as `ablation_recipes`, or no case whose truth tells every region.
+        SettingsError: as `ablation_recipes`, or no case whose truth annotates every region.
         HtcnnsError: as `cross_validate`.
     """
     recipes = ablation_recipes(plan.campaign.recipe)

@@ -7,10 +7,10 @@ from htcnns.volume import Shape, size_text
 
 
 def ablation_tables(ablation: Ablation, window: Shape) -> tuple[Table, ...]:
-    """Whole masks and lesions: one row for each addition, its parameters, GMAC, Dice and HD95 of each region.
+    """Tables for whole masks and for lesions: parameters, GMAC, Dice and HD95 per region in each row of the ablation.
 
     Args:
-        window: that the multiplications are counted on; papers often call as many GFLOPs.
+        window: window on which the GMAC were counted; papers often report the same number as GFLOPs.
     """
     first = ablation.rows[0].evaluation
     tables = []
@@ -34,7 +34,7 @@ def ablation_tables(ablation: Ablation, window: Shape) -> tuple[Table, ...]:
 
 
 def ablation_record(ablation: Ablation) -> Table:
-    """Every cell of the tables as a row of its own, numbers in full."""
+    """One row for each mean in the tables, unrounded."""
     rows = [
         (row.name, row.cost.n_parameters, row.cost.n_macs, row.n_fits, *row.steps, *cells)
         for row in ablation.rows

@@ -1,4 +1,4 @@
-"""Work done ahead in threads: results in order, hidden behind what the caller does, or in its gaps."""
+"""Work done ahead in threads, with results in order: while the caller works, or in the gaps between its steps."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +15,8 @@ def made_ahead(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: in
     """`make(step)` for every step, in order; an error in it is raised when its step's turn comes.
 
     Args:
-        n_workers: threads; with 0 every result is made when it is asked for.
-        n_ahead: results that are made or waiting at most.
+        n_workers: number of threads; with 0 every result is made when it is asked for.
+        n_ahead: maximum number of results that are being made or waiting.
     """
     if n_workers < 1:
         yield from map(make, steps)
@@ -38,15 +38,15 @@ def made_ahead(make: Callable[[int], _T], steps: Iterable[int], *, n_workers: in
 def made_in_gaps(
     make: Callable[[int], _T], steps: Iterable[int], *, n_workers: int, n_at_once: int = 1
 ) -> Iterator[_T]:
-    """`make(step)` for every step, in order; several of them between two steps, and nothing beside the caller.
+    """`make(step)` for every step, in order; several results at once while the caller waits, none while it works.
 
-    For a caller that keeps every core busy: threads of its own that wait for one another lose more by work beside them
-    than that work takes.
+    For a caller that keeps every core busy: its threads wait for one another, so work beside them costs it more time
+    than the work itself takes.
 
     Args:
-        n_workers: threads; with 0 every result is made when it is asked for.
-        n_at_once: results that are made in one gap, at least one for each worker; the more, the less one thread waits
-            for another that has more to do.
+        n_workers: number of threads; with 0 every result is made when it is asked for.
+        n_at_once: number of results made in one gap, at least one for each worker; with more, workers wait less for
+            the slowest of them.
     """
     if n_workers < 1:
         yield from map(make, steps)
@@ -60,5 +60,5 @@ def made_in_gaps(
 
 
 def _pool(n_workers: int) -> ThreadPoolExecutor:
-    """Threads with one thread of torch's in each: more would take the caller's cores."""
+    """A pool of threads, each with a single PyTorch thread: more would take the caller's cores."""
     return ThreadPoolExecutor(n_workers, thread_name_prefix="ahead", initializer=torch.set_num_threads, initargs=(1,))

@@ -1,4 +1,4 @@
-"""How patches are drawn and varied: the shares and sizes of everything that `samples.draw` may do to one."""
+"""How patches are drawn and varied: the shares and sizes of everything that `samples.draw` may do to a patch."""
 
 from dataclasses import dataclass, fields
 
@@ -7,27 +7,28 @@ from htcnns.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How patches are drawn and varied. Every share is a fraction of the patches; 0 leaves the thing out.
+    """How patches are drawn and varied. Every share is a fraction of the patches; 0 turns that change off.
 
     Attributes:
         tumour_share: patches around a voxel of the tumour; the others lie anywhere in the brain.
-        transplant_share: patches that get a second case's tumour, cut out along a random level (CarveMix).
+        transplant_share: patches with another case's tumour pasted in, cut out at a random distance from its boundary
+            (CarveMix).
         quench_share: patches in which nothing takes up contrast agent.
         pose_share: patches that are turned and zoomed.
         elastic_share: patches that are bent elastically.
-        misregister_share: patches of which one or two sequences are moved by up to two voxels.
-        thick_share: patches whose slices are made thick.
-        coarse_share: patches of which some sequences are scanned at a lower resolution.
-        contrast_share: patches that look as from another scanner.
-        bias_share: patches with another coil sensitivity in each sequence.
-        gamma_share: patches whose contrast is bent mildly.
+        misregister_share: patches in which one or two sequences are shifted by up to two voxels.
+        thick_share: patches with thick slices.
+        coarse_share: patches in which some sequences have a lower resolution.
+        contrast_share: patches with the contrast of another scanner.
+        bias_share: patches with a different coil sensitivity in each sequence.
+        gamma_share: patches whose contrast is changed mildly by a gamma curve.
         noise_share: patches with noise added.
         drop_share: patches that lose one or more sequences.
-        flip_share: patches reversed along each axis, independently.
+        flip_share: patches flipped along an axis, drawn independently for each axis.
         scale, shift: largest change of a sequence's scale, as a fraction, and of its level, in z-scores.
-        slopes: least and most that another scanner's contrast stretches a part of the range.
-        largest_turn: degrees about each axis.
-        largest_zoom: factor; its inverse is the smallest.
+        slopes: smallest and largest slope of another scanner's contrast curve.
+        largest_turn: largest rotation about each axis, in degrees.
+        largest_zoom: largest zoom factor; the smallest is its inverse.
     """
 
     tumour_share: float = 0.7

@@ -8,8 +8,8 @@ class WeightAverage:
     """The moving average of a network's parameters.
 
     Args:
-        network: whose parameters are averaged; the average starts with their values.
-        decay: part of the average that stays at every step; lower in the first steps, so that the start is forgotten.
+        network: network whose parameters are averaged; the average starts from their values.
+        decay: weight of the old average in each update; lower in the first steps, so that initial values are forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -18,7 +18,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after that step; nothing where the decay is 0."""
+        """Update the average with the weights after that step; does nothing if the decay is 0."""
         if self._mean:
             kept = min(self._decay, (1 + step) / (10 + step))
             parameters = dict(network.named_parameters())
@@ -26,16 +26,16 @@ class WeightAverage:
 
     @torch.no_grad()
     def put_into(self, network: nn.Module) -> None:
-        """Replace the network's parameters by their average; nothing where the decay is 0."""
+        """Replace the network's parameters by their average; does nothing if the decay is 0."""
         for name, parameter in network.named_parameters():
             if name in self._mean:
                 parameter.copy_(self._mean[name])
 
     def state(self) -> dict[str, Tensor]:
-        """The average by name, for a checkpoint."""
+        """The average by parameter name, for a checkpoint."""
         return dict(self._mean)
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint's."""
+        """Restore the average from a checkpoint."""
         for name, mean in self._mean.items():
             mean.copy_(state[name])

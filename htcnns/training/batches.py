@@ -1,4 +1,4 @@
-"""Batches of patches: which cases a step shows, as tensors; every step is drawn from the seed and its number alone."""
+"""Batches of patches: the cases that a step shows, as tensors; each draw depends only on the seed and the step."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from htcnns.training.recent import Recent
 from htcnns.training.samples import Patch, draw, draw_axes, mirrored
 from htcnns.volume import Shape
 
-_TOLD: Mapping[Head, str] = MappingProxyType(  # what a case must tell to be learnt from
+_TOLD: Mapping[Head, str] = MappingProxyType(  # what a case's truth must annotate for training
     {Head.SIGMOID: "a region", Head.SOFTMAX: "every region"}
 )
 
 
 class Cases(Protocol):
-    """Packed cases by name, as a CaseStore has them."""
+    """Packed cases by name, such as a CaseStore."""
 
     def __getitem__(self, name: str) -> PreparedCase: ...
 
@@ -38,10 +38,10 @@ class Batch:
     Attributes:
         x: (B, n_sequences, *shape) float32, channels last in memory.
         truth: (B, C, *shape) bool of the regions, or of the background and the labels, in the order of the logits.
-        known: (B, C) bool, those that the truth of each patch tells.
-        inside: (B, 1, *shape) bool where anything is known; None for everywhere.
-        names: the cases that the patches are of.
-        keys: (B, R, *shape) bool, what of each region lies in the balls around its key points; None without such.
+        known: (B, C) bool, channels that the truth of each patch annotates.
+        inside: (B, 1, *shape) bool, where scans and truth are known; None for everywhere.
+        names: case of each patch.
+        keys: (B, R, *shape) bool, part of each region inside the balls around its key points; None without key points.
     """
 
     x: Tensor
@@ -65,7 +65,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A kind of case, the edges of a patch of one, and how it is varied."""
+    """What to draw: the kind of case, the edges of the patch, and how it is varied."""
 
     kind: CaseKind
     shape: Shape
@@ -78,14 +78,14 @@ class BatchSource:
 
     Attributes:
         store: the cases.
-        names: those that the fit may see, by kind, sorted.
-        mix: weight of each of these kinds.
-        regions, head: what the channels of the truth are.
+        names: sorted names of the cases that the fit may see, by kind.
+        mix: weight of each kind when a step is drawn.
+        regions, head: meaning of the truth's channels.
         sequences: channels of the input.
-        piece_patch: edges of patches of pieces.
-        seed: of all draws.
-        n_echoes: how often a drawn patch is shown, mirrored otherwise each time.
-        recent: patches that will be shown again.
+        piece_patch: edges of the patches drawn from pieces.
+        seed: seed of all draws.
+        n_echoes: number of times a drawn patch is shown, mirrored differently each time.
+        recent: cache of patches that will be shown again.
     """
 
     store: Cases
@@ -109,7 +109,7 @@ class BatchSource:
 
         Args:
             shape: edges of the patches, unless the step shows pieces.
-            slots: which patches of the step, counted over all processes; each has random numbers of its own.
+            slots: indices of the patches in the step, counted over all processes; each has its own random numbers.
         """
         number = draw_number(step, self.n_echoes)
         kind = self._kind(number)
@@ -124,7 +124,7 @@ class BatchSource:
         return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
 
     def _shown(self, step: int, number: int, slot: int, wanted: _Wanted) -> tuple[str, Patch]:
-        """The patch of that draw as the step shows it, and its case's name."""
+        """The name of the case and the patch of that draw, mirrored as for that step."""
 
         def make() -> tuple[str, Patch]:
             return self._drawn(wanted, np.random.default_rng((self.seed, number, slot)))
@@ -140,7 +140,7 @@ class BatchSource:
         return name, draw(self.store[name], wanted.shape, rng, variety=wanted.variety, donors=self._donor)
 
     def _donor(self, rng: np.random.Generator) -> PreparedCase:
-        """A whole head, real if there are any."""
+        """A random whole head to take a tumour from, a real one if there are any."""
         kind = CaseKind.HEAD if CaseKind.HEAD in self.names else CaseKind.SYNTHETIC
         return self.store[self._one_of(self.names[kind], rng)]
 
@@ -174,14 +174,14 @@ def batch_source(
     n_echoes: int = 1,
     batch: int = 1,
 ) -> BatchSource:
-    """The source of a fit's patches; kinds of cases that are not there, or have no weight, are left out.
+    """The source of a fit's patches; kinds without cases or without weight are left out.
 
     Args:
-        batch: patches a step, which echoes are kept by; the other arguments are attributes of BatchSource.
+        batch: patches per step, which decides how many are kept for echoes; the others are attributes of BatchSource.
 
     Raises:
-        InputError: no case of any kind that has a weight, or none that tells one of the regions (exclusive labels need
-            all of them, as what is not told would count as background).
+        InputError: no case of a kind with a weight that has one of the sequences and whose truth annotates one of the
+            regions (all of them for exclusive labels, as a missing one would count as background).
     """
     able = [card for card in cards if any(_known(card.known, regions, head)) and set(card.sequences) & set(sequences)]
     names = {kind: tuple(sorted(card.name for card in able if card.kind is kind)) for kind, w in mix.items() if w > 0}
@@ -208,7 +208,7 @@ def batch_source(
 
 
 def _channels_last(arrays: list[np.ndarray], channels: list[int]) -> Tensor:
-    """(B, C, …) float32 of these channels of the arrays, channels last in memory; copied once, views of any kind."""
+    """(B, C, …) float32 of these channels of the arrays, channels last in memory; a single copy, even of views."""
     x = np.empty((len(arrays), *arrays[0].shape[1:], len(channels)), np.float32)
     for into, array in zip(x, arrays, strict=True):
         for number, channel in enumerate(channels):
@@ -217,7 +217,7 @@ def _channels_last(arrays: list[np.ndarray], channels: list[int]) -> Tensor:
 
 
 def _known(known: tuple[Region, ...], regions: RegionSet, head: Head) -> list[bool]:
-    """Which channels a truth tells that tells these regions; labels that exclude each other only all together."""
+    """Whether a truth with these known regions annotates each channel; exclusive labels: all of them or none."""
     told = [region in known for region in regions.regions]
     return told if head is Head.SIGMOID else [all(told)] * len(outputs_of(regions, head))
 
@@ -232,12 +232,12 @@ def _truth(label_map: np.ndarray, regions: RegionSet, head: Head) -> np.ndarray:
 
 
 def _masks(label_map: np.ndarray, regions: tuple[Region, ...]) -> np.ndarray:
-    """(R, …) bool; by comparison, which is ten times quicker than a table."""
+    """(R, …) bool; made by comparison, which is ten times faster than a lookup table."""
     masks = {label: label_map == label for region in regions for label in region.value}
     return np.stack([np.logical_or.reduce([masks[label] for label in region.value]) for region in regions])
 
 
 def _near_keys(label_map: np.ndarray, keys: np.ndarray, regions: RegionSet) -> np.ndarray:
-    """(R, …) bool, what of each region lies in the balls around its key points; nothing where it has no such points."""
+    """(R, …) bool, part of each region inside the balls around its key points; all False without key points."""
     balls = np.stack([keys & BITS.get(region, 0) > 0 for region in regions.regions])
     return balls & _masks(label_map, regions.regions)

@@ -1,6 +1,6 @@
-"""From packed cases to weights that can be shipped: a fit for every member, its file, and where it all came from.
+"""From packed cases to weights that can be shipped: a fit for every member, its file, and its provenance.
 
-Every step looks first at what is there already, so a campaign that was cut off goes on where it stood.
+Finished work is never repeated, so an interrupted campaign continues where it stopped.
 """
 
 from collections import Counter
@@ -37,19 +37,19 @@ RECIPE = "recipe.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """What is trained, on what, and where it goes.
+    """What is trained, on which data, and where the results are written.
 
     Attributes:
         recipe: members and how each is trained.
-        source: what the data are and under which terms; stands in the manifest.
-        work: folder for checkpoints and curves; may be thrown away afterwards.
-        weights: folder that gets weights, manifest and recipe.
-        origin: folder of weights that each member of the same name starts from; None starts from random ones.
-        transfer: how much of these may change.
+        source: description of the data and their terms of use, for the manifest.
+        work: folder for checkpoints and curves; may be deleted afterwards.
+        weights: folder for weights, manifest and recipe.
+        origin: folder of weights that members of the same names start from; None starts from random weights.
+        transfer: how much of the starting weights may change.
         rules: thresholds and clean-up of every member; None for those of the recipe.
-        tuned: members whose rules and scores those of the same names get instead.
-        n_workers: threads that draw patches ahead.
-        validation: cases of other patients that every fit is measured on while it runs.
+        tuned: members whose rules and scores are used for the trained members of the same names instead.
+        n_workers: number of threads that draw patches ahead.
+        validation: cases of other patients that every fit is scored on while it runs.
     """
 
     recipe: Recipe
@@ -95,8 +95,8 @@ class FitWatcher:
     """Callbacks of a campaign; by default they do nothing.
 
     Attributes:
-        on_step: gets the member and every step of its fit.
-        on_transfer: gets the member and what became of the weights that it starts from.
+        on_step: called with the member's name and the progress after every step of its fit.
+        on_transfer: called with the member's name and the report of how its starting weights were taken over.
     """
 
     on_step: Callable[[str, Progress], None] = lambda _, __: None
@@ -116,16 +116,17 @@ def train_set(
     """Train every member on the cases, and write its weights, the manifest and the recipe.
 
     Args:
-        store: holds the cases.
-        cards: cases that may be seen; those without truth are left out.
-        only: names of members; others are not trained, and no manifest is written, so that processes can share them.
+        store: the cases.
+        cards: cards of the cases that may be trained on; those without truth are left out.
+        only: names of the members to train, empty for all; with names no manifest is written, so that processes can
+            share the members.
 
     Returns:
-        The members as the manifest has them; empty where only some were trained.
+        The members as the manifest describes them; empty with `only`, and in every process but the leading one.
 
     Raises:
-        SettingsError, WeightsError, InputError, OutputError, DeviceError: as `run_fit`; all folders and weights to
-            start from are looked at before the first step, and that the validation's patients are seen by neither.
+        SettingsError, WeightsError, InputError, OutputError, DeviceError: as `run_fit`; checked before the first
+            step: the folders, the starting weights, and that no validation patient is or was trained on.
     """
     chosen = [campaign.recipe.member(name) for name in only] or list(campaign.recipe.members)
     seen = tuple(sorted((card for card in cards if card.known), key=lambda card: card.name))
@@ -154,7 +155,7 @@ def train_set(
 
 
 def provenance(request: FitRequest, source: str) -> dict[str, Any]:
-    """Where a member's weights come from, for its manifest entry: data and their terms, recipe, hours, machine."""
+    """The origin of a member's weights for its manifest entry: data and their terms, recipe, hours, machine."""
     member = request.recipe.member(request.member)
     kinds = Counter(card.kind for card in request.cards)
     points = read_curves(request.folder / CURVES, up_to=2**62)
@@ -176,7 +177,7 @@ def provenance(request: FitRequest, source: str) -> dict[str, Any]:
 
 
 def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -> Member:
-    """The member that a finished fit gave, as a manifest describes it."""
+    """The member trained by a finished fit, as a manifest describes it."""
     tuned = {member.name: member for member in campaign.tuned}.get(request.member)
     return replace(
         recipe_member(request.recipe, request.member),
@@ -188,12 +189,12 @@ def trained_member(request: FitRequest, campaign: Campaign, file: WeightsFile) -
 
 
 def _start(origin: Origin | None) -> str:
-    """What a fit began with, under the name of its folder: the path to it is nobody else's business."""
+    """What a fit started from, with the name of the folder only: its full path is private."""
     return f"{Path(origin.name).name} ({origin.digest[:12]})" if origin else "random weights"
 
 
 def _require_unseen(campaign: Campaign, cards: Iterable[Card]) -> None:
-    """Raise where the validation has no case, or one of a patient whom a fit or the weights to start from saw."""
+    """Raise if the validation has no case, or a case of a patient seen by the fits or by the starting weights."""
     if campaign.validation is None:
         return
     regions = campaign.recipe.regions
@@ -216,7 +217,7 @@ def _require_unseen(campaign: Campaign, cards: Iterable[Card]) -> None:
 def _trained(
     request: FitRequest, campaign: Campaign, store: CaseStore, device: torch.device, watcher: FitWatcher, team: Team
 ) -> Member:
-    """The member after its fit; its weights are in their folder."""
+    """The member after its fit, its weights saved by the leading process."""
     name = request.member
     network = run_fit(
         request,

@@ -35,20 +35,20 @@ from htcnns.training.folds import among
 from htcnns.training.recent import Recent
 from htcnns.volume import Shape, grid_difference, turn
 
-WHOLE_TUMOUR = LabelSet("whole-tumour", {Label.ED: 1})  # a truth of one number, which says nothing of what is inside
-MEMORY = 2**31  # bytes of prepared cases kept; some hundred and twenty whole brains
+WHOLE_TUMOUR = LabelSet("whole-tumour", {Label.ED: 1})  # a truth with one number, which annotates no inner region
+MEMORY = 2**31  # bytes of prepared cases kept in memory; about 120 whole brains
 _WHOLE_BRAIN = PreprocessSettings(window=(1, 1, 1))
 BY_NAME: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class TruthRule:
-    """How the truths of some cases are to be read; named by whoever packs them, as no file says it of itself.
+    """How to read the truths of some cases; chosen by whoever packs them, as the files do not state it.
 
     Attributes:
-        labels: how they are numbered.
-        pattern: which cases, such as "BraTS-PED-*".
-        known: regions that they annotate; None for all of which the label set has a label.
+        labels: label set of the truths.
+        pattern: pattern of the cases' names, such as "BraTS-PED-*".
+        known: regions that the truths annotate; None for every region with a label in the label set.
     """
 
     labels: LabelSet
@@ -87,17 +87,17 @@ def pack(
 
     Args:
         data: folder in any layout that `find_cases` knows; sequences may be missing.
-        cache: folder that gets one file per case.
-        rules: how truths are read; the first whose pattern fits a case counts.
+        cache: folder for one file per case.
+        rules: how truths are read; the first rule whose pattern matches a case applies.
         unlabelled: names of cases that may lack a truth.
-        patients: patient of each case whose name does not say it.
-        listed: lines of a list of the only cases that are packed; none for all that are there.
-        on_case: gets each case when its file is there.
+        patients: patient of each case whose name does not identify the patient.
+        listed: lines of a list of the cases to pack; empty for every case in the folder.
+        on_case: called with each case once its file exists.
 
     Raises:
-        InputError: no case, listed cases that are not there, cases without truth, a truth on another grid or with
+        InputError: no case, listed cases that are missing, cases without truth, a truth on another grid or with
             unknown numbers.
-        SettingsError: a case that no rule fits, or a name in `unlabelled` that no case has.
+        SettingsError: a case that matches no rule, or a name in `unlabelled` that no case has.
         OutputError: the cache cannot be written.
     """
     cases = find_cases(data, skip=(cache,))
@@ -122,9 +122,9 @@ class CaseStore:
     Threads may share it.
 
     Args:
-        cards: the cases by file, as `read_cards` gives them.
-        most_bytes: memory for the cases that are kept; the one asked for last always is.
-        change: what becomes of each case when it has been read.
+        cards: card of each case by file, as `read_cards` returns them.
+        most_bytes: memory limit for the kept cases; the most recent one is always kept.
+        change: function applied to each case after it is read.
     """
 
     def __init__(
@@ -145,17 +145,17 @@ class CaseStore:
         """The case of that name.
 
         Raises:
-            InputError: its file is gone, damaged, or has been made from other files since the store was opened.
+            InputError: its file is gone, damaged, or of another version.
         """
         return self._recent.get(name, lambda: self._change(read_prepared(self._paths[name])))
 
     def only(self, names: Collection[str]) -> "CaseStore":
-        """A store of the cases of these names alone."""
+        """A store with only the cases of these names."""
         cards = {path: card for path, card in self.files.items() if card.name in names}
         return CaseStore(cards, most_bytes=self._most_bytes, change=self._change)
 
     def changed(self, change: Callable[[PreparedCase], PreparedCase]) -> "CaseStore":
-        """A store of the same files, each case changed when it has been read."""
+        """A store of the same files that applies `change` to each case read, instead of the present change."""
         return CaseStore(self.files, most_bytes=self._most_bytes, change=change)
 
     @property
@@ -168,16 +168,16 @@ def open_store(folders: Iterable[Path], *, most_bytes: int = MEMORY) -> CaseStor
     """A store of all cases that were packed into the folders.
 
     Raises:
-        InputError: a folder without prepared cases, a file of another version, or a name in two folders.
+        InputError: a folder without prepared cases, a file of another version, or a case name in two folders.
     """
     return joined((CaseStore(read_cards(folder)) for folder in folders), most_bytes=most_bytes)
 
 
 def joined(stores: Iterable[CaseStore], *, most_bytes: int = MEMORY) -> CaseStore:
-    """One store of the cases of several.
+    """One store with the cases of several.
 
     Raises:
-        InputError: a name in two stores.
+        InputError: a case name in two stores.
     """
     cards: dict[Path, Card] = {}
     for store in stores:
@@ -195,14 +195,14 @@ def joined(stores: Iterable[CaseStore], *, most_bytes: int = MEMORY) -> CaseStor
 
 
 def resample_labels(label_map: np.ndarray, shape: Shape) -> np.ndarray:
-    """(i, j, k) uint8 label map on another grid with the same outer faces; each voxel takes its heaviest label."""
+    """(i, j, k) uint8 label map on another grid with the same outer faces; the label of largest weight wins."""
     labels = np.unique(label_map)
     weights = np.stack([resample((label_map == label)[None].astype(np.float32), shape)[0] for label in labels])
     return labels[weights.argmax(axis=0)]
 
 
 def _require_truths(cases: Iterable[Case], unlabelled: Collection[str], data: Path) -> None:
-    """Raise unless every case has a truth or is named as one without, and every such name is a case's."""
+    """Raise unless every case has a truth or is named as unlabelled, and every name there belongs to a case."""
     names = {case.name for case in cases}
     strange = sorted(set(unlabelled) - names)
     if strange:
@@ -223,7 +223,7 @@ def _require_truths(cases: Iterable[Case], unlabelled: Collection[str], data: Pa
 
 
 def _rule_for(case: Case, rules: Iterable[TruthRule]) -> TruthRule:
-    """The first rule whose pattern fits the case's name."""
+    """The first rule whose pattern matches the case's name."""
     patterns = [rule.pattern for rule in rules]
     for rule in rules:
         if fnmatchcase(case.name, rule.pattern):
@@ -237,7 +237,7 @@ def _rule_for(case: Case, rules: Iterable[TruthRule]) -> TruthRule:
 
 
 def _packed(case: Case, rule: TruthRule | None, patient: str, cache: Path) -> Packed:
-    """The case's card, after its file was written where it is not there already."""
+    """The packed case; its file is written unless it is there already."""
     path = prepared_path(cache, case.name)
     key = _key(case, rule, patient)
     if has_key(path, key):
@@ -251,7 +251,7 @@ def _packed(case: Case, rule: TruthRule | None, patient: str, cache: Path) -> Pa
 
 
 def _key(case: Case, rule: TruthRule | None, patient: str) -> str:
-    """Digest of all that decides what is in the case's file."""
+    """Digest of everything that decides the content of the case's file."""
     files = [case.files[sequence] for sequence in case.found]
     how = f"{patient} {' '.join(case.found)}"
     if rule and case.truth:
@@ -262,7 +262,7 @@ def _key(case: Case, rule: TruthRule | None, patient: str) -> str:
 
 
 def _prepare(case: Case, rule: TruthRule | None, patient: str, key: str) -> PreparedCase:
-    """The case as the main job prepares it, with its truth on the same grid."""
+    """The case preprocessed as for segmentation, with its truth on the same grid."""
     volume = read_case(case, most_missing=len(SEQUENCES) - 1)
     prepared = preprocess(volume.array, volume.affine, _WHOLE_BRAIN)
     i, j, k = prepared.array.shape[1:]
@@ -291,7 +291,7 @@ def _prepare(case: Case, rule: TruthRule | None, patient: str, key: str) -> Prep
 
 
 def _as_networks_see(truth: np.ndarray, undo: Undo) -> np.ndarray:
-    """A label map of the case's grid on that of the networks."""
+    """A label map brought from the case's grid to the networks' grid."""
     turned = turn(truth, undo.order, undo.flips)
     if undo.resampled:
         turned = resample_labels(turned, undo.grid_shape)

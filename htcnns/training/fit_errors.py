@@ -1,4 +1,4 @@
-"""What can end a fit, said in terms of its recipe."""
+"""What can end a fit, reported in terms of its recipe."""
 
 from math import isfinite
 from pathlib import Path
@@ -17,12 +17,12 @@ MOST_SKIPPED = 20  # steps in a row without a finite gradient after which a fit 
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the error says that the device or the machine has no memory left."""
+    """Whether the error means that the device or the machine is out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def too_little_memory(plan: FitPlan, batch: Batch, step: int) -> SettingsError:
-    """What is said where memory ended in that step."""
+    """The error for a fit that ran out of memory in that step."""
     recipe = plan.recipe
     lower = "the batch, then the edges of its patches, or take a smaller size of the network"
     return SettingsError(
@@ -37,7 +37,7 @@ def too_little_memory(plan: FitPlan, batch: Batch, step: int) -> SettingsError:
 
 
 def require_finite_loss(loss: float, plan: FitPlan, batch: Batch, *, step: int, path: Path) -> None:
-    """Raise SettingsError unless the loss is a number, with the batch written to `path`."""
+    """Raise SettingsError if the loss is not finite, after writing the batch to `path`."""
     if isfinite(loss):
         return
     write_tensors(path, {"x": batch.x, "truth": batch.truth, "known": batch.known, "names": list(batch.names)})
@@ -52,7 +52,7 @@ def require_finite_loss(loss: float, plan: FitPlan, batch: Batch, *, step: int, 
 
 
 def require_progress(plan: FitPlan, n_skipped: int) -> None:
-    """Raise SettingsError where so many steps in a row were not taken that the fit goes nowhere."""
+    """Raise SettingsError if so many steps in a row were skipped that the fit makes no progress."""
     if n_skipped >= MOST_SKIPPED:
         raise SettingsError(
             f"no finite gradient in {n_skipped} steps",
@@ -76,7 +76,7 @@ def require_finite_weights(plan: FitPlan, network: nn.Module) -> None:
 
 
 def require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    """Raise SettingsError where a checkpoint was made with something else; the first difference is named."""
+    """Raise SettingsError if a checkpoint was made with other settings or cases; the first difference is named."""
     changed = sorted(key for key in now.keys() | saved.keys() if saved.get(key) != now.get(key))
     if changed:
         place, found, expected = _first_difference(saved.get(changed[0]), now.get(changed[0]))
@@ -91,7 +91,7 @@ def require_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None
 
 
 def _first_difference(one: Any, other: Any) -> tuple[str, Any, Any]:
-    """Where plain data differ first, such as ".members[0].network", and what stands there."""
+    """The place where plain data first differ, such as ".members[0].network", and both values there."""
     if isinstance(one, dict) and isinstance(other, dict):
         pairs = [(f".{key}", one.get(key), other.get(key)) for key in (one | other)]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

@@ -1,4 +1,4 @@
-"""What a fit is made of: its steps, one after the other, and the rates at which its parameters learn."""
+"""What a fit consists of: its steps in order, and the learning rates of its parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from htcnns.volume import Shape
 
 @dataclass(frozen=True)
 class Step:
-    """Where a step lies in its fit: its round, and its number of how many there."""
+    """Where a step lies in its fit: its round, its number there, and the number of steps of the round."""
 
     round: Round
     number: int
@@ -31,13 +31,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """How one member is trained on so many cases.
+    """How one member is trained on a number of cases.
 
     Attributes:
-        recipe, member: what is to be done.
-        n_cases: number of cases, which epochs are counted by.
-        rates: factor on the learning rate of each parameter that has another one than the recipe's; 0 freezes it.
-        validation: cases that the fit is measured on while it runs; they change nothing in it.
+        recipe, member: recipe of the set, and of the member.
+        n_cases: number of cases, which decides the length of an epoch.
+        rates: factor on the recipe's learning rate for each parameter that learns at another rate; 0 freezes it.
+        validation: cases that the fit is scored on while it runs; they do not influence it.
     """
 
     recipe: Recipe
@@ -52,7 +52,7 @@ class FitPlan:
         return sum(self._lengths)
 
     def saves_after(self, step: int) -> bool:
-        """Whether a checkpoint follows so many steps."""
+        """Whether a checkpoint is written after that many steps."""
         return step % self.recipe.checkpoint_steps == 0 or step == self.n_steps
 
     def at(self, step: int) -> Step:
@@ -69,7 +69,7 @@ class FitPlan:
         raise IndexError(f"step {step} of a fit of {self.n_steps}")
 
     def n_voxels(self, start: int) -> int:
-        """Voxels of the patches of all steps from `start` on, one patch a step; what time is estimated by."""
+        """Voxels in the patches of all steps from `start` on, one patch per step; used to estimate the time left."""
         total = 0
         for each, length in zip(self.member.rounds, self._lengths, strict=True):
             changes = [min(length, -int(-share * length // 1)) for share, _ in each.patches]

@@ -1,4 +1,4 @@
-"""One member's fit on some cases: the same weights to start from for all folds, the same patches whoever draws them."""
+"""One member's fit on some cases: all folds start from the same weights; patches do not depend on who draws them."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -27,10 +27,10 @@ from htcnns.training.team import Team
 from htcnns.training.transfer import Origin, Shapes, TransferReport, TransferSettings, learning_rates, transfer
 from htcnns.training.validation import Validation
 
-_OF_NO_WEIGHT = (  # a fit may go on with others of these
+_OF_NO_WEIGHT = (  # settings that may differ when a fit is resumed
     *("name", "title", "window", "whole", "mirror", "rules", "additions", "recompute_activations"),
 )
-_LATER = (  # than fits that may still go on
+_LATER = (  # settings that were added after fits that may still be resumed
     *("head", "preprocessing", "dice_weight", "generalised_dice_weight", "key_point_weight"),
 )
 
@@ -40,13 +40,13 @@ class FitRequest:
     """One fit.
 
     Attributes:
-        recipe: the set that the member belongs to.
+        recipe: recipe of the set that the member belongs to.
         member: name of the member.
-        cards: the cases that it may see.
-        folder: that gets its checkpoints and curves; a fit that was cut off goes on from there.
-        origin: weights to start from; None starts from random ones.
-        transfer: how much of these may change.
-        validation: cases that it is measured on while it runs.
+        cards: cards of the cases that the fit may see.
+        folder: folder for checkpoints and curves; an interrupted fit continues from there.
+        origin: weights to start from; None starts from random weights.
+        transfer: how much of the starting weights may change.
+        validation: cases that the fit is scored on while it runs.
     """
 
     recipe: Recipe
@@ -68,12 +68,13 @@ def run_fit(
     team: Team = Team(),  # noqa: B008 - frozen
     n_workers: int = 1,
 ) -> Network:
-    """Train a member, or go on with it; the trained network, on `device`.
+    """Train a member, or resume its fit, and return the trained network on `device`.
 
     Args:
-        store: holds the cases.
-        on_step, on_transfer: get every step, and what became of the weights that the fit starts from.
-        n_workers: threads that draw patches ahead.
+        store: the cases.
+        on_step: called with the progress after every step.
+        on_transfer: called with the report of how the starting weights were taken over.
+        n_workers: number of threads that draw patches ahead.
 
     Raises:
         InputError: no case that the recipe can train on.
@@ -113,12 +114,12 @@ def run_fit(
 
 
 def member_seed(recipe: Recipe, member: MemberRecipe) -> int:
-    """The recipe's seed moved by a stable number of the member's name, so that members see different patches."""
+    """The recipe's seed plus a stable hash of the member's name, so that members see different patches."""
     return recipe.seed + int.from_bytes(hashlib.sha256(member.name.encode()).digest()[:2], "big")
 
 
 def member_shapes(recipe: Recipe, member: MemberRecipe) -> Shapes:
-    """The member's network with the recipe's channels in and out."""
+    """The shapes of the member's network with the recipe's input and output channels."""
     return Shapes(
         network=member.network,
         size=member.arguments,
@@ -128,7 +129,7 @@ def member_shapes(recipe: Recipe, member: MemberRecipe) -> Shapes:
 
 
 def read_origins(weights: Path) -> dict[str, Origin]:
-    """The weights of a folder that fits can start from, by the name of their member.
+    """The weights in a folder that fits can start from, by member name.
 
     Raises:
         WeightsError: no such weights, a damaged file, or a member of several files.
@@ -137,7 +138,7 @@ def read_origins(weights: Path) -> dict[str, Origin]:
 
 
 def origin_of(weights: Path, name: str) -> Origin:
-    """The weights of that member.
+    """The weights of that member in the folder, for a fit to start from.
 
     Raises:
         SettingsError: no member of that name.
@@ -165,7 +166,7 @@ def _origin(member: Member, weights: Path) -> Origin:
 
 
 def _cases(store: CaseStore, request: FitRequest, team: Team) -> Cases:
-    """The cases as the member sees them, with key points where the loss asks for them."""
+    """The cases as the member sees them, with key points if the loss uses them."""
     view = request.recipe.preprocessing
     shown = store_shown(store, view)
     if not request.recipe.key_point_weight:
@@ -174,14 +175,14 @@ def _cases(store: CaseStore, request: FitRequest, team: Team) -> Cases:
 
 
 def _untrained(shapes: Shapes, seed: int) -> Network:
-    """The network with the random weights of that seed; the caller's random numbers stay."""
+    """The network with the random weights of that seed; the caller's random state is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return shapes.build()
 
 
 def _made_with(request: FitRequest, recipe: Recipe) -> dict:
-    """What a resumed fit must share with the one that was cut off."""
+    """What a resumed fit must have in common with the interrupted one."""
     return {
         "recipe": _of_weight(recipe),
         "cases": _keys(request.cards),
@@ -191,7 +192,7 @@ def _made_with(request: FitRequest, recipe: Recipe) -> dict:
 
 
 def _of_weight(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide what a fit does; those that came later only where they say something new."""
+    """The settings that decide the course of a fit; those added later only if they differ from their defaults."""
     defaults = {
         each.name: each.default if each.default_factory is MISSING else each.default_factory()
         for each in fields(Recipe)
@@ -201,5 +202,5 @@ def _of_weight(recipe: Recipe) -> dict[str, Any]:
 
 
 def _keys(cards: Iterable[Card]) -> dict[str, str]:
-    """What each case was made from, by name."""
+    """Digest of what each case was made from, by name."""
     return {card.name: card.key for card in sorted(cards, key=lambda card: card.name)}

@@ -1,4 +1,4 @@
-"""Which cases train and which are held out, by patient, so that nobody is tested on whom it has seen."""
+"""Which cases are trained on and which are held out, by patient, so that no patient is on both sides."""
 
 import re
 from collections import defaultdict
@@ -22,22 +22,22 @@ class Folds:
 
     Attributes:
         fold_of: fold that holds each patient out; patients who are never held out have no entry.
-        n_folds: how many there are.
+        n_folds: number of folds.
     """
 
     fold_of: Mapping[str, int]
     n_folds: int
 
     def held_out(self, cards: Iterable[Card], fold: int) -> tuple[Card, ...]:
-        """The real heads with truth that a fold is measured on, sorted by name."""
+        """The real heads with truth that a fold is scored on, sorted by name."""
         self._require(fold)
         return _sorted(card for card in cards if _is_measured(card) and self.fold_of.get(card.patients[0]) == fold)
 
     def trained_on(self, cards: Iterable[Card], fold: int | None) -> tuple[Card, ...]:
-        """The cases that a fit may see, sorted by name: those in which nothing is of a patient whom it holds out.
+        """The cases with truth that a fit may see, sorted by name: those that contain nothing of a held-out patient.
 
         Args:
-            fold: that is held out; None for a fit on everything.
+            fold: fold that is held out; None for a fit on everything.
         """
         if fold is not None:
             self._require(fold)
@@ -48,12 +48,12 @@ class Folds:
         )
 
     def by_case(self, cards: Iterable[Card]) -> dict[str, int]:
-        """The fold that holds out each case that is measured at all."""
+        """The fold that holds out each case, by case name; cases that no fold holds out are absent."""
         measured = [card for card in cards if _is_measured(card) and card.patients[0] in self.fold_of]
         return {card.name: self.fold_of[card.patients[0]] for card in measured}
 
     def as_one(self) -> "Folds":
-        """One fold that holds out everybody, for members that are trained on others."""
+        """One fold that holds out all of these patients, for members that are trained on others."""
         return Folds(MappingProxyType(dict.fromkeys(self.fold_of, 0)), 1)
 
     def _require(self, fold: int) -> None:
@@ -70,10 +70,10 @@ def seen_by(weights: Path, patients: Collection[str], cards: Iterable[Card]) -> 
     """Names of the cases of these patients that the weights of a folder were trained on, sorted.
 
     Args:
-        cards: cases whose patients are known; those of others are told by their names.
+        cards: cases whose patients are known; the patients of other cases are derived from the cases' names.
 
     Raises:
-        WeightsError: as `read_manifest`; a member that does not say what it was trained on, as imported ones do not.
+        WeightsError: as `read_manifest`, or a member whose training cases are not stated, such as an imported one.
     """
     patients_of = {card.name: card.patients for card in cards}
     members = read_manifest(weights, setting="origin")
@@ -91,10 +91,10 @@ def seen_by(weights: Path, patients: Collection[str], cards: Iterable[Card]) -> 
 
 
 def deal(cards: Iterable[Card], n_folds: int) -> Folds:
-    """Folds of nearly the same size: the patients of the measured cases in the order of their names, in turn.
+    """Folds of nearly the same size: the patients of the measured cases, sorted by name, are dealt in turn.
 
     Raises:
-        SettingsError: fewer than two folds, or more than patients.
+        SettingsError: fewer than two folds, or more folds than patients.
     """
     patients = sorted({card.patients[0] for card in cards if _is_measured(card)})
     if not 2 <= n_folds <= len(patients):
@@ -108,15 +108,16 @@ def deal(cards: Iterable[Card], n_folds: int) -> Folds:
 
 
 def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> Folds:
-    """The folds that a list gives.
+    """The folds stated in a list.
 
     Args:
-        listed: lines of the list; those of cases that are not there are passed over, and cases without a fold are
-            trained on in each.
-        place: the list's name, for messages.
+        listed: lines of the list; lines of missing cases are ignored, and cases without a fold are trained on in every
+            fold.
+        place: name of the list, for messages.
 
     Raises:
-        InputError: cases that are not listed, a case in two folds, a patient in two folds, or fewer than two folds.
+        InputError: cases that are not listed, a case in two folds, a patient in two folds, or folds that are fewer
+            than two or not numbered from 0 without a gap.
     """
     measured = _sorted(card for card in cards if _is_measured(card))
     folds_of = _folds_by_name(listed)
@@ -156,15 +157,15 @@ def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> 
 
 
 def among(names: Iterable[str], listed: Iterable[Listed], *, place: object) -> frozenset[str]:
-    """The names that a list has.
+    """The names that appear in a list.
 
     Args:
-        names: of the cases that there are.
+        names: names of the cases at hand.
         listed: lines of the list, each of one of these cases.
         place: where the cases are, for messages.
 
     Raises:
-        InputError: lines of cases that are not there; the first few are named.
+        InputError: lines of missing cases; the first few are named.
     """
     there = frozenset(names)
     lines = [_called(line) for line in listed]
@@ -190,7 +191,7 @@ def _folds_by_name(listed: Iterable[Listed]) -> dict[str, set[int | None]]:
 
 
 def _called(line: Listed) -> frozenset[str]:
-    """What a line's case may be called; a file's name also counts without its last word, such as -seg."""
+    """The possible names of a line's case; a file's name also counts without its last word, such as -seg."""
     return line.names | {_MASK_ENDING.sub("", name) for name in line.names}
 
 
@@ -203,7 +204,7 @@ def _sorted(cards: Iterable[Card]) -> tuple[Card, ...]:
 
 
 def _and(folds: Iterable[int | None]) -> str:
-    """The numbers of folds, least first; "none" for that of cases that are never held out."""
+    """The fold numbers in words, smallest first; "none" for cases that are never held out."""
     return " and ".join(
         "none" if fold is None else str(fold) for fold in sorted(folds, key=lambda f: (f is None, f or 0))
     )

@@ -1,6 +1,6 @@
 """Cross-validation: every fold's members are trained, and each case is segmented by members that never saw its patient.
 
-Every step looks first at what is there already: finished fits, and probabilities that the same weights made.
+Finished fits, and probabilities made by the same weights, are used again.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -45,13 +45,13 @@ class HeldOutPlan:
     """A cross-validation.
 
     Attributes:
-        campaign: what is trained; its folders get one folder per fold.
-        folds: who is held out when.
-        extra: cases that no fold sees and that every fold's members are scored on.
-        settings: windows that held-out cases are segmented with.
-        rules: name of the rule that scores.
+        campaign: what is trained; each of its folders has a subfolder per fold.
+        folds: patients that each fold holds out.
+        extra: cases that no fold trains on and that every fold's members are scored on.
+        settings: how held-out cases are segmented.
+        rules: name of the scoring rule.
         with_raw: whether the voices are also scored without clean-up.
-        without: sequences, one after the other; the held-out cases are segmented once more as if that one were missing.
+        without: sequences to leave out, one at a time, each in a further segmentation of the held-out cases.
     """
 
     campaign: Campaign
@@ -71,7 +71,7 @@ class HeldOutPlan:
         return replace(self.campaign, work=self.campaign.work / name, weights=self.campaign.weights / name)
 
     def is_told(self, card: Card) -> bool:
-        """Whether the case's truth tells every region that is scored."""
+        """Whether the case's truth annotates every region that is scored."""
         return set(self.campaign.recipe.regions.regions) <= set(card.known)
 
     @property
@@ -87,14 +87,14 @@ class HeldOutPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What a cross-validation found; a voice is a member or a fusion of all, cleaned or raw.
+    """Results of a cross-validation; a voice is a member or a fusion of all, cleaned up or raw.
 
     Attributes:
-        evaluations: the held-out cases by each voice.
-        extra: the extra cases by each voice of every fold; empty without such cases.
-        extra_means: the extra cases by each voice, every case once: the mean of its scores over the folds.
-        without: the held-out cases by each voice, by the sequence that was missing.
-        not_scored: names of cases whose truth does not tell every region.
+        evaluations: scores of the held-out cases, voice by voice.
+        extra: scores of the extra cases, voice by voice, each case once per fold; empty without extra cases.
+        extra_means: scores of the extra cases, voice by voice, each the mean over the folds.
+        without: scores of the held-out cases, voice by voice, by the sequence left out.
+        not_scored: names of cases whose truth does not annotate every region.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -112,16 +112,16 @@ def cross_validate(
     watcher: FitWatcher = FitWatcher(),  # noqa: B008 - frozen
     on_case: Callable[[MapCard], None] = lambda _: None,
 ) -> HeldOut:
-    """Train every fold's members and score them on what they never saw.
+    """Train every fold's members and score them on cases that they never saw.
 
     Args:
-        store: holds the cases of the folds, and whatever else may be trained on.
-        watcher: hears of the fits under "fold 0 NAME", or under NAME where there is one fold.
-        on_case: gets each case when its probabilities are there.
+        store: the cases of the folds, and any others that may be trained on.
+        watcher: callbacks of the fits, called with "fold 0 NAME", or with NAME if there is only one fold.
+        on_case: called with each case once its probabilities exist.
 
     Raises:
         SettingsError: an extra case of a patient that is trained on, or as `train_set`.
-        WeightsError: weights to start from that saw a patient who is held out, or as `train_set`.
+        WeightsError: starting weights that have seen a held-out or extra patient, or as `train_set`.
         InputError, DeviceError, OutputError: as `train_set` and `member_probabilities`.
     """
     _require_unseen(plan, store)
@@ -174,7 +174,7 @@ def train_folds(
 
 
 def named(title: str, watcher: FitWatcher) -> FitWatcher:
-    """A watcher that hears the title before the name of a member."""
+    """A watcher that is called with the title before the name of a member."""
 
     def on_step(member: str, progress: Progress) -> None:
         watcher.on_step(f"{title} {member}", progress)
@@ -194,7 +194,7 @@ def _train_fold(
     watcher: FitWatcher,
     only: Collection[str] = (),
 ) -> tuple[Member, ...]:
-    """The members of one fold after their fits; none where only some are trained."""
+    """The members of one fold after their fits; empty if only some are trained."""
     return train_set(
         plan.of_fold(fold),
         store,
@@ -207,7 +207,7 @@ def _train_fold(
 
 @dataclass(frozen=True)
 class _FoldWork:
-    """The trained members of one fold, which are loaded only where a case is missing."""
+    """The trained members of one fold, loaded only if a case still lacks probabilities."""
 
     plan: HeldOutPlan
     fold: int
@@ -223,7 +223,7 @@ class _FoldWork:
         on_case: Callable[[MapCard], None],
         without: Sequence | None = None,
     ) -> list[Path]:
-        """The files with the members' probabilities of these cases; those that are missing or of others are made."""
+        """The files with the members' probabilities of these cases; missing or outdated ones are made."""
         folder = self.plan.of_fold(self.fold).weights / (f"{_MAPS}-without-{without}" if without else _MAPS)
         require_writable(folder)
         sweep(folder)
@@ -264,7 +264,7 @@ class _FoldWork:
 
 
 def _seen_by(member: Member, settings: RunSettings) -> tuple[object, ...]:
-    """What decides how a member goes over a case, beside its tensors."""
+    """What decides how a member segments a case, apart from its tensors."""
     return (mirrored(member, settings), member.window, member.whole, member.box, member.preprocessing)
 
 
@@ -276,7 +276,7 @@ def without_sequence(case: PreparedCase, sequence: Sequence) -> PreparedCase:
 
 
 def _require_unseen(plan: HeldOutPlan, store: CaseStore) -> None:
-    """Raise where a patient who is measured was trained on, here or by the weights to start from."""
+    """Raise if a measured patient is trained on, here or by the starting weights."""
     trained = {patient for card in store.cards if card.known for patient in card.patients}
     seen = sorted(card.name for card in plan.extra.cards if trained & set(card.patients))
     if seen:

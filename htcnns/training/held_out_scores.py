@@ -1,4 +1,4 @@
-"""What members said of cases that they never saw, scored voice by voice; a voice is a member or a fusion of all."""
+"""Members' probabilities of cases they never saw, scored voice by voice; a voice is a member or a fusion of all."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +18,9 @@ class Scoring:
     """How probabilities are scored.
 
     Attributes:
-        regions: what the members give.
-        clean_up: thresholds and clean-up of each member, for a case.
-        rules: name of the rule that scores.
+        regions: regions that the members segment.
+        clean_up: function from a case to the thresholds and clean-up of each member.
+        rules: name of the scoring rule.
         with_raw: whether the voices are also scored without clean-up.
     """
 
@@ -32,22 +32,22 @@ class Scoring:
 
 @dataclass(frozen=True)
 class ScoredMaps:
-    """The scores of many cases by each voice, with the fold whose members spoke.
+    """The scores of many cases by each voice, with the fold of the voice's members.
 
     Attributes:
-        rules: name of the rule that scored.
-        by_voice: the cases in the order in which they were read.
+        rules: name of the scoring rule.
+        by_voice: cards and scores of the cases, in the order in which they were read.
     """
 
     rules: str
     by_voice: dict[str, list[tuple[MapCard, ScoredCase]]] = field(default_factory=dict)
 
     def held_out(self) -> tuple[Evaluation, ...]:
-        """Every voice on the held-out cases."""
+        """The evaluation of every voice on the held-out cases."""
         return self._evaluations({v: [s for c, s in cases if c.is_held_out] for v, cases in self.by_voice.items()})
 
     def extra_by_fold(self) -> tuple[Evaluation, ...]:
-        """Every voice on the extra cases, each as many times as there are folds, under a name that says which."""
+        """The evaluation of every voice on the extra cases, each case once per fold, with the fold in its name."""
         return self._evaluations(
             {
                 voice: [replace(s, case=f"{c.case} by fold {c.fold}") for c, s in cases if not c.is_held_out]
@@ -56,11 +56,11 @@ class ScoredMaps:
         )
 
     def extra_means(self) -> tuple[Evaluation, ...]:
-        """Every voice on the extra cases, each once: the mean of its scores over the folds."""
+        """The evaluation of every voice on the extra cases, each case once with its mean scores over the folds."""
         return self._evaluations({voice: _means(cases) for voice, cases in self.by_voice.items()})
 
     def _evaluations(self, by_voice: dict[str, list[ScoredCase]]) -> tuple[Evaluation, ...]:
-        """The voices that have a case, with the cases sorted by name."""
+        """The evaluation of every voice that has a case, with the cases sorted by name."""
         settings = EvaluateSettings(rules=self.rules)
         return tuple(
             Evaluation(name=voice, settings=settings, cases=tuple(sorted(cases, key=lambda each: each.case)))
@@ -70,7 +70,7 @@ class ScoredMaps:
 
 
 def score_maps(maps: Iterable[HeldOutMap], scoring: Scoring) -> ScoredMaps:
-    """The scores of these cases, which are taken one after the other."""
+    """The scores of these cases, which are read one at a time."""
     found = ScoredMaps(scoring.rules)
     for content in maps:
         for voice, scored in _scores_of(content, scoring):
@@ -79,7 +79,7 @@ def score_maps(maps: Iterable[HeldOutMap], scoring: Scoring) -> ScoredMaps:
 
 
 def _scores_of(content: HeldOutMap, scoring: Scoring) -> Iterator[tuple[str, ScoredCase]]:
-    """The scores of one case by each voice, cleaned, then raw."""
+    """The scores of one case by each voice, cleaned up, then raw."""
     truth, members, probabilities = content.label_map, content.card.members, content.probabilities
     chosen = tuple(scoring.clean_up(content.card))
     raw = [(", raw", tuple(map(without_clean_up, chosen)))] if scoring.with_raw else []
@@ -92,7 +92,7 @@ def _scores_of(content: HeldOutMap, scoring: Scoring) -> Iterator[tuple[str, Sco
 
 
 def _means(cases: Iterable[tuple[MapCard, ScoredCase]]) -> list[ScoredCase]:
-    """The extra cases among these, each once."""
+    """The extra cases among these, each once with its mean scores."""
     of_case: dict[str, list[ScoredCase]] = defaultdict(list)
     for card, scored in cases:
         if not card.is_held_out:
@@ -101,7 +101,7 @@ def _means(cases: Iterable[tuple[MapCard, ScoredCase]]) -> list[ScoredCase]:
 
 
 def _mean(scored: Sequence[ScoredCase]) -> ScoredCase:
-    """One case with the mean of each score; what was dropped from its label maps is left out."""
+    """One case with the mean of each score; the counts of dropped voxels are left out."""
     first = scored[0]
     return ScoredCase(
         case=first.case,

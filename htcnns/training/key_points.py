@@ -1,4 +1,4 @@
-"""Cases with the key points of their regions, which are found once and kept in a file beside that of the case."""
+"""Cases with the key points of their regions, which are found once and kept in a file beside the case's own."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from htcnns.labels import Region, region_mask
 from htcnns.training.cases import CaseStore
 from htcnns.training.team import Team
 
-FORMAT = 1  # stands for how points are chosen; a change there needs a new number
+FORMAT = 1  # version of how points are chosen; increase it when that changes
 
 _Points = Mapping[Region, np.ndarray]
 
@@ -25,7 +25,7 @@ class KeyedCases:
 
     Attributes:
         store: the cases.
-        points: of each case, by name.
+        points: key points of each case, by name.
     """
 
     store: CaseStore
@@ -43,11 +43,11 @@ def with_key_points(
     view: str = "",
     team: Team = Team(),  # noqa: B008 - frozen
 ) -> KeyedCases:
-    """These cases with their key points; those that have none yet take a second or two each.
+    """These cases with their key points, which take a second or two per case to find the first time.
 
     Args:
-        store: holds the cases.
-        view: says how the store changes what was packed; the points of another view are found again.
+        store: the cases.
+        view: description of how the store changes packed cases; points of another view are found again.
         team: processes that share the work.
 
     Raises:
@@ -63,7 +63,7 @@ def with_key_points(
 
 
 def find_key_points(case: PreparedCase) -> dict[Region, np.ndarray]:
-    """(n, 3) int16 key points of every region that the truth tells; the same case has the same ones."""
+    """(n, 3) int16 key points of every region that the truth annotates; always the same for the same case."""
     rng = np.random.default_rng(int(case.card.key[:8], 16))
     known = case.inside if case.card.kind is CaseKind.PIECE else None
     return {
@@ -74,7 +74,7 @@ def find_key_points(case: PreparedCase) -> dict[Region, np.ndarray]:
 
 
 def _points(store: CaseStore, card: Card, folder: Path, view: str) -> _Points:
-    """The key points of a case: those of its file, which is written where it is missing or of another case."""
+    """The key points of a case from its file, which is written first if it is missing or outdated."""
     path = key_points_path(folder, card.name)
     rules = [(region.name, keys.n_points, keys.radius) for region, keys in KEYS.items()]
     key = f"{FORMAT} {card.key} {view} {N_DRAWS} {rules}"

@@ -1,4 +1,4 @@
-"""One fit: a network, some cases, a fixed number of steps; stops and resumes anywhere."""
+"""One fit: a network, some cases, a fixed number of steps; can be stopped and resumed at any time."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +41,7 @@ from htcnns.training.team import Team
 from htcnns.training.validation import mean_dice, validate
 
 CHECKPOINT, LOCK = "checkpoint.pt", "lock"
-BATCHES_AHEAD = 3  # drawn or waiting, for every worker
+BATCHES_AHEAD = 3  # batches being drawn or waiting, per worker
 
 
 def fit(
@@ -55,23 +55,23 @@ def fit(
     team: Team = Team(),  # noqa: B008 - frozen
     n_workers: int = 1,
 ) -> None:
-    """Train `network` in place on the device where it lives, going on from the folder's checkpoint if there is one.
+    """Train `network` in place on the device where it lives, resuming from the folder's checkpoint if there is one.
 
-    In the end it holds the moving average of its weights, if the recipe has one.
+    At the end its weights are replaced by their moving average, if the recipe has one.
 
     Args:
-        folder: gets checkpoint.pt, curves.csv and .png, validation.csv where the plan has such cases, TensorBoard's
-            events where it is installed and, if the loss is not finite, the batch that broke it.
+        folder: folder for checkpoint.pt, curves.csv and .png, validation.csv if the plan has a validation, TensorBoard
+            events if it is installed and, if the loss is not finite, the batch that caused it.
         made_with: plain data that must be the same when the fit is resumed.
-        on_step: gets every step; only in the leading process.
+        on_step: called with the progress after every step, in the leading process only.
         team: processes that train together and share the folder.
-        n_workers: threads that draw patches ahead; 0 draws them between the steps.
+        n_workers: number of threads that draw patches ahead; 0 draws them between the steps.
 
     Raises:
-        SettingsError: the checkpoint was made with something else, the loss or the weights are not finite, or memory
-            is too short.
-        DeviceError: the validation's cases cannot be segmented.
-        OutputError: another process trains this fit, or the folder cannot be written.
+        SettingsError: the checkpoint was made with other settings or cases, the loss, the weights or too many
+            gradients in a row are not finite, or memory runs out.
+        DeviceError: fp16 on a CPU, or validation cases that cannot be segmented.
+        OutputError: another process is training this fit, or the folder cannot be written.
     """
     run = _start(network, plan, team, made_with)
     with locked(folder / LOCK) if team.leads else nullcontext():
@@ -116,7 +116,7 @@ def _start(network: Network, plan: FitPlan, team: Team, made_with: dict[str, Any
 
 
 def _optimizer(network: nn.Module, plan: FitPlan) -> torch.optim.Optimizer:
-    """One group of parameters for each learning rate; frozen ones are in none."""
+    """The optimizer, with a group of parameters for each learning rate; frozen parameters are in none."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         rate = plan.rates.get(name, 1.0)
@@ -127,12 +127,12 @@ def _optimizer(network: nn.Module, plan: FitPlan) -> torch.optim.Optimizer:
     return kind(
         [{"params": parameters, "factor": rate} for rate, parameters in groups.items()],
         weight_decay=plan.recipe.weight_decay,
-        fused=True,  # on a CPU half the time that one parameter after another takes
+        fused=True,  # on a CPU half the time of updating one parameter after another
     )
 
 
 def _train(run: _Run, source: BatchSource, folder: Path, on_step: Callable[[Progress], None], n_workers: int) -> None:
-    """Every step that is left, with a checkpoint now and then and after the last."""
+    """Take the remaining steps, with checkpoints at intervals and after the last."""
     start = _resume(run, folder / CHECKPOINT)
     with event_file(folder, after=start) if run.team.leads else nullcontext(None) as event:
         record = Record(folder, run.plan, start=start, event=event) if event else None
@@ -151,7 +151,7 @@ def _train(run: _Run, source: BatchSource, folder: Path, on_step: Callable[[Prog
 
 
 def _steps(run: _Run, batches: Iterable[Batch], start: int, folder: Path) -> Iterator[tuple[Progress, list[CaseDice]]]:
-    """Takes every step; what each gave, and how the validation's cases were segmented after it, if they were."""
+    """Take the steps, yielding the progress of each and the Dice of the validation cases if scored after it."""
     plan = run.plan
     run.network.train()
     clock, n_skipped = Clock(plan), 0
@@ -185,7 +185,7 @@ def _batches(run: _Run, source: BatchSource, start: int, n_workers: int) -> Iter
 
 
 def _guarded_step(run: _Run, batch: Batch, step: int, folder: Path) -> tuple[float, bool]:
-    """One step, its loss and whether it was taken; what goes wrong is said in terms of the recipe."""
+    """Try one step and return its loss and whether it was taken; errors are raised in terms of the recipe."""
     try:
         loss, was_taken = _step(run, batch.to(run.device), step)
     except RuntimeError as error:
@@ -198,7 +198,7 @@ def _guarded_step(run: _Run, batch: Batch, step: int, folder: Path) -> tuple[flo
 
 
 def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
-    """One update of the weights; the loss before it over all processes, and whether the gradient was finite."""
+    """Update the weights if loss and gradient are finite; return the loss over all processes, and whether they are."""
     recipe, team = run.plan.recipe, run.team
     run.optimizer.zero_grad(set_to_none=True)
     n_known = team.total(float(batch.known.sum()), run.device)
@@ -224,7 +224,7 @@ def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
     team.add_gradients(run.trained)
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(run.trained, recipe.clip_norm or float("inf"))
-    was_taken = bool(torch.isfinite(norm))  # a step in half precision can overflow; taking it would lose the fit
+    was_taken = bool(torch.isfinite(norm))  # a step in half precision can overflow; taking it would ruin the fit
     if was_taken:
         run.scaler.step(run.optimizer)
         run.average.update(run.network, step)
@@ -234,7 +234,7 @@ def _step(run: _Run, batch: Batch, step: int) -> tuple[float, bool]:
 
 @contextmanager
 def _random_numbers_of(step: int, run: _Run) -> Iterator[None]:
-    """Dropout that depends on the step alone, so that a resumed fit goes the same way; the caller's numbers stay."""
+    """Random numbers of a step (dropout), the same in a resumed fit; the caller's random state is left unchanged."""
     seed = np.random.SeedSequence((run.plan.recipe.seed, step, run.team.rank)).generate_state(1)
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(int(seed[0]))
@@ -242,7 +242,7 @@ def _random_numbers_of(step: int, run: _Run) -> Iterator[None]:
 
 
 def _looked_at(run: _Run, step: int) -> list[CaseDice]:
-    """How the moving average of the weights segments the validation's cases, where a look follows that step."""
+    """Dice of the validation cases with the averaged weights; empty unless a validation is due after that step."""
     plan = run.plan
     if plan.validation is None or not plan.validation.is_due(step, plan.n_steps):
         return []
@@ -267,7 +267,7 @@ def _checkpoint(run: _Run, step: int) -> Checkpoint:
 
 
 def _resume(run: _Run, path: Path) -> int:
-    """Put the checkpoint's state into the run; the step to go on with, the same in every process."""
+    """Load the checkpoint's state into the run and return the step to continue with, the same in every process."""
     saved = read_checkpoint(path)
     start = saved.step if saved else 0
     if saved:

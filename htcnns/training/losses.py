@@ -1,6 +1,6 @@
-"""Dice and cross-entropy over overlapping regions that are known, or over exclusive labels, with deep supervision.
+"""Dice and cross-entropy over known regions that may overlap, or over exclusive labels, with deep supervision.
 
-For regions there are two more: generalised Dice, and boundary shape correction at their key points.
+Regions have two more losses: generalised Dice, and boundary shape correction at their key points.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,22 +14,22 @@ from torch import Tensor
 
 from htcnns.networks.contract import Head
 
-SMOOTH = 1.0  # voxels; makes an empty truth punish every predicted voxel instead of dividing by nothing
+SMOOTH = 1.0  # voxels; an empty truth then penalises every predicted voxel instead of dividing by zero
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """What counts how much.
+    """Weights of the parts of the loss.
 
     Attributes:
-        dice: of the Dice loss of each region or label alone.
-        generalised_dice: of that of all regions of a patch together, in which small ones count more.
-        entropy: of the cross-entropy. Few steps teach Dice alone to mark too much: a voxel that is marked wrongly costs
-            it less the more are marked.
-        key_points: of the loss at the key points of each region.
-        empty_share: of a patch's voxels; where the truth of a region is empty, that many predicted ones cost half of
-            the Dice loss. With 0 the first one does, and all further ones cost next to nothing.
-        head: what the channels are, which the loss depends on.
+        dice: weight of the Dice loss of each region or label alone.
+        generalised_dice: weight of the Dice loss of all regions of a patch together, in which small ones count more.
+        entropy: weight of the cross-entropy. With Dice alone, a short fit learns to mark too much: a wrongly marked
+            voxel costs less the more voxels are marked.
+        key_points: weight of the loss at the key points of each region.
+        empty_share: fraction of a patch's voxels that, predicted for a region with empty truth, costs half of the Dice
+            loss. At 0 the first voxel costs that much, and all further ones next to nothing.
+        head: meaning of the channels, which decides the kind of loss.
     """
 
     dice: float = 1.0
@@ -51,8 +51,8 @@ def region_losses(
     Args:
         logits: (B, R, I, J, K).
         truth: the same shape, 0 or 1; a region may be empty.
-        inside: (B, 1, I, J, K) bool, voxels that count; None for all. A patch without any loses nothing.
-        weights: of the parts.
+        inside: (B, 1, I, J, K) bool, voxels that count; None for all. A patch without any has a loss of 0.
+        weights: weights of the parts.
     """
     logits, truth = logits.float(), truth.float()
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
@@ -62,9 +62,9 @@ def region_losses(
 def label_losses(
     logits: Tensor, truth: Tensor, inside: Tensor | None = None, *, weights: LossWeights = PLAIN
 ) -> Tensor:
-    """Soft Dice loss plus its share of the cross-entropy of each patch and label, (B, C) float32.
+    """Soft Dice loss of each patch and label plus the label's share of the cross-entropy, (B, C) float32.
 
-    The mean over the labels, of which the background is one, is their mean Dice loss plus the cross-entropy.
+    The mean over the labels, background included, is their mean Dice loss plus the cross-entropy.
 
     Args:
         logits: (B, C, I, J, K).
@@ -83,7 +83,7 @@ _LOSSES: Mapping[Head, Callable[..., Tensor]] = MappingProxyType(
 def _dice_and_entropy(
     probabilities: Tensor, entropy: Tensor, truth: Tensor, inside: Tensor | None, weights: LossWeights
 ) -> Tensor:
-    """(B, C) soft Dice loss plus mean entropy, all of them (B, C, I, J, K) float32 but `inside`."""
+    """(B, C) weighted soft Dice loss plus mean entropy; all arrays but `inside` are (B, C, I, J, K) float32."""
     voxels = (2, 3, 4)
     if inside is None:
         n_voxels = torch.tensor(float(truth[0, 0].numel()), device=truth.device)
@@ -102,9 +102,9 @@ def _dice_and_entropy(
 def generalised_dice_losses(
     probabilities: Tensor, truth: Tensor, known: Tensor, inside: Tensor | None = None
 ) -> Tensor:
-    """1 minus the soft Dice of a patch's known regions together, each over the square of its size, (B, 1) float32.
+    """1 minus the soft Dice of a patch's known regions together, each weighted by 1 / size², (B, 1) float32.
 
-    The smallest region that is there weighs 1, and so do those that are empty.
+    Weights are scaled so that the smallest region that is not empty has weight 1; empty regions have weight 1 too.
 
     Args:
         probabilities: (B, R, I, J, K) float32.
@@ -126,15 +126,15 @@ def generalised_dice_losses(
 
 
 def key_point_losses(probabilities: Tensor, keys: Tensor, inside: Tensor | None = None) -> Tensor:
-    """How much of what lies near the key points of each region is not marked, (B, R) float32; 0 where there are none.
+    """Fraction of each region near its key points that is not marked, (B, R) float32; 0 without key points.
 
     Args:
         probabilities: (B, R, I, J, K) float32.
-        keys: the same shape, bool: balls around key points, cut by their region. Whole balls, as in the published code,
-            reach beyond the boundary, and a network that marks them marks too much.
+        keys: the same shape, bool: intersection of each region with the balls around its key points. Whole balls, as in
+            the published code, reach beyond the boundary and teach a network to mark too much.
         inside: as for `region_losses`.
 
-    Source: boundary shape correction, Zhu 2024; its published loss cannot run.
+    Source: boundary shape correction, Zhu 2024; the published code of this loss does not run.
     """
     near = keys if inside is None else keys & inside
     n_near = near.sum((2, 3, 4))
@@ -152,16 +152,16 @@ def deep_supervision(
     n_known: float | None = None,
     weights: LossWeights = PLAIN,
 ) -> Tensor:
-    """The loss at every resolution, weighted 1, 1/2, 1/4 … and normalised; the lowest of several is left out.
+    """The mean loss over all resolutions, weighted 1, 1/2, 1/4 …; the lowest of several resolutions is left out.
 
     Args:
         outputs: logits, full resolution first.
-        truth: (B, R, I, J, K) regions or labels at full resolution; taken at the nearest voxel for the lower ones.
-        known: (B, R) bool, those of each patch that the truth tells; the loss is the mean over them.
+        truth: (B, R, I, J, K) regions or labels at full resolution; subsampled without interpolation for lower ones.
+        known: (B, R) bool, channels that the truth of each patch annotates; the loss is the mean over them.
         inside: (B, 1, I, J, K) bool, voxels that count; None for all.
-        keys: (B, R, I, J, K) bool, what of each region lies near its key points; None without such points.
-        n_known: number of known ones to divide by, where other processes have some too; None counts those here.
-        weights: of the parts of the loss.
+        keys: (B, R, I, J, K) bool, part of each region near its key points; None without key points.
+        n_known: number of known channels to divide by, if other processes have some too; None counts those here.
+        weights: weights of the parts of the loss.
 
     Source: nnU-Net v2's DeepSupervisionWrapper and its weights.
     """
@@ -176,7 +176,7 @@ def deep_supervision(
 
 
 class _Told(NamedTuple):
-    """What logits are compared with, as in `deep_supervision`."""
+    """The arguments of `deep_supervision` that logits are compared with."""
 
     truth: Tensor
     known: Tensor
@@ -184,7 +184,7 @@ class _Told(NamedTuple):
     keys: Tensor | None
 
     def every(self, stride: int) -> "_Told":
-        """The nearest voxels of a grid that is so many times coarser."""
+        """The same on a grid coarser by that factor: every `stride`-th voxel."""
         inside, keys = (None if array is None else _every(array, stride) for array in (self.inside, self.keys))
         return _Told(_every(self.truth, stride), self.known, inside, keys)
 

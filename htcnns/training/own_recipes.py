@@ -1,4 +1,4 @@
-"""Our own recipes: for synthetic heads, for a few patients, and for a demo; and what varies in them."""
+"""Our own recipes, for synthetic heads, for a few patients and for a demo, and their augmentations."""
 
 from dataclasses import replace
 from types import MappingProxyType
@@ -8,7 +8,7 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 CUBE = (96, 96, 96)
-_MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps: windows of inference are larger than cubes, too
+_MOST_OF_A_BRAIN = (128, 160, 128)  # for the last steps, as inference windows are also larger than cubes
 ANY_SCANNER = Augmentation(
     tumour_share=0.5,
     pose_share=0.5,
@@ -21,7 +21,7 @@ ANY_SCANNER = Augmentation(
     drop_share=0.05,
     slopes=(0.5, 1.8),
 )
-# Few patients need transplanted tumours; plain patients must still be most of what is seen, or too much gets marked.
+# With few patients, tumours are also transplanted; most patches must still show plain patients, or too much is marked.
 FEW_PATIENTS = replace(
     ANY_SCANNER,
     tumour_share=0.4,
@@ -40,7 +40,7 @@ TITLES = {
 
 
 def _compact(each: Round) -> tuple[MemberRecipe, ...]:
-    """The three compact members, each with that round alone."""
+    """The three compact members, each trained for this round only."""
     return tuple(
         MemberRecipe(name=name, title=f"{title}, compact", network=name, size="compact", rounds=(each,))
         for name, title in TITLES.items()
@@ -81,7 +81,7 @@ DEMO = Recipe(
                 "hidden": [16],
                 "heads": [2],
                 "edge": 32,
-                "norm": "batch",  # whose running statistics hold for whole heads, too
+                "norm": "batch",  # its running statistics also hold for whole heads
             },
             rounds=(Round(steps=100, learning_rate=1e-2, warmup=5, patches=((0.0, (32, 32, 32)),), variety=_PHANTOMS),),
         ),

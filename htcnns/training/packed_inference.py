@@ -1,4 +1,4 @@
-"""Packed cases through members, window by window, as the main job runs them."""
+"""Inference of members on packed cases, window by window, as in the main job."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from htcnns.runs.settings import RunSettings
 
 
 def packed_probabilities(ensemble: Ensemble, case: PreparedCase, settings: RunSettings) -> np.ndarray:
-    """(M, R, I, J, K) float32 probabilities of a packed case by each member, on the case's own grid.
+    """(M, R, I, J, K) float32 probabilities from each member for a packed case, on the grid of its arrays.
 
     Raises:
         DeviceError: as `member_probabilities`.
@@ -25,7 +25,7 @@ def packed_probabilities(ensemble: Ensemble, case: PreparedCase, settings: RunSe
 
 
 def as_networks_see(case: PreparedCase, settings: PreprocessSettings) -> Prepared:
-    """A packed case in z-scores, padded as `preprocess` does it; its own grid is that of the packed arrays."""
+    """A packed case as z-scores, padded as in `preprocess`; its `undo` leads back to the grid of the packed arrays."""
     z_scores = np.stack([row[numbers] for row, numbers in zip(case.table, case.array, strict=True)])
     shape = case.card.shape
     padded, inner = pad(z_scores, settings.least)

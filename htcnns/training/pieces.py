@@ -1,4 +1,4 @@
-"""Small cubes with truth as prepared cases: at 1 mm, patches of their own."""
+"""Small cubes with truth as prepared cases, resampled to 1 mm."""
 
 import re
 from collections.abc import Mapping
@@ -26,21 +26,21 @@ from htcnns.labels import SEQUENCES, decode
 from htcnns.training.cases import BY_NAME, TruthRule, resample_labels
 from htcnns.volume import bounding_box, millimetre_shape
 
-_NUMBER = re.compile(r"[-_][a-z]+\d+$", re.IGNORECASE)  # the cube's own, behind its patient's case: _lesion12
-_WHOLLY = 0.999  # share of a voxel's interpolation that must be known
+_NUMBER = re.compile(r"[-_][a-z]+\d+$", re.IGNORECASE)  # the cube's suffix to its case's name: _lesion12
+_WHOLLY = 0.999  # fraction of a voxel's interpolation weight that must lie on known voxels
 
 
 def pack_pieces(path: Path, cache: Path, rule: TruthRule, *, patients: Mapping[str, str] = BY_NAME) -> tuple[Card, ...]:
-    """Prepare every cube of a file once, as `pack` does with whole cases; nothing is written where all is there.
+    """Prepare every cube of a file once, as `pack` does with whole cases; up-to-date files are not written again.
 
     Args:
-        path: file of cubes, see `read_pieces`.
-        cache: folder that gets one file per cube.
-        rule: how the truths are read; its pattern is not looked at.
-        patients: patient of each case, a cube's name without its last word, that is known under another name.
+        path: file of cubes; see `read_pieces`.
+        cache: output folder, with one file per cube.
+        rule: how the truths are read; its pattern is ignored.
+        patients: patient of each case whose name does not identify one; a case is a cube's name without its last word.
 
     Raises:
-        InputError: the file is refused, or a truth has an unknown number.
+        InputError: `read_pieces` refuses the file, no cube has a known voxel, or a truth has an unknown number.
         OutputError: the cache cannot be written.
     """
     numbers = sorted((number, label.name) for label, number in rule.labels.numbers.items())
@@ -61,7 +61,7 @@ def pack_pieces(path: Path, cache: Path, rule: TruthRule, *, patients: Mapping[s
 
 
 def _write(piece: Piece, rule: TruthRule, patient: str, key: str, cache: Path) -> Card | None:
-    """The card of a cube whose file is there afterwards; None for one without a known voxel."""
+    """The card of a cube, after writing its file unless that is up to date; None if no voxel is known."""
     path = prepared_path(cache, piece.name)
     if has_key(path, key):
         return read_card(path)
@@ -73,7 +73,7 @@ def _write(piece: Piece, rule: TruthRule, patient: str, key: str, cache: Path) -
 
 
 def _prepare(piece: Piece, rule: TruthRule, patient: str, key: str) -> PreparedCase | None:
-    """The cube at 1 mm, cut to what is known of it."""
+    """The cube at 1 mm, cropped to its known voxels; None if there are none."""
     shape = millimetre_shape(piece.label_map.shape, piece.spacing_mm)
     inside = resample(piece.inside[None].astype(np.float32), shape)[0] >= _WHOLLY
     box = bounding_box(inside)

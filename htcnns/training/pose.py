@@ -1,4 +1,4 @@
-"""The same head lying otherwise: turned, zoomed and bent elastically, in one resampling."""
+"""The same head in another pose: rotated, zoomed and deformed elastically, in one resampling."""
 
 import numpy as np
 import torch
@@ -10,16 +10,16 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.stretch import stretched
 from htcnns.volume import Shape
 
-LARGEST_MARGIN = 0.2  # of the edge, on every side of a patch that is turned and zoomed; hardly a voxel of it is empty
+LARGEST_MARGIN = 0.2  # fraction of the edge, on every side of a rotated and zoomed patch; hardly a voxel stays empty
 KNOT_DISTANCE = 24  # voxels between the random displacements of an elastic deformation
-LARGEST_BEND = 4.0  # voxels, deviation of those displacements at most; below a fifth of the distance nothing folds
+LARGEST_BEND = 4.0  # voxels, largest standard deviation of the displacements; nothing folds below KNOT_DISTANCE / 5
 
 
 def wanted_margin(shape: Shape, variety: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Tensor | None]:
-    """How much more of the case a patch needs on every side, and where its voxels come from.
+    """The extra margin that a patch needs on every side, and the grid on which its voxels are sampled.
 
     Returns:
-        (3,) int margin, and the sampling grid that `change_pose` takes; zeros and None if the head stays as it is.
+        (3,) int margin, and the sampling grid for `change_pose`; zeros and None if the pose is unchanged.
     """
     is_posed = rng.random() < variety.pose_share
     is_bent = rng.random() < variety.elastic_share
@@ -33,12 +33,12 @@ def wanted_margin(shape: Shape, variety: Augmentation, rng: np.random.Generator)
 
 
 def change_pose(array: np.ndarray, masks: np.ndarray, grid: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """What lies at the places of a grid.
+    """Intensities and masks sampled at the positions of a grid.
 
     Args:
-        array: (C, i, j, k) float32 intensities; 0 outside the brain of all sequences, which stays 0.
-        masks: (2, i, j, k) uint8 label maps; each new voxel takes the number of the nearest old one.
-        grid: from `wanted_margin`.
+        array: (C, i, j, k) float32 intensities; where all sequences are 0, outside the brain, the result is 0 too.
+        masks: (2, i, j, k) uint8 label maps, sampled at the nearest voxel.
+        grid: sampling grid from `wanted_margin`.
 
     Returns:
         (C, *shape) float32, linearly interpolated, and (2, *shape) uint8.
@@ -62,7 +62,7 @@ def _margin(edges: np.ndarray, matrix: np.ndarray, bend: Tensor | None) -> np.nd
 
 
 def _turn_and_zoom(variety: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """(3, 3): offset of a new voxel from the middle, in voxels, to that of the old one. After nnU-Net."""
+    """(3, 3) matrix from a new voxel's offset from the centre, in voxels, to the old voxel's. After nnU-Net."""
     degrees = rng.uniform(-variety.largest_turn, variety.largest_turn, 3)
     zoom = variety.largest_zoom ** rng.uniform(-1, 1)
     return Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() / zoom
@@ -77,10 +77,10 @@ def _bend(shape: Shape, rng: np.random.Generator) -> Tensor:
 
 
 def _grid(edges: np.ndarray, wide: np.ndarray, matrix: np.ndarray, bend: Tensor | None) -> Tensor:
-    """(1, *edges, 3): for every new voxel its place in an array of edges `wide`, as `grid_sample` counts (K, J, I)."""
+    """(1, *edges, 3) position of each new voxel in an array of shape `wide`, in `grid_sample`'s order (K, J, I)."""
     to_unit = 2 / wide
     affine = np.zeros((1, 3, 4))
-    affine[0, :, :3] = (to_unit[:, None] * matrix * (edges / 2))[::-1, ::-1]  # from units of the patch
+    affine[0, :, :3] = (to_unit[:, None] * matrix * (edges / 2))[::-1, ::-1]  # from normalised coordinates of the patch
     grid = F.affine_grid(torch.from_numpy(affine).float(), [1, 1, *edges.tolist()], align_corners=False)
     if bend is not None:
         grid = grid + (bend * torch.from_numpy(to_unit).float()).flip(-1)[None]

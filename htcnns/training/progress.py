@@ -1,4 +1,4 @@
-"""How a fit progresses: every step's loss and time, and what is left."""
+"""Progress of a fit: the loss and duration of every step, and the time left."""
 
 import time
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ from types import MappingProxyType
 
 from htcnns.training.fit_plan import FitPlan
 
-_SMOOTHING = 0.05  # weight of the latest step in the mean time that the rest is estimated by
+_SMOOTHING = 0.05  # weight of the latest step in the moving mean time per voxel, from which the rest is estimated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What one step gave.
+    """The outcome of one step.
 
     Attributes:
-        step, n_steps: steps done, and steps of the fit.
-        loss: before the step, over all processes.
-        learning_rate: of the step.
-        seconds, waited: what it took, and how much of that was waiting for its patches.
-        seconds_left: estimate for the rest of the fit.
-        was_taken: False where a gradient was not finite, so that the weights stayed.
-        dice: mean Dice of the validation's cases by region, where a look at them followed the step.
+        step, n_steps: number of steps done, and of steps in the fit.
+        loss: loss before the step, over all processes.
+        learning_rate: learning rate of the step.
+        seconds, waited: duration of the step, and the part of it spent waiting for its patches.
+        seconds_left: estimated time for the rest of the fit.
+        was_taken: False if a gradient was not finite, so that the weights were not updated.
+        dice: mean Dice of the validation cases by region; empty unless a validation followed the step.
     """
 
     step: int
@@ -37,7 +37,7 @@ class Progress:
 
 
 class Clock:
-    """Times the steps of a fit from its making on; changes with every call."""
+    """Times the steps of a fit, from its own creation on; every call changes it."""
 
     def __init__(self, plan: FitPlan) -> None:
         self._plan = plan
@@ -45,15 +45,15 @@ class Clock:
         self._per_voxel: float | None = None
 
     def go_on(self) -> None:
-        """The next step begins now; what came since the last is no part of it."""
+        """Start the next step now; the time since the last one is not counted."""
         self._began = time.perf_counter()
 
     def has_batch(self) -> None:
-        """The step's patches are there; what follows is computing."""
+        """Mark the arrival of the step's patches; the rest of the step is computation."""
         self._had_batch = time.perf_counter()
 
     def tick(self, step: int, loss: float, *, was_taken: bool) -> Progress:
-        """The step is done."""
+        """Progress at the end of a step; the next step starts now."""
         now, there = time.perf_counter(), self._plan.at(step)
         seconds, waited = now - self._began, self._had_batch - self._began
         self._began = now

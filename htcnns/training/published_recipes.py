@@ -1,4 +1,4 @@
-"""Published recipes: those of the HT-CNNs paper and of other systems, with compact ones beside the latter."""
+"""Published recipes: those of the HT-CNNs paper, and those of other systems with compact versions."""
 
 from dataclasses import replace
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from htcnns.training.own_recipes import ANY_SCANNER, CUBE, FEW_PATIENTS, TITLES
 from htcnns.training.recipes import Addition, MemberRecipe, Recipe, Round
 from htcnns.volume import Shape
 
-# The paper's box, loss, optimizer, epochs and variety; learning rate, batch and clipping are ours.
+# Box, loss, optimizer, epochs and augmentation are the paper's; learning rate, batch and clipping are ours.
 _PAPER_BOX = (192, 224, 160)
 _PAPER_VARIETY = Augmentation(quench_share=0.0, gamma_share=0.0, noise_share=0.0)  # flips, shift and scale
 
@@ -39,9 +39,9 @@ def _paper(name: str, title: str, *, learning_rate: float) -> Recipe:
     )
 
 
-# Zhu 2024, doi 10.1016/j.patcog.2024.110553, as the paper has it: its code cannot run its loss on boundaries. The
-# weight of that loss, the turning, the mirroring and the 500 voxels of ET are the code's; that regions overlap, where
-# patches lie, the cosine, half precision, plain Adam for AMSGrad and z-scores of what is not clipped are ours.
+# Zhu 2024, doi 10.1016/j.patcog.2024.110553, as described in the paper: the published code cannot run the boundary
+# loss. That loss's weight, the rotation, the mirroring and the 500 voxels of ET are from the code; overlapping regions,
+# patch positions, cosine, half precision, plain Adam instead of AMSGrad and z-scores without clipping are ours.
 _BOUNDARIES = Recipe(
     name="dmfnet-mie-sie-bsc",
     title="DMFNet with multi-modality spatial information and boundary correction, as published",
@@ -111,19 +111,19 @@ _SMALL_BOUNDARIES = replace(
     checkpoint_steps=50,
 )
 
-# BraTS 2024's glioma after treatment: preprocessing, network, optimizer, rate, batch, epochs and loss as published; the
-# brain is cut out at the scans' background, as everywhere here, where a fixed threshold was published. Warm-up,
-# cosine, weight decay, clipping of gradients and half precision are ours, and so is what varies, of which only the
-# number is known.
+# BraTS 2024, glioma after treatment: preprocessing, network, optimizer, learning rate, batch, epochs and loss as
+# published, but the brain is cut out at the scans' background, as everywhere in htcnns, instead of at a fixed
+# threshold. Warm-up, cosine, weight decay, gradient clipping and half precision are ours, and so are the augmentations,
+# of which only the number is published.
 _PUBLISHED_VIEW = (160, 160, 160)
-_FIVE_FOLD = 5  # versions of every case in an epoch
+_FIVE_FOLD = 5  # augmented versions of every case per published epoch
 _PUBLISHED_ROUND = Round(
     epochs=_FIVE_FOLD * 300,
     learning_rate=1e-3,
     patches=((0.0, _PUBLISHED_VIEW),),
     variety=Augmentation(quench_share=0.0, pose_share=0.5, gamma_share=0.3, noise_share=0.2),
 )
-_SMALL_VIEW = (96, 128, 96)  # about 1.4 mm along each axis of a mean brain
+_SMALL_VIEW = (96, 128, 96)  # voxels of about 1.4 mm along each axis for an average brain
 _SHORT_ROUND = Round(steps=1200, learning_rate=1e-3, patches=((0.0, _SMALL_VIEW),), variety=ANY_SCANNER)
 
 
@@ -131,7 +131,7 @@ _AS_CUT = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # nothing 
 
 
 def _post_treatment(name: str, title: str, *, size: str, batch: int, view: Shape, each: Round) -> Recipe:
-    """V-Net on whole brains of one size, background, NETC, SNFH, ET and RC excluding each other."""
+    """V-Net on whole brains resized to `view`, with background, NETC, SNFH, ET and RC as exclusive labels."""
     member = MemberRecipe(name="vnet", title=f"V-Net, {size}", network="vnet", size=size, rounds=(each,))
     return Recipe(
         name=name,
@@ -149,9 +149,9 @@ def _post_treatment(name: str, title: str, *, size: str, batch: int, view: Shape
     )
 
 
-# Swin UNETR's research scripts for BraTS 2021 (MONAI), which the transfer to BraTS 2018 starts from: every patch lies
-# anywhere in the brain, and the loss is Dice alone. There each sequence is z-scored within the patch, here within the
-# brain, and all sequences of a patch change their scale and level alike.
+# Swin UNETR's research scripts for BraTS 2021 (MONAI), from which the transfer to BraTS 2018 starts: patches lie
+# anywhere in the brain, and the loss is Dice alone. The scripts z-score each sequence within the patch and change scale
+# and level of all its sequences alike; we z-score within the brain and change each sequence independently.
 _SWIN = Recipe(
     name="swin-brats18",
     title="Swin UNETR as published for BraTS 2021, and for BraTS 2018 from the weights of that",
@@ -173,7 +173,7 @@ _SWIN = Recipe(
         ),
     ),
     sequences=(Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W),
-    batch=4,  # one on each of four GPUs
+    batch=4,  # one patch on each of four GPUs
     weight_decay=1e-5,
     entropy_weight=0.0,
     clip_norm=0.0,

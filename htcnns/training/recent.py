@@ -1,4 +1,4 @@
-"""What was asked for last, kept in memory up to a limit."""
+"""A cache of the most recently used values, up to a limit (LRU)."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,11 +9,11 @@ _T = TypeVar("_T")
 
 
 class Recent(Generic[_T]):
-    """The values asked for last, made when they are not there; threads may share it.
+    """The most recently used values, computed when missing; threads may share the cache.
 
     Args:
-        most: how much is kept; the value asked for last always is.
-        size_of: how much a value counts; by default each is one.
+        most: limit on the total size; the most recently used value is always kept.
+        size_of: size of a value; 1 by default.
     """
 
     def __init__(self, most: int, size_of: Callable[[_T], int] = lambda _: 1) -> None:
@@ -22,7 +22,7 @@ class Recent(Generic[_T]):
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """The value of that key; two threads that ask at once may both make it."""
+        """The value of a key, from `make` if missing; concurrent calls for one key may both compute it."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -36,5 +36,5 @@ class Recent(Generic[_T]):
 
     @property
     def size(self) -> int:
-        """How much is kept now."""
+        """Total size of the values in the cache."""
         return sum(map(self._size_of, self._kept.values()))

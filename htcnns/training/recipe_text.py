@@ -1,4 +1,4 @@
-"""Recipes as TOML, out and in: every setting is written, and only settings that exist are read."""
+"""Recipes written as TOML and read back: every setting is written, and unknown settings are refused."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,18 +25,18 @@ def recipe_toml(recipe: Recipe) -> str:
 
 
 def recipe_data(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain data, as TOML and JSON hold it."""
+    """The recipe as plain data, ready for TOML or JSON."""
     return {field.name: _plain(getattr(recipe, field.name)) for field in fields(recipe)}
 
 
 def recipe_of(data: Mapping[str, Any], *, place: object) -> Recipe:
-    """The recipe of plain data; settings that are not given have their defaults.
+    """The recipe that plain data describe; missing settings take their defaults.
 
     Args:
         place: name of the file, for messages.
 
     Raises:
-        SettingsError: a setting that does not exist, is missing, or has an impossible value.
+        SettingsError: an unknown setting, a missing one without a default, or an impossible value.
     """
     try:
         return _read(Recipe, data)
@@ -45,7 +45,7 @@ def recipe_of(data: Mapping[str, Any], *, place: object) -> Recipe:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses, tuples, enums and mappings as what TOML has."""
+    """The value with dataclasses, tuples, enums and mappings converted to TOML's types."""
     if isinstance(value, RegionSet):
         return value.name
     if isinstance(value, Enum):
@@ -80,7 +80,7 @@ def _is_tables(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    """A TOML value; strings of TOML take the escapes of JSON."""
+    """The value as TOML; TOML strings accept JSON's escapes."""
     if isinstance(value, list):
         return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, bool) or not isinstance(value, float):
@@ -89,7 +89,7 @@ def _value(value: Any) -> str:
 
 
 def _read(kind: type[_T], data: Any) -> _T:
-    """The dataclass of a table."""
+    """The dataclass that a table describes."""
     if not isinstance(data, Mapping):
         raise _wrong(kind.__name__, data, "a table")
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def _read(kind: type[_T], data: Any) -> _T:
 
 
 def _like_default(name: str, value: Any, field: Any) -> Any:
-    """A number, text, truth or pair of the kind that the field has."""
+    """The value as a number, string, bool or pair of numbers, whichever the field's type is."""
     if field.type in (bool, "bool"):
         if not isinstance(value, bool):
             raise _wrong(name, value, "true or false")

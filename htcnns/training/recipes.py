@@ -1,4 +1,4 @@
-"""Recipes: everything that decides how members are trained, and the ones that come with htcnns."""
+"""Recipes: everything that decides how members are trained."""
 
 import math
 import re
@@ -22,7 +22,7 @@ from htcnns.training.augment import Augmentation
 from htcnns.training.losses import LossWeights
 from htcnns.volume import Shape
 
-LOSSES = ("dice", "generalised_dice", "entropy", "key_point")  # whose weights are settings of a recipe
+LOSSES = ("dice", "generalised_dice", "entropy", "key_point")  # parts of the loss; a recipe has a weight for each
 OPTIMIZERS = ("adam", "adamw")
 PRECISIONS = ("bf16", "fp16", "fp32")
 _REMEDY = "Correct the recipe."
@@ -30,15 +30,15 @@ _REMEDY = "Correct the recipe."
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """A stretch of a fit: the learning rate warms up, then falls to nothing.
+    """One stage of a fit: the learning rate warms up, then falls to zero.
 
     Attributes:
-        steps: number of updates of the weights; 0 counts in epochs.
-        epochs: number of times that every case is seen once; 0 counts in steps.
-        learning_rate: the highest; reached after the warm-up, then half a cosine down to zero.
-        warmup: steps of linear warm-up, or epochs where the round counts in these.
-        patches: (share of the round's steps done, edges in voxels): small patches first, for more steps.
-        variety: how patches are drawn and varied.
+        steps: length as a number of weight updates; 0 if `epochs` sets it.
+        epochs: length as a number of passes over the cases; 0 if `steps` sets it.
+        learning_rate: peak rate, reached after the warm-up; it then falls to zero along half a cosine.
+        warmup: length of the linear warm-up, in epochs if `epochs` sets the round's length, else in steps.
+        patches: (share of the round's steps done, edges from then on in voxels); small patches first, for more steps.
+        variety: how patches are drawn and augmented.
     """
 
     steps: int = 0
@@ -57,15 +57,15 @@ class Round:
             raise _impossible("learning_rate", self.learning_rate, "a number above 0")
 
     def n_steps(self, n_cases: int, batch: int) -> int:
-        """Number of updates on so many cases, of `batch` patches each."""
+        """Number of updates on `n_cases` cases, with `batch` patches per update."""
         return self.steps or math.ceil(self.epochs * n_cases / batch)
 
     def patch_at(self, step: int, n_steps: int) -> Shape:
-        """Edges of the patches at that step of so many."""
+        """Edges of the patches at `step` of `n_steps`."""
         return [shape for share, shape in self.patches if step >= share * n_steps][-1]
 
     def learning_rate_at(self, step: int, n_steps: int) -> float:
-        """Linear warm-up, then half a cosine; rounds shorter than their warm-up only warm up."""
+        """The rate at a step: linear warm-up, then half a cosine; rounds shorter than their warm-up only warm up."""
         warmup = round(self.warmup * n_steps / self.epochs) if self.epochs else self.warmup
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
@@ -79,10 +79,10 @@ class MemberRecipe:
 
     Attributes:
         name: name of the member, which need not be its network's.
-        title: what a person calls it.
+        title: human-readable name.
         network: a key of NETWORKS.
         size: a key of the network's sizes, or the arguments of its class.
-        rounds: one after the other, with the same optimizer.
+        rounds: consecutive stages of the fit, with one optimizer.
     """
 
     name: str
@@ -106,12 +106,12 @@ class MemberRecipe:
 
 @dataclass(frozen=True)
 class Addition:
-    """A part of a recipe that an ablation takes away, by what makes it go.
+    """A part of a recipe that an ablation removes, as the changes that remove it.
 
     Attributes:
-        name: what tables call it.
-        arguments: of the networks' class.
-        settings: numbers of the recipe.
+        name: name of the part in tables.
+        arguments: arguments of the networks' class without the part.
+        settings: numbers of the recipe without the part.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Addition:
             require_known(name, numbers, what="number of a recipe", setting="settings", place=self.name)
 
     def taken_from(self, recipe: "Recipe") -> "Recipe":
-        """The recipe without it; raises SettingsError where a network does not take the arguments."""
+        """The recipe without this part; raises SettingsError if a network does not accept the arguments."""
         members = [replace(each, size={**each.arguments, **self.arguments}) for each in recipe.members]
         changes: dict[str, Any] = {"members": tuple(members), **self.settings}
         return replace(recipe, **changes)
@@ -134,41 +134,41 @@ class Addition:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a set of members is trained; folds and shipped weights share it.
+    """How a set of members is trained, the same for folds and for shipped weights.
 
     Attributes:
         name: name of the recipe.
-        title: what it is for.
-        members: their fits; all see the same cases.
-        regions: what the members give.
-        head: whether they give it as regions that may overlap or as labels that exclude each other.
-        sequences: what they are shown, in the order of their channels.
-        preprocessing: what they are shown of the brain; patches and windows are of that.
-        batch: patches a step, over all processes together.
-        echoes: times that a drawn patch is shown, mirrored otherwise each time; more where drawing takes long.
+        title: purpose of the recipe.
+        members: members of the set, all trained on the same cases.
+        regions: regions that the members predict.
+        head: whether the outputs are regions that may overlap or labels that exclude each other.
+        sequences: input sequences, in the order of the channels.
+        preprocessing: how the input is made from the brain; patches and windows are cut from the result.
+        batch: number of patches per step, over all processes together.
+        echoes: number of times that a drawn patch is shown, each with new mirroring; above 1 where drawing is slow.
         optimizer: "adam" or "adamw".
-        weight_decay: of the optimizer.
-        dice_weight: of the Dice loss of each region, or label.
-        generalised_dice_weight: of the Dice loss of all regions together, in which small ones count more.
-        entropy_weight: of the cross-entropy.
-        key_point_weight: of what is missed near key points on the boundaries of WT, TC and ET.
-        empty_share: of a patch's voxels; where a region is empty, that many predicted ones cost half of the Dice loss;
-            0 for a single one.
-        clip_norm: gradients are scaled down to this norm; 0 leaves them.
-        average: decay a step of the moving average of the weights, which is what a fit gives; 0 for the last weights.
-        precision: of forward and backward passes.
-        recompute_activations: whether the backward pass computes them again, which gives the same weights; the compact
-            networks then keep 21 to 55 % of what they kept and take 9 to 19 % more time (measured, on a CPU).
-        mix: weight of each kind of case when a step is drawn; kinds that are not there are left out.
-        piece_patch: edges of patches of pieces, which are smaller than heads.
-        window: edges of the windows that the members segment with.
-        whole: edges of the largest window in which they may see a whole brain at once; none larger than `window`: they
-            always slide.
-        mirror: axes that the members are mirrored over when they segment, letters of "ijk".
+        weight_decay: weight decay of the optimizer.
+        dice_weight: weight of the Dice loss of each region or label.
+        generalised_dice_weight: weight of the Dice loss of all regions together, in which small ones count more.
+        entropy_weight: weight of the cross-entropy.
+        key_point_weight: weight of the loss for missed voxels near key points on the boundaries of WT, TC and ET.
+        empty_share: fraction of a patch's voxels that, if predicted where a region is empty, cost half of the Dice
+            loss; with 0, a single voxel does.
+        clip_norm: largest gradient norm; larger gradients are scaled down to it. 0 turns clipping off.
+        average: decay per step of the moving average of the weights, which a fit returns; 0 returns the last weights.
+        precision: precision of forward and backward passes.
+        recompute_activations: whether the backward pass recomputes activations, with the same weights as result; the
+            compact networks then store 21 to 55 % as much and take 9 to 19 % more time (measured, on a CPU).
+        mix: sampling weight of each kind of case; a step draws one kind, and kinds without cases are left out.
+        piece_patch: edges of patches drawn from pieces, which are smaller than heads.
+        window: edges of the windows in which the members segment.
+        whole: edges of the largest window in which a whole brain may be seen at once; if no larger than `window`, the
+            members always use sliding windows.
+        mirror: axes over which the input is mirrored in segmentation, letters of "ijk".
         rules: thresholds and clean-up of the members.
-        additions: what an ablation takes away.
-        seed: of weights and patches; a step's patches depend on it and the step alone.
-        checkpoint_steps: steps between checkpoints.
+        additions: parts that an ablation removes.
+        seed: seed of weights and patches; a step's patches depend on the seed and the step alone.
+        checkpoint_steps: number of steps between checkpoints.
     """
 
     name: str
@@ -234,12 +234,12 @@ class Recipe:
 
     @property
     def outputs(self) -> tuple[Region, ...] | tuple[Label, ...]:
-        """What the channels of the logits are."""
+        """The region or label of each channel of the logits."""
         return outputs_of(self.regions, self.head)
 
     @property
     def loss_weights(self) -> LossWeights:
-        """What counts how much in the loss."""
+        """The weights of the parts of the loss."""
         return LossWeights(
             dice=self.dice_weight,
             generalised_dice=self.generalised_dice_weight,
@@ -271,7 +271,7 @@ class Recipe:
 
     def _require_patches(self, member: MemberRecipe) -> None:
         """Raise SettingsError unless the member's network takes every patch and window."""
-        with torch.device("meta"):  # its shapes alone
+        with torch.device("meta"):  # only its shapes are needed
             network = build_network(member.network, member.arguments)
         shapes = [shape for each in member.rounds for _, shape in each.patches]
         for shape in (*shapes, self.window, self.whole, *([self.piece_patch] if CaseKind.PIECE in self.mix else [])):

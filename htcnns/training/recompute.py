@@ -1,6 +1,6 @@
-"""Less memory for some more time: what is inside a network's blocks is computed again in the backward pass.
+"""Less memory for some more time: the activations inside a network's blocks are recomputed in the backward pass.
 
-Only what goes into a block is kept. Gradients, dropout and running statistics are those of a plain step.
+Only the input of a block is kept. Gradients, dropout and running statistics are the same as without recomputation.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from htcnns.networks.contract import Network
 
 @contextmanager
 def recomputed_blocks(network: Network, *, enabled: bool = True) -> Iterator[None]:
-    """Inside, every block of the network keeps only its input for the backward pass, which may follow outside."""
+    """Context in which blocks keep only their input for the backward pass; that pass may run after the context ends."""
     with ExitStack() as stack:
         for block in network.blocks() if enabled else ():
             stack.enter_context(_recomputed(block))
@@ -25,7 +25,7 @@ def recomputed_blocks(network: Network, *, enabled: bool = True) -> Iterator[Non
 
 @contextmanager
 def _recomputed(block: nn.Module) -> Iterator[None]:
-    """Replaces the block's own forward, on this very module and for as long as it lasts."""
+    """Context in which this one module's `forward` keeps only its input; the backward pass runs it again."""
     plain: Callable[..., Any] = block.forward
     contexts = partial(_first_and_second, block)
     block.forward = lambda *inputs: checkpoint(plain, *inputs, use_reentrant=False, context_fn=contexts)
@@ -36,13 +36,13 @@ def _recomputed(block: nn.Module) -> Iterator[None]:
 
 
 def _first_and_second(block: nn.Module) -> tuple:
-    """What the forward pass runs under the first time, and when it is computed again."""
+    """The contexts of the first forward pass and of its recomputation."""
     return nullcontext(), _still_statistics(block)
 
 
 @contextmanager
 def _still_statistics(block: nn.Module) -> Iterator[None]:
-    """Batch normalisation takes its batch into the running statistics once, not twice."""
+    """Context in which batch normalisation leaves its running statistics alone, so that they count a batch once."""
     norms = [each for each in block.modules() if isinstance(each, nn.BatchNorm3d)]
     before = [(each.momentum, each.num_batches_tracked) for each in norms]
     for each in norms:

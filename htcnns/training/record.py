@@ -1,4 +1,4 @@
-"""The course of a fit as its folder keeps it: curves, validation and a picture of both, and TensorBoard's events."""
+"""The record of a fit in its folder: curves, validation, a picture of both, and TensorBoard events."""
 
 import time
 from pathlib import Path
@@ -15,17 +15,17 @@ from htcnns.training.progress import Progress
 from htcnns.training.validation import mean_dice
 
 CURVES, VALIDATION, PICTURE = "curves.csv", "validation.csv", "curves.png"
-PICTURE_EVERY_S = 60.0  # drawing takes 0.15 s, which short fits would feel
+PICTURE_EVERY_S = 60.0  # drawing takes 0.15 s, which would slow down short fits
 
 
 class Record:
-    """What is known of a fit's course; changes with every call.
+    """The steps and validations of a fit so far; every call changes it.
 
     Args:
-        folder: of the fit; points of its files up to `start` are kept.
-        plan: of the fit.
-        start: step that it goes on from.
-        event: gets every number that is written.
+        folder: folder of the fit; points in its files up to `start` are kept.
+        plan: plan of the fit.
+        start: step from which the fit resumes.
+        event: called with every number that is written.
     """
 
     def __init__(self, folder: Path, plan: FitPlan, *, start: int, event: WriteNumber) -> None:
@@ -36,7 +36,7 @@ class Record:
         self._drawn = time.monotonic()
 
     def add(self, progress: Progress, cases: list[CaseDice]) -> None:
-        """Take in a step, and what became of the validation's cases after it, which is written at once."""
+        """Add a step and the validation after it, if any, which is written at once."""
         self._since.append(progress)
         if not cases:
             return
@@ -47,7 +47,7 @@ class Record:
             self._event(f"validation Dice/{region}", value, progress.step)
 
     def write(self) -> None:
-        """Write the curves, with a point for the steps since the last; their picture now and then and at the end."""
+        """Write the curves, with a point for the steps since the last; draw the picture occasionally and at the end."""
         point = _point(self._since)
         self._since = []
         self._points.append(point)
@@ -81,7 +81,7 @@ class Record:
 
 
 def _point(steps: list[Progress]) -> CurvePoint:
-    """The point of the curves for a stretch of steps."""
+    """The point of the curves that summarises these steps."""
     n, last = len(steps), steps[-1]
     return CurvePoint(
         step=last.step,

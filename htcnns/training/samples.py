@@ -1,4 +1,4 @@
-"""Random patches of prepared cases, varied; the same generator draws the same patch."""
+"""Random, augmented patches of prepared cases; a generator in the same state draws the same patch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ _ARTEFACTS = (
     ("noise_share", add_noise),
     ("drop_share", drop_sequences),
 )
-_SPARSE = (slice(None, None, 2),) * 3  # enough voxels to compare the tissue of two heads by
+_SPARSE = (slice(None, None, 2),) * 3  # enough voxels to compare the tissue of two heads
 _T1N, _T1C = SEQUENCES.index(Sequence.T1N), SEQUENCES.index(Sequence.T1C)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patch:
-    """What a network is shown once.
+    """One patch as a network is shown it.
 
     Attributes:
         array: (4, *shape) float32 intensities, 0 outside the brain and where a sequence is missing.
         label_map: (*shape) uint8 truth.
-        known: regions that the truth tells.
-        inside: (*shape) bool where anything is known at all; None for everywhere.
+        known: regions that the truth annotates.
+        inside: (*shape) bool, where scans and truth are known; None for everywhere.
         keys: (*shape) uint8, balls around key points as `key_map` marks them; None for a case without such points.
     """
 
@@ -49,7 +49,7 @@ class Patch:
 
 
 def mirrored(patch: Patch, axes: tuple[int, ...]) -> Patch:
-    """The patch reversed along some of its axes 0, 1, 2; views of its arrays."""
+    """The patch flipped along the given spatial axes, numbered 0 to 2; views of its arrays."""
     return Patch(
         array=np.flip(patch.array, tuple(1 + axis for axis in axes)),
         label_map=np.flip(patch.label_map, axes),
@@ -60,7 +60,7 @@ def mirrored(patch: Patch, axes: tuple[int, ...]) -> Patch:
 
 
 def draw_axes(variety: Augmentation, rng: np.random.Generator) -> tuple[int, ...]:
-    """The axes along which a patch is reversed."""
+    """Random axes along which to flip a patch."""
     return tuple(axis for axis in range(3) if rng.random() < variety.flip_share)
 
 
@@ -72,13 +72,13 @@ def draw(
     variety: Augmentation,
     donors: Donors | None = None,
 ) -> Patch:
-    """A random, varied patch.
+    """A random, augmented patch.
 
     Args:
-        case: where from.
-        shape: edges in voxels; where the case is smaller, zeros are added.
-        variety: where patches lie and how often what is done to them.
-        donors: draws a case whose tumour may be carried into a patch; None leaves that out.
+        case: case that the patch is cut from.
+        shape: edges in voxels; a smaller case is padded with zeros.
+        variety: where patches lie and how often each change is made.
+        donors: function that draws a case whose tumour may be transplanted; None for no transplants.
     """
     margin, grid = wanted_margin(shape, variety, rng)
     view = _View(
@@ -112,11 +112,11 @@ def draw(
 
 @dataclass(frozen=True)
 class _View:
-    """How numbers become intensities in one patch: a curve for each channel.
+    """How stored numbers become intensities in one patch: a curve for each channel.
 
     Attributes:
-        curves: one for each sequence.
-        quenched: a fifth channel shows the t1n in the contrast of the t1c.
+        curves: curve of each sequence.
+        quenched: whether a fifth channel shows the t1n in the contrast of the t1c.
     """
 
     curves: tuple[Curve, ...]
@@ -124,14 +124,14 @@ class _View:
 
     @property
     def channels(self) -> tuple[tuple[int, Curve], ...]:
-        """The sequence of each channel, and its curve."""
+        """The index of each channel's sequence, and its curve."""
         plain = tuple(enumerate(self.curves))
         return (*plain, (_T1N, self.curves[_T1C])) if self.quenched else plain
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Cut:
-    """A box of a case before it is varied: numbers, intensities (C, …), truth, where anything is known, balls."""
+    """A box of a case before pose and artefacts: numbers, intensities (C, …), truth, known voxels, key-point balls."""
 
     numbers: np.ndarray
     array: np.ndarray
@@ -152,7 +152,7 @@ def _may_quench(case: PreparedCase) -> bool:
 def _donor(
     case: PreparedCase, variety: Augmentation, rng: np.random.Generator, donors: Donors | None
 ) -> PreparedCase | None:
-    """Another case whose tumour goes into this patch; None if none does or the one drawn tells or shows less."""
+    """Another case to transplant a tumour from; None for no transplant, or if it lacks a sequence, region or tumour."""
     if donors is None or case.card.kind is CaseKind.PIECE or not _happens("transplant", variety, rng):
         return None
     donor = donors(rng)
@@ -176,7 +176,7 @@ def _corner(case: PreparedCase, shape: Shape, rng: np.random.Generator, *, tumou
 
 
 def _same_place(corner: np.ndarray, shape: Shape, donor: PreparedCase, host: PreparedCase) -> np.ndarray:
-    """The corner of the patch that lies in the host's head where that of the donor lies in its own."""
+    """The corner of the host's patch at the same relative position in the head as the donor's patch."""
     edges = np.array(shape)
     middle = (corner + edges / 2) / donor.card.shape * host.card.shape
     return _kept_inside(np.rint(middle - edges / 2).astype(int), edges, host.card.shape)
@@ -188,7 +188,7 @@ def _kept_inside(corner: np.ndarray, edges: np.ndarray, shape: Shape) -> np.ndar
 
 
 def _cut(case: PreparedCase, corner: np.ndarray, edges: np.ndarray, view: _View) -> _Cut:
-    """The box of those edges from that corner; zeros where it reaches beyond the case."""
+    """The box with this lowest corner and these edges; zeros where it reaches beyond the case."""
     numbers = _box(case.array, corner, edges)
     known = np.ones((1, *case.card.shape), bool) if case.inside is None else case.inside[None]
     return _Cut(
@@ -201,17 +201,17 @@ def _cut(case: PreparedCase, corner: np.ndarray, edges: np.ndarray, view: _View)
 
 
 def _shown(numbers: np.ndarray, table: np.ndarray, view: _View) -> np.ndarray:
-    """(C, …) float32 intensities of (4, …) numbers by curves over their tables; number 0 stays 0."""
+    """(C, …) float32 intensities of (4, …) numbers: curves applied to their tables; number 0 stays 0."""
     array = np.empty((len(view.channels), *numbers.shape[1:]), np.float32)
     for out, (sequence, curve) in zip(array, view.channels, strict=True):
         seen = curve(table[sequence])
         seen[0] = 0
-        np.take(seen, numbers[sequence], out=out, mode="clip")  # twice as quick as with a check of every number
+        np.take(seen, numbers[sequence], out=out, mode="clip")  # twice as fast as with a check of every number
     return array
 
 
 def _box(array: np.ndarray, corner: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(C, *edges) from that corner, zeros where it reaches beyond the array."""
+    """(C, *edges) box from its lowest corner; zeros where it reaches beyond the array."""
     cube = np.zeros((len(array), *edges), array.dtype)
     low, high = np.maximum(corner, 0), np.minimum(corner + edges, array.shape[1:])
     if (high > low).all():
@@ -224,7 +224,7 @@ def _box(array: np.ndarray, corner: np.ndarray, edges: np.ndarray) -> np.ndarray
 def _transplanted(
     host: _Cut, case: PreparedCase, donor: PreparedCase, gift: _Cut, view: _View, rng: np.random.Generator
 ) -> _Cut:
-    """The host's box with the tumour of the donor's, its intensities matched on the tissue around it."""
+    """The host's box with the donor's tumour, whose intensities are matched on tissue without tumour in either."""
     brain: np.ndarray = np.any(host.numbers, axis=0) & np.any(gift.numbers, axis=0)
     cut = carve(gift.label_map, brain, rng)
     sparse = (slice(None), *_SPARSE)

@@ -8,10 +8,10 @@ from htcnns.training.recipes import MemberRecipe, Recipe, Round
 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with fits of so many steps, in the proportions of its rounds, rounded up; for a first look.
+    """The recipe with `steps` steps per fit, divided among its rounds in proportion, rounded up; for a first look.
 
     Raises:
-        SettingsError: rounds of a member of which some count in steps and some in epochs.
+        SettingsError: a member has some rounds in steps and some in epochs.
     """
     return replace(recipe, members=tuple(_shortened(member, steps) for member in recipe.members))
 
@@ -32,5 +32,5 @@ def _shortened(member: MemberRecipe, steps: int) -> MemberRecipe:
 
 
 def _of_steps(each: Round, steps: int) -> Round:
-    """The round with so many steps; its warm-up keeps its share of them."""
+    """The round with `steps` steps, its warm-up shortened in proportion."""
     return replace(each, steps=steps, epochs=0, warmup=round(each.warmup * steps / (each.steps or each.epochs)))

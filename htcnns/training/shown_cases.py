@@ -1,4 +1,4 @@
-"""Packed cases as a member with a preprocessing of its own is shown them, to draw patches from."""
+"""Packed cases after a member's own preprocessing, to draw patches from."""
 
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ _UNPADDED = PreprocessSettings(window=(1, 1, 1))
 
 
 def store_shown(store: CaseStore, how: Preprocessing) -> CaseStore:
-    """The store whose cases look as the member sees them; the same one where that is how they were packed."""
+    """The store with its cases as the member sees them; the same store if the member sees them as packed."""
     return store if how == Preprocessing() else store.changed(lambda case: case_shown(case, how))
 
 
 def case_shown(case: PreparedCase, how: Preprocessing) -> PreparedCase:
-    """The case on the member's grid; each voxel of the truth takes its heaviest label."""
+    """The case on the member's grid; each voxel of the truth takes the label of largest interpolation weight."""
     seen = shown_to_member(as_networks_see(case, _UNPADDED), how)
     shape, box = seen.brain.shape, seen.undo.box
     label_map = resample_labels(case.label_map[box], shape)

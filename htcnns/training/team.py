@@ -1,4 +1,4 @@
-"""Several processes that train one fit together, started by PyTorch's torchrun; one alone is a team of one."""
+"""Several processes that train one fit together, started by PyTorch's torchrun; a single process is a team of one."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +16,8 @@ class Team:
     """The processes of a fit.
 
     Attributes:
-        rank: number of this one; 0 writes files.
-        size: how many there are.
+        rank: number of this process; 0 writes files.
+        size: number of processes.
     """
 
     rank: int = 0
@@ -29,7 +29,7 @@ class Team:
         return self.rank == 0
 
     def slots(self, batch: int) -> range:
-        """Which patches of a batch are this process's.
+        """The patches of a batch that this process takes, by number.
 
         Raises:
             SettingsError: fewer patches than processes.
@@ -45,7 +45,7 @@ class Team:
         return range(self.rank, batch, self.size)
 
     def total(self, value: float, device: torch.device) -> float:
-        """The sum over all processes."""
+        """The sum of a value over all processes."""
         if self.size == 1:
             return value
         together = torch.tensor(value, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
@@ -64,14 +64,14 @@ class Team:
             gradient.copy_(piece.view_as(gradient))
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Wait until every process has made this call."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextmanager
 def join_team(device: torch.device) -> Iterator[Team]:
-    """The team that torchrun started this process in, else a team of one."""
+    """Context with the team that torchrun started this process in, else a team of one."""
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield Team()
         return
@@ -83,7 +83,7 @@ def join_team(device: torch.device) -> Iterator[Team]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The GPU of this process where torchrun started one for each; the device itself everywhere else."""
+    """This process's own GPU if torchrun started it and the device is a GPU; otherwise the device itself."""
     if device.type != "cuda" or not dist.is_available() or not dist.is_torchelastic_launched():
         return device
     return torch.device("cuda", dist.get_node_local_rank(0))

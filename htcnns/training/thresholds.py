@@ -1,4 +1,4 @@
-"""Thresholds and clean-up rules tuned on held-out probabilities, with a gain measured on cases that did not tune."""
+"""Thresholds and clean-up rules tuned on held-out probabilities, with a gain measured on cases not used for tuning."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,9 +23,9 @@ from htcnns.training.tuning_cases import LOWEST, RULES, TuneCase, tune_case
 from htcnns.training.voices import require_scorable, voices
 
 PAPER = PostprocessRules()
-N_SWEEPS = 2  # over all settings
-_SEED = 20241208  # of the bootstrap, so that an interval can be made again
-_THRESHOLDS = (LOWEST, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97)  # these and the next include the paper's
+N_SWEEPS = 2  # at most, each over all settings
+_SEED = 20241208  # of the bootstrap, so that intervals are reproducible
+_THRESHOLDS = (LOWEST, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97)  # these and the next include the paper's values
 _SIZES = (0, 20, 60, 150, 400, 1000, 2500)
 _ET_CHOICES: Mapping[str, tuple] = MappingProxyType(
     {
@@ -39,12 +39,12 @@ _ET_CHOICES: Mapping[str, tuple] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What tuning changes in the mean over regions of whole-mask and lesion-wise Dice.
+    """The gain from tuning in the mean over regions of whole-mask and lesion-wise Dice.
 
     Attributes:
         before: mean over cases with the paper's rules.
-        after: mean with rules that were tuned on the other folds.
-        test: after minus before, case by case, with its interval.
+        after: mean over cases with rules tuned on the other folds.
+        test: paired test of after minus before, with its interval.
     """
 
     before: float
@@ -54,12 +54,12 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """What tuning found.
+    """Results of tuning.
 
     Attributes:
-        rules: of each member by name, tuned on all cases.
-        nested: of each member in their order, tuned without the cases of a fold, by that fold.
-        gains: of each member and of each fusion by name; fused around the tumour, so that STAPLE sees less background.
+        rules: rules of each member by name, tuned on all cases.
+        nested: by fold, rules of each member in order, tuned without the cases of that fold.
+        gains: gain of each member and fusion by name; fused around the tumour, so that STAPLE sees less background.
     """
 
     rules: Mapping[str, PostprocessRules]
@@ -68,11 +68,11 @@ class Tuned:
 
 
 def tune(maps: Sequence[HeldOutMap], on_search: Callable[[str], None] = lambda _: None) -> Tuned:
-    """Each member's best rules, and how much rules found in this way gain on cases of other folds.
+    """Each member's best rules, and the gain of rules found this way on cases of other folds.
 
     Args:
-        maps: held-out cases of at least two folds, all by the same members.
-        on_search: gets a line before each search.
+        maps: held-out cases of at least two folds, all segmented by the same members.
+        on_search: called with a line of text before each search.
 
     Raises:
         InputError: as `require_tunable`.
@@ -93,7 +93,7 @@ def tune(maps: Sequence[HeldOutMap], on_search: Callable[[str], None] = lambda _
 
 
 def require_tunable(maps: Sequence[HeldOutMap]) -> None:
-    """Raise InputError unless all cases are of the same members, of two folds or more, and of the regions of RULES."""
+    """Raise InputError unless all cases have the same members and the regions of RULES, and span two folds or more."""
     _require_alike(maps)
     found, expected = maps[0].card.regions, rule(RULES).region_names
     if set(found) != set(expected):
@@ -106,14 +106,14 @@ def require_tunable(maps: Sequence[HeldOutMap]) -> None:
 
 
 def nested_scores(maps: Iterable[HeldOutMap], tuned: Tuned, *, rules: str = RULES) -> tuple[Evaluation, ...]:
-    """Every score of each voice on the held-out cases, each case under rules that were tuned without its fold.
+    """Every score of each voice on the held-out cases, with rules that were tuned without the case's fold.
 
     Args:
-        maps: those that were tuned on.
-        rules: name of the rule that scores.
+        maps: held-out cases that were tuned on.
+        rules: name of the scoring rule.
 
     Raises:
-        SettingsError: it does not score what the members give.
+        SettingsError: the scoring rule does not score exactly the labels that the members predict.
     """
     maps = list(maps)
     regions = _region_set(maps[0])
@@ -123,10 +123,10 @@ def nested_scores(maps: Iterable[HeldOutMap], tuned: Tuned, *, rules: str = RULE
 
 
 def write_draft(folder: Path, members: Iterable[Member], tuned: Tuned) -> None:
-    """Write a manifest with the tuned rules and their gains; checksums stay empty, as its weights are still to be made.
+    """Write a manifest with the tuned rules and their gains; checksums stay empty, as there are no weights yet.
 
     Args:
-        members: of a fold, for all that the rules do not say.
+        members: members of one fold, for everything but rules and scores.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -147,7 +147,7 @@ def write_draft(folder: Path, members: Iterable[Member], tuned: Tuned) -> None:
 
 
 def gains_table(tuned: Tuned) -> Table:
-    """One row per voice: before, after, the difference and its interval."""
+    """One row per voice: number of cases, score before and after, the gain with its interval, and p."""
     title = "Mean of whole-mask and lesion-wise Dice over the regions, tuned on the other folds"
     rows: list[tuple[Cell, ...]] = [(voice, *_record(gain).values()) for voice, gain in tuned.gains.items()]
     names = ("voice", *_record(next(iter(tuned.gains.values()))))
@@ -155,7 +155,7 @@ def gains_table(tuned: Tuned) -> Table:
 
 
 def _search(cases: Sequence[TuneCase], regions: RegionSet) -> PostprocessRules:
-    """The rules of the best mean score, found by walking along one setting after the other, from the paper's on."""
+    """The rules with the best mean score found by changing one setting at a time, starting from the paper's rules."""
     best = PAPER
     for _ in range(N_SWEEPS):
         before = best
@@ -170,7 +170,7 @@ def _search(cases: Sequence[TuneCase], regions: RegionSet) -> PostprocessRules:
 def _walked(
     best: PostprocessRules, setting: tuple[str, str], values: tuple, cases: Sequence[TuneCase], regions: RegionSet
 ) -> PostprocessRules:
-    """The best rules on a way along the values that follow the present one; the first without a gain ends it."""
+    """The best rules as one setting steps through the values after its present one, up to the first without a gain."""
     best_score = _mean_score(cases, best, regions)
     for value in values[values.index(_value(best, setting)) + 1 :]:
         rules = _changed(best, setting, value)
@@ -182,7 +182,7 @@ def _walked(
 
 
 def _value(rules: PostprocessRules, setting: tuple[str, str]) -> float:
-    """What the rules say of a setting."""
+    """The value of a setting in the rules."""
     name, region = setting
     if name == "thresholds":
         return rules.threshold(Region[region])
@@ -192,7 +192,7 @@ def _value(rules: PostprocessRules, setting: tuple[str, str]) -> float:
 
 
 def _choices(regions: RegionSet) -> Iterator[tuple[tuple[str, str], tuple]]:
-    """Every setting, with the region that it is of or "", and the values that are tried."""
+    """Every setting, as its name and its region (or ""), with the values to try."""
     for region in regions.regions:
         yield ("thresholds", region.name), _THRESHOLDS
         yield ("min_component_voxels", region.name), _SIZES
@@ -220,7 +220,7 @@ def _mean_score(cases: Sequence[TuneCase], rules: PostprocessRules, regions: Reg
 def _gains(
     maps: Sequence[HeldOutMap], regions: RegionSet, nested: Mapping[int, list[PostprocessRules]]
 ) -> dict[str, Gain]:
-    """The gain of each voice, each case under rules that were tuned without its fold."""
+    """The gain of each voice, with rules that were tuned without the case's fold."""
     before: dict[str, list[float]] = {}
     after: dict[str, list[float]] = {}
     names = maps[0].card.members
@@ -242,14 +242,14 @@ def _gains(
 
 
 def _region_set(content: HeldOutMap) -> RegionSet:
-    """The set of the case's regions."""
+    """The region set of a held-out case."""
     return next(
         each for each in REGION_SETS.values() if tuple(region.name for region in each.regions) == content.card.regions
     )
 
 
 def _require_alike(maps: Sequence[HeldOutMap]) -> None:
-    """Raise InputError unless all cases are of the same members and regions, and of two folds or more."""
+    """Raise InputError unless all cases have the same members and regions, and span two folds or more."""
     kinds = {(each.card.members, each.card.regions) for each in maps}
     if len(kinds) > 1:
         raise InputError(
@@ -267,7 +267,7 @@ def _require_alike(maps: Sequence[HeldOutMap]) -> None:
 
 
 def _record(gain: Gain) -> dict[str, float]:
-    """The gain in plain numbers."""
+    """The gain as plain numbers by name."""
     found = {"n_cases": gain.test.n, "before": gain.before, "after": gain.after}
     difference = gain.test.difference
     return {**found, "gain": difference.value, "low": difference.low, "high": difference.high, "p": gain.test.p}

@@ -1,4 +1,4 @@
-"""From one set of weights to another population: what is taken over, what is put elsewhere, what starts anew."""
+"""Transfer of weights to another population: which tensors are kept, remapped or reset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from htcnns.labels import Label, Region, Sequence
 from htcnns.networks import build_network
 from htcnns.networks.contract import Network
 
-_Places = tuple[int | None, ...]  # where each new channel was among the old; None for one that was not there
+_Places = tuple[int | None, ...]  # index of each new channel among the old ones; None for one that was not there
 _AS_THEY_ARE: _Places = ()
-_Move = tuple[int, int, _Places]  # an axis, how much of it each channel takes, and where the channels were
+_Move = tuple[int, int, _Places]  # an axis, its length per channel, and the old index of each channel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """What decides on the names and shapes of a network's tensors.
+    """Everything that decides the names and shapes of a network's tensors.
 
     Attributes:
         network, size: a key of NETWORKS and the arguments of its class.
-        sequences, outputs: its channels in and out, in their order.
+        sequences, outputs: input and output channels, in order.
     """
 
     network: str
@@ -32,7 +32,7 @@ class Shapes:
     outputs: tuple[Region, ...] | tuple[Label, ...]
 
     def build(self) -> Network:
-        """Such a network with random weights."""
+        """A network of these shapes with random weights."""
         return build_network(self.network, self.size, n_in=len(self.sequences), n_out=len(self.outputs))
 
 
@@ -41,10 +41,10 @@ class Origin:
     """The weights that a fit starts from.
 
     Attributes:
-        name: what people call them, such as the file.
-        shapes: of their network.
-        tensors: by name.
-        digest: of their file.
+        name: human-readable name, such as folder and member.
+        shapes: shapes of their network.
+        tensors: tensors by name.
+        digest: digest of their file.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferSettings:
-    """How much of what was learnt before may change.
+    """How much of the original weights may change.
 
     Attributes:
-        frozen_stages: resolutions of the encoder, full first, that stay as they are.
-        early_rate: factor on the learning rate of the encoder's first stage; it rises to 1 at the deepest.
+        frozen_stages: number of encoder stages that stay unchanged, from full resolution down.
+        early_rate: factor on the learning rate of the encoder's first stage, rising to 1 at the deepest stage.
     """
 
     frozen_stages: int = 0
@@ -74,12 +74,12 @@ class TransferSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferReport:
-    """What became of the tensors of the new network, by name.
+    """Names of the new network's tensors, by how they were initialised.
 
     Attributes:
-        kept: taken over as they were.
-        remapped: taken over with channels in another order, or without some.
-        reset: with channels, or all of it, that the old weights do not have.
+        kept: tensors copied unchanged.
+        remapped: tensors copied with channels in another order, or without some.
+        reset: tensors with some or all channels missing from the old weights, where the new values stay.
     """
 
     kept: tuple[str, ...]
@@ -87,7 +87,7 @@ class TransferReport:
     reset: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The report for people, a line for each kind of tensor that there is."""
+        """The report as lines of text: the number kept, then a line for each other kind that occurs."""
         named = {"put in another order": self.remapped, "reinitialised, in whole or in part": self.reset}
         lines = [f"{len(self.kept)} tensors kept"]
         lines += [f"{len(names)} {what}: {', '.join(names)}" for what, names in named.items() if names]
@@ -95,14 +95,14 @@ class TransferReport:
 
 
 def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport:
-    """Put weights into a network: heads by what their channels mean, first convolutions by their sequences.
+    """Copy weights into a network, with output channels matched by meaning and input channels by sequence.
 
-    A label takes the channel of the region that is this label alone, as ET is, and the other way round; what the old
-    weights do not know keeps the network's own values.
+    A label matches the region that consists of this label alone, such as ET, and vice versa; channels that the old
+    weights lack keep the network's own values.
 
     Args:
-        network: of these shapes, changed in place.
-        shapes: of the network.
+        network: network of these shapes, changed in place.
+        shapes: shapes of the network.
         origin: weights of the same network in the same size.
 
     Raises:
@@ -124,7 +124,7 @@ def transfer(network: Network, shapes: Shapes, origin: Origin) -> TransferReport
 
 
 def learning_rates(network: Network, settings: TransferSettings) -> dict[str, float]:
-    """Factor on the learning rate of every parameter that does not learn at the full one; 0 for frozen ones.
+    """Learning-rate factor of every parameter, by name, whose factor is not 1; 0 for frozen parameters.
 
     Raises:
         SettingsError: more frozen stages than the encoder has.
@@ -163,7 +163,7 @@ def _plain(size: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
-    """Where each new channel was among the old."""
+    """The index of each new channel among the old ones; `_AS_THEY_ARE` if nothing moves."""
     place_of = {_meaning(channel): place for place, channel in enumerate(old)}
     places = tuple(place_of.get(_meaning(channel)) for channel in new)
     if all(place is None for place in places):
@@ -180,7 +180,7 @@ def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
 
 
 def _meaning(channel: Sequence | Region | Label) -> Sequence | tuple[Label, ...]:
-    """What two channels share that stand for the same: their sequence, or the labels that they mark."""
+    """The key by which equivalent channels match: their sequence, or the labels that they mark."""
     if isinstance(channel, Sequence):
         return channel
     return channel.value if isinstance(channel, Region) else (channel,)
@@ -191,9 +191,9 @@ def _channel_name(channel: Sequence | Region | Label) -> str:
 
 
 def _channel_axes(shapes: Shapes) -> dict[str, list[tuple[int, int, str]]]:
-    """The axes of each tensor that count sequences ("in") or outputs ("out"), each with how much of it one takes.
+    """The axes of each tensor that depend on the sequences ("in") or outputs ("out"), with their length per channel.
 
-    Found by building larger networks.
+    Found by comparison with networks that have one channel more.
     """
     n_in, n_out = len(shapes.sequences), len(shapes.outputs)
     plain = _tensor_shapes(shapes, n_in, n_out)
@@ -210,13 +210,13 @@ def _channel_axes(shapes: Shapes) -> dict[str, list[tuple[int, int, str]]]:
 
 
 def _tensor_shapes(shapes: Shapes, n_in: int, n_out: int) -> dict[str, torch.Size]:
-    with torch.device("meta"):  # no numbers, shapes alone
+    with torch.device("meta"):  # only its shapes are needed
         network = build_network(shapes.network, shapes.size, n_in=n_in, n_out=n_out)
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _mapped(old: Tensor, new: Tensor, moves: list[_Move]) -> Tensor:
-    """The old tensor with the channels of the new one; those that it lacks are the new one's."""
+    """The old tensor rearranged to the channels of the new one; channels that it lacks keep the new values."""
     if not moves:
         return old
     picked, is_known = old.to(new.dtype), torch.ones(new.shape, dtype=torch.bool)
@@ -228,7 +228,7 @@ def _mapped(old: Tensor, new: Tensor, moves: list[_Move]) -> Tensor:
 
 
 def _fate(moves: list[_Move]) -> str:
-    """What became of a tensor: "kept", "remapped", or "reset" in whole or in part."""
+    """How a tensor was initialised: "kept", "remapped", or "reset" in whole or in part."""
     if not moves:
         return "kept"
     return "reset" if any(None in places for _, _, places in moves) else "remapped"

@@ -1,6 +1,6 @@
-"""The transfer study: what is learnt on one population, or on synthetic heads, measured on patients of another.
+"""The transfer study: training on one population, or on synthetic heads, measured on patients of another.
 
-Every approach is a cross-validation of its own, in folders of its own, and all are measured on the same cases.
+Every approach is a separate cross-validation in its own folders; all are measured on the same cases.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ class TransferPlan:
 
     Attributes:
         held_out: cross-validation of the target population, with the extra cases on which nothing is trained.
-        target: cases of the target population, and whatever else its folds may see.
-        source: cases of the population to transfer from; empty leaves out what starts there.
+        target: cases of the target population, and any others that its folds may train on.
+        source: cases of the population to transfer from; if empty, the approaches based on it are left out.
         synthetic: synthetic heads; those that carry a tumour of a measured patient are left out.
     """
 
@@ -46,7 +46,7 @@ class TransferPlan:
         self._require_told()
         self._require_other_patients()
         self._require_synthetic()
-        joined((self.target, self.source, self.synthetic))  # refuses a name in two of them
+        joined((self.target, self.source, self.synthetic))  # raises if a name occurs in two of them
 
     @property
     def measured(self) -> CaseStore:
@@ -55,7 +55,7 @@ class TransferPlan:
 
     @property
     def measured_patients(self) -> set[str]:
-        """Everybody whom no member may have seen: the patients of the folds and of the extra cases."""
+        """The patients whom no member may have seen: those of the folds and of the extra cases."""
         extra = {patient for card in self.held_out.extra.cards for patient in card.patients}
         return extra.union(self.held_out.folds.fold_of)
 
@@ -66,7 +66,7 @@ class TransferPlan:
         return tuple(card.name for card in self.synthetic.cards if measured & set(card.patients))
 
     def weights(self, approach: str, fold: int) -> Path:
-        """The folder with the weights of an approach's fold."""
+        """The folder with the weights of one fold of an approach."""
         return self.held_out.campaign.weights / approach / f"fold-{fold}"
 
     def _require_random_start(self) -> None:
@@ -119,15 +119,15 @@ class TransferPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRow:
-    """One row of the study: an approach in the voice of a member, or of all fused.
+    """One row of the study: one voice of an approach, a member or the fusion of all.
 
     Attributes:
-        name: approach and member, such as "TR: unet"; "TR+EN" for the fused ones.
-        members: names of those who speak.
-        n_fits: number of fits behind it, without those that they start from.
+        name: approach and member, such as "TR: unet"; "TR+EN" for the fusion.
+        members: names of the members behind the voice.
+        n_fits: number of fits behind the row, without the fits that these start from.
         steps: fewest and most steps of such a fit.
-        target: scores of the target population, under the row's name.
-        extra: those of the extra cases, each the mean over the folds; None without such cases.
+        target: scores on the target population, under the row's name.
+        extra: scores on the extra cases, each the mean over the folds; None without such cases.
     """
 
     name: str
@@ -140,11 +140,11 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class TransferStudy:
-    """What a transfer study found.
+    """Results of a transfer study.
 
     Attributes:
-        rows: from scratch, then from the source, then from synthetic heads.
-        not_scored: names of cases whose truth does not tell every region.
+        rows: approaches from scratch, then from the source, then from synthetic heads.
+        not_scored: names of cases whose truth does not annotate every region.
     """
 
     rows: tuple[StudyRow, ...]
@@ -152,19 +152,19 @@ class TransferStudy:
 
     @property
     def n_fits(self) -> int:
-        """Number of all fits."""
+        """Total number of fits."""
         return sum(row.n_fits for row in self.rows if len(row.members) == 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Approach:
-    """One way to members for the target population.
+    """One way to obtain members for the target population.
 
     Attributes:
-        name: that of its folders too.
-        recipe: of its members.
-        start: approach whose weights it starts from; "" starts from random ones.
-        shown: all that its only fit sees; None trains on the target population, fold by fold.
+        name: name of the approach and of its folders.
+        recipe: recipe of its members.
+        start: approach whose weights it starts from; "" for random weights.
+        shown: cases that its single fold trains on; None trains on the target population, fold by fold.
     """
 
     name: str
@@ -180,13 +180,13 @@ def run_transfer_study(
     watcher: FitWatcher = FitWatcher(),  # noqa: B008 - frozen
     on_case: Callable[[str, MapCard], None] = lambda _, __: None,
 ) -> TransferStudy:
-    """Train and measure every approach; what is finished is not made again.
+    """Train and measure every approach; finished work is not repeated.
 
-    The first member of the recipe is trained from scratch and on synthetic heads; all of them where they are fused.
+    All members of the recipe are trained on the source and from its weights, and fused; otherwise only the first is.
 
     Args:
-        watcher: hears of the fits under "source NAME" or "TR fold 0 NAME".
-        on_case: gets the approach and each case when its probabilities are there.
+        watcher: callbacks, notified of each fit as "source NAME" or "TR fold 0 NAME".
+        on_case: called with the approach and each case once its probabilities are available.
 
     Raises:
         HtcnnsError: as `cross_validate`.
@@ -202,13 +202,13 @@ def run_transfer_study(
             on_case=partial(on_case, approach.name),
         )
         rows += _rows(approach, found, plan)
-        if approach.name == SCRATCH:  # the others would name cases of the source, too
+        if approach.name == SCRATCH:  # the other approaches would also name cases of the source
             not_scored = found.not_scored
     return TransferStudy(tuple(rows), not_scored)
 
 
 def _approaches(plan: TransferPlan) -> Iterator[_Approach]:
-    """What is trained, in the order of the rows; an approach comes after the one that it starts from."""
+    """The approaches in the order of the rows; each comes after the one that it starts from."""
     recipe = plan.held_out.campaign.recipe
     first = replace(recipe, members=recipe.members[:1])
     yield _Approach(name=SCRATCH, recipe=first)
@@ -223,7 +223,7 @@ def _approaches(plan: TransferPlan) -> Iterator[_Approach]:
 
 
 def _held_out_plan(approach: _Approach, plan: TransferPlan) -> HeldOutPlan:
-    """The cross-validation of one approach, with folders of its own."""
+    """The cross-validation of one approach, in its own folders."""
     whole = plan.held_out
     campaign = replace(
         whole.campaign,
@@ -237,7 +237,7 @@ def _held_out_plan(approach: _Approach, plan: TransferPlan) -> HeldOutPlan:
 
 
 def _rows(approach: _Approach, found: HeldOut, plan: TransferPlan) -> Iterator[StudyRow]:
-    """A row for each member, and one for all fused where there are several."""
+    """A row for each member, and one for their fusion if there are several."""
     n_folds = 1 if approach.shown else plan.held_out.folds.n_folds
     members = tuple(member.name for member in approach.recipe.members)
     voices: dict[str, tuple[str, tuple[str, ...]]] = {name: (f"{approach.name}: {name}", (name,)) for name in members}

@@ -1,4 +1,4 @@
-"""A transfer study as tables: for people, means with intervals as the paper shows them; for programs, every number."""
+"""A transfer study as tables: for people, means with intervals as in the paper; for programs, every number."""
 
 from htcnns.reports.tables import Cell, Heading, Table
 from htcnns.scores.evaluation import Evaluation
@@ -9,7 +9,7 @@ _POPULATIONS = {"target": "Target population", "extra": "Extra cases, which no m
 
 
 def study_tables(study: TransferStudy) -> tuple[Table, ...]:
-    """For each population, whole masks and lesions: one row per approach and voice, Dice and HD95 of each region.
+    """Tables by population, for whole masks and lesion-wise: one row per StudyRow, Dice and HD95 of each region.
 
     A cell is a mean with its 95 % interval over the cases; a single case has no interval.
     """
@@ -22,7 +22,7 @@ def study_tables(study: TransferStudy) -> tuple[Table, ...]:
 
 
 def study_record(study: TransferStudy) -> Table:
-    """Every cell of the tables as a row of its own, numbers in full."""
+    """One row for every cell of the tables, with unrounded numbers."""
     rows = [
         (population, row.name, row.n_fits, *row.steps, *cells)
         for population in _POPULATIONS
@@ -35,7 +35,7 @@ def study_record(study: TransferStudy) -> Table:
 
 
 def study_notes(plan: TransferPlan, study: TransferStudy) -> tuple[str, ...]:
-    """Sentences that a reader of the tables must know."""
+    """Notes that a reader of the tables needs."""
     notes = [
         f"Target cases: {len(study.rows[0].target.cases)}, in {plan.held_out.folds.n_folds} folds by patient; each is "
         "scored by members that never saw its patient.",

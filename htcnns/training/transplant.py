@@ -1,4 +1,4 @@
-"""Tumours that a case did not have: another case's tumour carried in, or its own without enhancement."""
+"""Tumours that a case did not have: another case's tumour transplanted, or its own without enhancement."""
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, uniform_filter
@@ -7,9 +7,9 @@ from htcnns.image.resample import resample
 from htcnns.labels import SEQUENCES, Label, Sequence
 
 SHELL = 6.0  # voxels around the cut in which the tissue of both heads is compared
-FEWEST = 200  # voxels of tissue without which nothing is matched
-STRETCH = (0.5, 2.0)  # least and most that a donor's intensities are stretched to match
-BLEND_REACH = 1  # voxels beyond a cut that its blended edge takes
+FEWEST = 200  # smallest number of tissue voxels on which intensities are matched
+STRETCH = (0.5, 2.0)  # smallest and largest scale of a donor's intensities
+BLEND_REACH = 1  # voxels by which the blended edge reaches beyond a cut
 T1C = SEQUENCES.index(Sequence.T1C)
 
 
@@ -18,8 +18,8 @@ def quench_enhancement(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same tumour as if nothing took up contrast agent: t1c becomes t1n inside it and ET becomes NCR.
 
-    The change fades over five voxels, so that no edge betrays it. Teaches what a case without enhancing tumour looks
-    like where training cases have none.
+    The change fades over five voxels, so that no edge gives it away. It shows networks cases without enhancing tumour
+    where the training set has none.
 
     Args:
         array: (4, i, j, k) float32.
@@ -34,14 +34,14 @@ def quench_enhancement(
 
 
 def carve(label_map: np.ndarray, brain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(i, j, k) bool: what is cut out of a donor, its tumour with some tissue around it or the inner part of it.
+    """(i, j, k) bool mask of the cut from a donor: its tumour with some tissue around it, or only the inner part.
 
     The cut follows a random level of the signed distance to the tumour: from half its depth inside to its whole depth
-    outside, either side with the same probability. Distances are taken at half resolution.
+    outside, either side with the same probability. Distances are computed at half resolution.
 
     Args:
-        label_map: (i, j, k) uint8 of the donor; holds a tumour.
-        brain: (i, j, k) bool, where both heads have brain; nothing else is cut.
+        label_map: (i, j, k) uint8 label map of the donor, with a tumour.
+        brain: (i, j, k) bool, where both heads have brain; nothing outside it is cut.
 
     Source: CarveMix (Zhang 2021, arXiv 2108.06883).
     """
@@ -55,11 +55,11 @@ def carve(label_map: np.ndarray, brain: np.ndarray, rng: np.random.Generator) ->
 
 
 def matched(donor: np.ndarray, host: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and shift for each sequence that give the donor's tissue the host's mean and deviation.
+    """Scale and shift per sequence that bring the donor's tissue to the host's mean and standard deviation.
 
     Args:
-        donor, host: (C, n) z-scores of the same n voxels of tissue, or of as many.
-        tissue: (n,) bool, those that count; of fewer than FEWEST nothing is learnt.
+        donor, host: (C, n) z-scores at the same n voxels.
+        tissue: (n,) bool, voxels that count; with fewer than FEWEST the scales are 1 and the shifts 0.
 
     Returns:
         (C,) scales and (C,) shifts, float32.

@@ -1,6 +1,6 @@
-"""A held-out case cut to where rules can change anything, and the score of rules on it, quickly and from memory.
+"""A held-out case cropped to where rules can change anything, and a fast, cached score of rules on it.
 
-The score is that of the evaluation under RULES, without distances; a test holds both together.
+The score is that of the evaluation under RULES, without distances; a test compares the two.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from htcnns.scores.rules import rule
 from htcnns.scores.sparse import Voxels, framed
 from htcnns.volume import Box, bounding_box, uncrop
 
-RULES = "brats2023-gli"  # whose lesions count
+RULES = "brats2023-gli"  # rule that defines the lesions
 LOWEST = 0.3  # the lowest threshold that is tried
-_FRAME = 5  # voxels around a crop, more than lesions are dilated by
+_FRAME = 5  # voxels around a crop, more than the dilation of lesions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TuneCase:
-    """One member's probabilities of a case around tumour and truth.
+    """Probabilities and true lesions of a case, cropped around prediction and truth.
 
     Attributes:
-        fold: that holds it out.
-        probabilities: (R, i, j, k) float32.
-        lesions: of the truth, by region.
-        by_rules, by_mask: scores that are known, by rules and by region and mask; they fill up as rules are tried.
+        fold: fold that holds the case out.
+        probabilities: (R, i, j, k) float32 of one member, or (M, R, i, j, k) of all.
+        lesions: lesions of the truth, by region.
+        by_rules, by_mask: cached scores, by rules and by region and mask; filled as rules are tried.
     """
 
     fold: int
@@ -42,7 +42,7 @@ class TuneCase:
     by_mask: dict[tuple[Region, bytes], float] = field(default_factory=dict)
 
     def score(self, rules: PostprocessRules, regions: RegionSet) -> float:
-        """Mean over the regions of whole-mask and lesion-wise Dice under the rules; kept for the next time."""
+        """Mean over the regions of whole-mask and lesion-wise Dice under the rules; cached."""
         key = repr(rules)
         if key not in self.by_rules:
             label_map, _ = postprocess(self.probabilities, regions, rules)
@@ -50,7 +50,7 @@ class TuneCase:
         return self.by_rules[key]
 
     def score_label_map(self, label_map: np.ndarray) -> float:
-        """The same of a label map inside the crop."""
+        """The same score for a label map of the crop."""
         box = bounding_box(label_map > 0) or (slice(0, 1),) * 3
         inner = np.ascontiguousarray(label_map[box])
         return float(np.mean([self._region_score(inner, box, region) for region in self.lesions]))
@@ -65,7 +65,7 @@ class TuneCase:
 
 
 def tune_case(content: HeldOutMap, member: int | slice, regions: RegionSet) -> TuneCase:
-    """One member's probabilities, or those of all, around the tumour; what is below every threshold is cut off."""
+    """One or all members' probabilities, cropped around the truth and the voxels that reach the lowest threshold."""
     truth = regions.compose(region_mask(content.label_map, region) for region in regions.regions)
     numbers = uncrop(content.numbers[member], content.box, content.shape)
     highest = numbers.reshape(-1, *content.shape).max(axis=0)
@@ -82,7 +82,7 @@ def tune_case(content: HeldOutMap, member: int | slice, regions: RegionSet) -> T
 
 
 def _around(mask: np.ndarray) -> Box:
-    """The box of a mask, wide enough for lesions to be dilated as in the whole case; one voxel where it is empty."""
+    """A mask's box, wide enough to dilate lesions as in the whole case; a small corner box for an empty mask."""
     box = bounding_box(mask) or (slice(0, 1),) * 3
     i, j, k = (
         slice(max(0, edge.start - _FRAME), min(n, edge.stop + _FRAME)) for edge, n in zip(box, mask.shape, strict=True)
@@ -91,7 +91,7 @@ def _around(mask: np.ndarray) -> Box:
 
 
 def _lesions_in(mask: np.ndarray, box: Box, shape: tuple[int, ...]) -> Lesions:
-    """The lesions of a mask that lies in a box of the crop, placed in the frame of that shape."""
+    """The lesions of a mask in a box of the crop, at their positions in the framed crop of that shape."""
     found = plain_lesions(Voxels.of(mask))
     corner = [edge.start + _FRAME for edge in box]
     places = [

@@ -1,4 +1,4 @@
-"""How a fit segments cases of patients that it never sees, now and then; for information only, as nothing follows."""
+"""Validation of a fit, now and then, on cases of patients that it never sees; for information only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class Validation:
     """Cases that a fit is measured on while it runs.
 
     Attributes:
-        store: the cases; those whose truth tells none of the regions are passed over.
-        every: steps from one look to the next; one also follows the last step.
-        settings: windows that the cases are segmented with; not mirrored, which would take eight times as long.
+        store: cases; those whose truth annotates none of the regions are skipped.
+        every: number of steps between validations; one also follows the last step.
+        settings: windows in which the cases are segmented; without mirroring, which takes eight times as long.
     """
 
     store: CaseStore
@@ -45,7 +45,7 @@ class Validation:
             )
 
     def is_due(self, step: int, n_steps: int) -> bool:
-        """Whether a look follows so many steps of a fit."""
+        """Whether a validation follows after `step` of `n_steps` steps."""
         return step % self.every == 0 or step == n_steps
 
     def cards(self, regions: RegionSet) -> list[Card]:
@@ -57,7 +57,7 @@ class Validation:
         """Raise unless there are cases, none of them of a patient who is trained on.
 
         Raises:
-            InputError: no case whose truth tells one of the regions.
+            InputError: no case whose truth annotates one of the regions.
             SettingsError: cases of patients who are trained on.
         """
         cards = self.cards(regions)
@@ -83,8 +83,8 @@ def validate(ensemble: Ensemble, validation: Validation, step: int, team: Team) 
     """Whole-mask Dice of every case without clean-up; each process segments its share of them.
 
     Args:
-        ensemble: the fit's member alone; its network is left as it is.
-        step: after which it is looked at.
+        ensemble: the fit's member alone; its network is not changed.
+        step: number of steps done before this validation.
 
     Raises:
         DeviceError: as `packed_probabilities`.
@@ -107,7 +107,7 @@ def validate(ensemble: Ensemble, validation: Validation, step: int, team: Team) 
 
 
 def mean_dice(points: Iterable[CaseDice]) -> dict[str, float]:
-    """Mean Dice of each region over the cases whose truth tells it, by name."""
+    """Mean Dice of each region, by name, over the cases whose truth annotates it."""
     values: dict[str, list[float]] = {}
     for point in points:
         for region, value in point.dice.items():

@@ -1,4 +1,4 @@
-"""What a set of members says of a case in each of its voices, every member and every fusion, and their scores."""
+"""The label maps of a case from each voice of a set of members, every member and every fusion, and their scores."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,13 +20,13 @@ from htcnns.volume import Volume
 def voices(
     probabilities: np.ndarray, names: Sequence[str], regions: RegionSet, rules: Sequence[PostprocessRules]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The name and (I, J, K) uint8 label map of every member, and of every fusion where there are two or more.
+    """The name and (I, J, K) uint8 label map of every member and, with two or more members, of every fusion.
 
-    As in a run, a fusion is rid of specks and holes that no member would have kept.
+    As in a run, specks and holes that no member would have kept are removed from a fusion.
 
     Args:
         probabilities: (M, R, I, J, K) float32, regions in the order of the set.
-        names, rules: of each member.
+        names, rules: name and rules of each member.
     """
     label_maps = [postprocess(array, regions, r)[0] for array, r in zip(probabilities, rules, strict=True)]
     yield from zip(names, label_maps, strict=True)
@@ -40,14 +40,14 @@ def voices(
 
 
 def without_clean_up(rules: PostprocessRules) -> PostprocessRules:
-    """The thresholds of the rules, without anything that is taken away or filled afterwards."""
+    """The rules reduced to their thresholds: nothing is removed or filled afterwards."""
     return replace(rules, min_component_voxels={}, et_component_voxels=0, et_total_voxels=0, filled_regions=[])
 
 
 def score_label_map(
     label_map: np.ndarray, truth: np.ndarray, *, case: str, regions: RegionSet, rules: str
 ) -> ScoredCase:
-    """The scores of a label map on the networks' grid under a rule; what no region of the set tells is background.
+    """The scores of a label map on the networks' grid under a rule; truth outside the set's regions is background.
 
     Args:
         label_map, truth: (I, J, K) uint8 of Label values at 1 mm.
@@ -79,7 +79,7 @@ def require_scorable(rules: str, regions: RegionSet) -> None:
 
 
 def voices_summary(evaluations: Iterable[Evaluation], title: str) -> Table:
-    """Mean and 95 % interval of each score and region, voice by voice."""
+    """Mean and 95 % interval of each score, one row per voice and region."""
     return _stacked({each.name: summary_table(each) for each in evaluations}, title)
 
 
@@ -89,7 +89,7 @@ def voices_cases(evaluations: Iterable[Evaluation]) -> Table:
 
 
 def _stacked(tables: dict[str, Table], title: str) -> Table:
-    """Tables of the same columns under each other, with a first column that names each."""
+    """Tables with the same columns, stacked; the first column names the table of each row."""
     first = next(iter(tables.values()))
     rows: list[tuple[Cell, ...]] = [(name, *row) for name, table in tables.items() for row in table.rows]
     return Table(title, (Heading("voice"), *first.columns), tuple(rows))

@@ -1,4 +1,4 @@
-"""Other people's checkpoints, in our words: a module for each family, and the table of the kinds that there are."""
+"""Other people's checkpoints, translated to our networks: a module for each family, and the table of all kinds."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

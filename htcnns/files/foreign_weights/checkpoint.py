@@ -1,8 +1,8 @@
-"""A checkpoint that torch.save wrote elsewhere, read without running anything that stands in it.
+"""A checkpoint that others wrote with torch.save, read without running any code in it.
 
-Only tensors, plain data and the numbers of NumPy are unpickled; whatever else a file names is refused and not called.
-NumPy itself is not either: given other states than it writes, its own types crashed the process (found by mutation).
-Before torch unpickles a file, `pickle_scan` follows it: torch itself can be crashed or stopped by what it is given.
+Only tensors, plain data and NumPy's numbers are unpickled; anything else that a file names is refused and not called.
+NumPy is not called either: its own types crashed the process when given states that it never writes (found by
+mutation). Before torch unpickles a file, `pickle_scan` checks it, as forged input can crash or hang torch itself.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from htcnns.networks.limits import LONGEST_TENSOR_NAME, MOST_FOREIGN_BYTES, MOST
 
 _ZIP = b"PK\x03\x04"
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled
-_N_BEFORE_1_6 = 4  # pickles after that: version, machine, content, names of the tensors' numbers
-_UNREADABLE = (  # what a file that is cut or forged makes torch raise
+_N_BEFORE_1_6 = 4  # pickles after that: version, machine, content, names of the storages
+_UNREADABLE = (  # what torch raises for a truncated or forged file
     *(pickle.UnpicklingError, struct.error, zipfile.BadZipFile, EOFError, RuntimeError, MemoryError),
     *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
 )
-_CODES = {"f2": "e", "f4": "f", "f8": "d", "b1": "?"} | {  # NumPy's names of numbers, and those of struct
+_CODES = {"f2": "e", "f4": "f", "f8": "d", "b1": "?"} | {  # NumPy's names of number types, and struct's
     f"{kind}{size}": code if kind == "i" else code.upper()
     for kind in "iu"
     for size, code in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
 }
-_PREFIX = re.compile(r"^((_orig_mod|module)\.)+")  # what torch.compile and several GPUs put before each name
+_PREFIX = re.compile(r"^((_orig_mod|module)\.)+")  # prefixes from torch.compile and training on several GPUs
 
 
 class _NumberType:
-    """Stands in for NumPy's dtype where a file has one: the type of a single number."""
+    """Stand-in for a NumPy dtype in a file: the type of a single number."""
 
     def __init__(self, name: str, *_: object) -> None:
         self.code = _CODES[name]
@@ -51,7 +51,7 @@ class _NumberType:
 
 
 def _number(kind: _NumberType, content: bytes) -> float:
-    """Stands in for what makes a number of NumPy from its bytes: the plain number."""
+    """Stand-in for the function that makes a NumPy number from its bytes: returns the plain number."""
     return struct.unpack(kind.order + kind.code, content)[0]
 
 
@@ -64,11 +64,11 @@ _NUMPY: list[Callable | tuple[Callable, str]] = [  # nnU-Net keeps its scores as
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The content of a checkpoint file.
 
     Attributes:
-        path: of the file.
-        sha256: of its content.
+        path: path of the file.
+        sha256: digest of the file.
         content: tensors and plain data by name.
     """
 
@@ -81,8 +81,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """The content of a file that torch.save wrote.
 
     Raises:
-        WeightsError: a file that cannot be read, is too large, is none of torch.save or holds anything but tensors and
-            plain data, or more of these than a checkpoint has; what it would have run is named.
+        WeightsError: the file cannot be read, is too large, was not written by torch.save, or contains anything but
+            tensors and plain data, or more of these than a checkpoint has; the message names what it would have run.
     """
     try:
         content = read_regular(path, most_bytes=MOST_FOREIGN_BYTES)
@@ -101,10 +101,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def tensors_in(checkpoint: Checkpoint, key: str) -> dict[str, Tensor]:
-    """The tensors by name that stand in a checkpoint under a key, without what training puts before their names.
+    """The tensors under a key of a checkpoint, by name, without the prefixes that training adds to the names.
 
     Raises:
-        WeightsError: nothing of that key, anything but dense tensors under it, too many, or two of one name.
+        WeightsError: the key is missing or empty, or has anything but dense tensors, too many tensors, a name that is
+            too long, or two of one name.
     """
     found = checkpoint.content.get(key)
     if not isinstance(found, dict) or not found:
@@ -130,7 +131,7 @@ def tensors_in(checkpoint: Checkpoint, key: str) -> dict[str, Tensor]:
 
 
 def _is_dense(tensor: object) -> bool:
-    """Whether it is a tensor of real numbers in memory, with no more of them than its storage holds."""
+    """Whether the object is a dense tensor of real or whole numbers on the CPU, no larger than its storage."""
     return (
         isinstance(tensor, Tensor)
         and tensor.layout is torch.strided
@@ -142,7 +143,7 @@ def _is_dense(tensor: object) -> bool:
 
 
 def _require_plain_archive(content: bytes, path: Path) -> None:
-    """Raise WeightsError where a file is none of torch.save, would unpack to more than it is, or holds a program."""
+    """Raise WeightsError where a file is not torch.save's, would unpack to more than its size, or includes code."""
     if content.startswith(_BEFORE_1_6):
         return
     if not content.startswith(_ZIP):
@@ -160,7 +161,7 @@ def _require_plain_archive(content: bytes, path: Path) -> None:
 
 
 def _require_harmless_pickles(content: bytes) -> None:
-    """Raise one of _UNREADABLE unless all that torch will unpickle is safe for it."""
+    """Raise one of _UNREADABLE unless everything that torch will unpickle is safe for it."""
     file = io.BytesIO(content)
     if content.startswith(_BEFORE_1_6):
         file.seek(len(_BEFORE_1_6))
@@ -171,7 +172,7 @@ def _require_harmless_pickles(content: bytes) -> None:
 
 
 def _unreadable(path: Path, reason: str) -> WeightsError:
-    """What a file is refused for; a name in it that torch would have had to call comes first."""
+    """The error for a refused file; a function that torch would have had to call takes precedence as the reason."""
     if call := re.search(r"GLOBAL ([\w.]+)|function <[\w-]+ ([\w.]+)", reason):
         return WeightsError(
             f"would run {call[1] or call[2]}, and was not loaded",
@@ -179,7 +180,7 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
             expected="tensors and plain data alone",
             remedy="Ask whoever made it for the network's state dict.",
         )
-    told = re.search(r"WeightsUnpickler error: (.*)", reason)  # what torch says before it is advice to take a risk
+    told = re.search(r"WeightsUnpickler error: (.*)", reason)  # torch's message begins with advice to take a risk
     first = (told[1] if told else reason).strip().partition("\n")[0] or "it is cut or damaged"
     return WeightsError(
         f"cannot be read as a checkpoint ({first[:120].rstrip('.')})",

@@ -1,7 +1,7 @@
 """DMFNet as its published code trains it (Chen 2019, commit 3194707): labels under a softmax.
 
-What a checkpoint does not hold is what that code fixes: FLAIR, T1ce, T1 and T2, axes in the order of the file, cut at
-quantiles of the brain. Mirroring and clean-up are off there unless they are asked for.
+Settings that are not in a checkpoint are fixed in that code: FLAIR, T1ce, T1 and T2, axes in the order of the file,
+intensities clipped at quantiles of the brain. Mirroring and clean-up are off there unless they are asked for.
 """
 
 import re
@@ -39,7 +39,7 @@ NOTES = (
 N_BRANCHES = 3  # each with a weight of its own
 _BRANCHED = re.compile(r"(encoder_block[23]\.\d+)\.")
 _IN_UNIT = {"narrow": "conv1x1x1_in1", "widen": "conv1x1x1_in2", "convs": "conv3x3x3_m1", "flat": "conv3x3x3_m2"}
-_LAYERS = {"0": "bn", "2": "conv"}  # of normalisation, ReLU and convolution
+_LAYERS = {"0": "bn", "2": "conv"}  # by index: normalisation, ReLU and convolution
 
 
 def read(path: Path) -> Foreign:
@@ -76,7 +76,7 @@ KIND = Kind("DMFNet by its published code", the_file_itself, read, order="as its
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The arguments of our class that their tensors show."""
+    """The arguments of our class: those that their tensors show, and the fixed ones."""
     names = ["encoder_block1.weight", *(f"encoder_block{b}.0.conv3x3x3_m2.conv.weight" for b in (2, 3, 4))]
     shapes = [shape_of(theirs, name, n_axes=5, place=path) for name in names]
     width, in_a_group = shapes[1][:2]
@@ -90,7 +90,7 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _with_joined_weights(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Their tensors, the weights of a unit's branches as one; each of these must be there and of one number."""
+    """Their tensors, with the weights of each unit's branches joined into one; each of them must exist and be 1-D."""
     units = dict.fromkeys(match[1] for name in theirs if (match := _BRANCHED.match(name)))
     joined = dict(theirs)
     for unit in units:
@@ -102,7 +102,7 @@ def _with_joined_weights(theirs: Mapping[str, Tensor], path: Path) -> dict[str, 
 
 
 def _theirs(ours: str) -> str:
-    """Their name of a tensor."""
+    """Their name for our tensor."""
     part, number, *rest = ours.split(".")
     match part, rest:
         case "stem", _:
@@ -112,12 +112,12 @@ def _theirs(ours: str) -> str:
         case "ups", _:
             return f"decoder_block{int(number) + 1}.{_in_unit(rest, is_branched=False, is_strided=False)}"
     unit, *inside = rest
-    is_branched = number != "2"  # the deepest has one convolution in each unit
+    is_branched = number != "2"  # the deepest stage has one convolution per unit
     return f"encoder_block{int(number) + 2}.{unit}.{_in_unit(inside, is_branched=is_branched, is_strided=unit == '0')}"
 
 
 def _in_unit(ours: list[str], *, is_branched: bool, is_strided: bool) -> str:
-    """Their name of a tensor inside a unit."""
+    """Their name for our tensor inside a unit."""
     layer, *rest = ours
     if not rest:
         return layer

@@ -1,4 +1,4 @@
-"""Fields of plain data from elsewhere, each of the kind that it must be."""
+"""Fields of plain data from elsewhere, each checked to be of the expected type."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object of a file that comes with weights.
 
     Raises:
-        WeightsError: no such file, or one that is no JSON object.
+        WeightsError: the file is missing, cannot be read, or is not a JSON object.
     """
     if not is_file(path):
         raise WeightsError(
@@ -45,10 +45,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def field(data: Mapping, key: str, kind: type[_T], *, place: object) -> _T:
-    """The value of that key, if it is of that kind; a bool is no number.
+    """The value under the key, if it is of the expected type; a bool does not count as a number.
 
     Raises:
-        WeightsError: it is missing or of another kind.
+        WeightsError: the value is missing or of another type.
     """
     value = data.get(key)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

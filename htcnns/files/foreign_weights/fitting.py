@@ -1,4 +1,4 @@
-"""Tensors under other names put into one of our networks: none missing, none left over, each of its shape."""
+"""Other people's tensors fitted to one of our networks: none missing, none left over, each of the right shape."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Naming:
     """How a family names and lays out the tensors of one of our networks.
 
     Attributes:
-        theirs: their name of our tensor; None where they have none, which is then zero.
-        turned: their tensor as ours, by our name.
-        is_unused: whether a tensor of theirs does nothing.
+        theirs: their name for our tensor; None where they lack it, and ours is then zero.
+        turned: their tensor in our layout, from our name and the tensor.
+        is_unused: whether their tensor with that name has no effect.
     """
 
     theirs: Callable[[str], str | None]
@@ -31,15 +31,15 @@ class Naming:
 def fitted(
     found: Mapping[str, Tensor], outline: Mapping[str, Tensor], naming: Naming, *, place: object
 ) -> dict[str, Tensor]:
-    """The tensors under our names, float32 and counts.
+    """The tensors under our names; float32, or whole numbers where they are counts.
 
     Args:
-        found: theirs by their names.
-        outline: ours, which may lie on the device "meta".
+        found: their tensors by their names.
+        outline: our tensors by our names; they may be on the device "meta".
 
     Raises:
-        WeightsError: a tensor too many or too few, of another shape or type, NaN, or too large for float16; the first
-            one is named, and how many there are.
+        WeightsError: a tensor is missing or unexpected, has another shape or type, is not finite, or is too large for
+            float16; the message names the first one.
     """
     names = {ours: naming.theirs(ours) for ours in outline}
     wanted = {theirs for theirs in names.values() if theirs is not None}
@@ -53,18 +53,18 @@ def fitted(
 
 
 def reversed_axes(tensor: Tensor) -> Tensor:
-    """A kernel over (K, J, I) as one over (I, J, K), and the other way round; other tensors as they are.
+    """A 5-D tensor over (K, J, I) as one over (I, J, K), or the other way round; other tensors unchanged.
 
-    What SimpleITK reads has its axes in the other order than ours, and so has all that is trained on it.
+    SimpleITK's arrays have their axes in the reverse of our order, and so have networks trained on them.
     """
     return tensor.permute(0, 1, 4, 3, 2) if tensor.ndim == 5 else tensor
 
 
 def shape_of(found: Mapping[str, Tensor], name: str, *, n_axes: int, place: object) -> tuple[int, ...]:
-    """The shape of a tensor that decides on a network's size.
+    """The shape of a tensor that determines the size of the network.
 
     Raises:
-        WeightsError: it is missing or has another number of axes.
+        WeightsError: the tensor is missing or has another number of axes.
     """
     if name not in found:
         raise WeightsError(f"missing {name}", place=place, found=f"{len(found)} others", remedy=_WHOLE)
@@ -82,7 +82,7 @@ def shape_of(found: Mapping[str, Tensor], name: str, *, n_axes: int, place: obje
 def _require_shapes(
     turned: Mapping[str, Tensor], outline: Mapping[str, Tensor], names: Mapping[str, str | None], *, place: object
 ) -> None:
-    """Raise WeightsError unless every tensor has the network's shape; the first that does not is named."""
+    """Raise WeightsError unless every tensor has the network's shape; the message names the first that does not."""
     others = [ours for ours, tensor in turned.items() if tensor.shape != outline[ours].shape]
     if others:
         raise WeightsError(
@@ -95,7 +95,7 @@ def _require_shapes(
 
 
 def _number(tensor: Tensor, wanted: Tensor, name: str | None, *, place: object) -> Tensor:
-    """One tensor in our precision, checked; counts are whole numbers."""
+    """One tensor, checked, as float32; counts as whole numbers of the network's type."""
     if tensor.is_floating_point() != wanted.is_floating_point() or tensor.dtype is torch.bool:
         raise WeightsError(
             f"{name} has another type",

@@ -1,4 +1,4 @@
-"""What a kind of foreign weights is, and what reading one of its files gives."""
+"""A kind of foreign weights, and what reading one of its files returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,17 +21,17 @@ BY_REGION = (
     "masks: here regions are cut at half of their summed probability, in its own program the likeliest label counts"
 )
 WINDOWS_OF_LOGITS = "means over windows: here of probabilities, in its own program of logits"
-UNCLEANED = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # what the network says, as it says it
+UNCLEANED = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # the network's output as it is
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a member needs to be run, besides its tensors; that of a `Member`, in the same words.
+    """What is needed to run a member, except its tensors; fields that are not explained here are those of `Member`.
 
     Attributes:
-        preprocessing: what its own program does with the brain before it z-scores it.
-        made_by: people's words for where it was trained; copied into the manifest.
-        notes: one sentence for each thing that runs here otherwise than there.
+        preprocessing: what its own program does with the brain before the z-score.
+        made_by: where it was trained, for readers; copied into the manifest.
+        notes: one sentence for each difference between our program and its own.
     """
 
     network: str
@@ -48,11 +48,11 @@ class Description:
     notes: tuple[str, ...] = ()
 
     def in_order(self, named: tuple[Sequence, ...], *, taken: str) -> Self:
-        """The same with the sequences that a person named, or with a note on those that are taken where no file says.
+        """The same with the sequences that the user named, or with a note that they are assumed where no file says.
 
         Args:
-            named: all of its sequences in the order of the network; () where nobody named them.
-            taken: why they are taken to be as they are, as of `Kind`.
+            named: all of its sequences in the network's order; () where the user named none.
+            taken: reason why they are assumed, as in `Kind.order`.
         """
         if named:
             return replace(self, sequences=named)
@@ -63,7 +63,7 @@ class Description:
         """The network without memory for its tensors.
 
         Raises:
-            WeightsError: a network that cannot be built, is above the limits, or cannot take its window.
+            WeightsError: the network cannot be built, exceeds the limits, or cannot take its window.
         """
         n_in, n_out = len(self.sequences), len(self.outputs)
         try:
@@ -74,12 +74,12 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """One checkpoint in our words.
+    """One checkpoint, translated to one of our networks.
 
     Attributes:
         description: the same for every fold of a network.
-        tensors: by our names, float32 and counts, of the network's shapes.
-        checkpoint, sha256: the file that was read, and of its content.
+        tensors: tensors by our names, in the network's shapes; float32, or whole numbers where they are counts.
+        checkpoint, sha256: the file that was read, and its digest.
         original: logits of the network's own code for (1, n_in, I, J, K); None where that is not installed.
     """
 
@@ -95,10 +95,10 @@ class Kind:
     """A family of checkpoints.
 
     Attributes:
-        title: what people call it.
-        find: the checkpoints that a path stands for.
-        read: one of them.
-        order: why its sequences are taken to be as they are, such as "as its code has them"; "" where the files say it.
+        title: human-readable name.
+        find: function that returns the checkpoints that a path stands for.
+        read: function that reads one checkpoint.
+        order: why its sequences are assumed, such as "as its code has them"; "" where the files name them.
     """
 
     title: str
@@ -108,18 +108,18 @@ class Kind:
 
 
 def the_file_itself(path: Path) -> tuple[Path, ...]:
-    """The checkpoint of families that keep each in one file with nothing beside it."""
+    """The path itself, for families with one file per checkpoint and nothing beside it."""
     return (path,)
 
 
 def find_named(path: Path, *, names: tuple[str, ...]) -> tuple[Path, ...]:
-    """The checkpoint itself, or of a folder those of the first of these names that there are.
+    """The checkpoint itself, or all files in a folder that match the first of the names with a match.
 
     Args:
-        names: below the folder; may hold "*".
+        names: file names below the folder; may contain "*".
 
     Raises:
-        WeightsError: a folder without any.
+        WeightsError: the folder has no match for any name.
     """
     if not is_folder(path):
         return (path,)
@@ -135,4 +135,4 @@ def find_named(path: Path, *, names: tuple[str, ...]) -> tuple[Path, ...]:
 
 
 def without_original(_: Tensor) -> None:
-    """What families give whose code cannot be installed."""
+    """None, as `Foreign.original` of families whose own code cannot be installed."""

@@ -1,4 +1,4 @@
-"""What the names in nnU-Net's dataset.json mean: sequences of the channels in, labels and regions of those out."""
+"""What the names in nnU-Net's dataset.json mean: sequences of the input channels, labels or regions of the outputs."""
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -16,7 +16,7 @@ from htcnns.networks.contract import Head
 _T = TypeVar("_T", Label, Region)
 Outputs = tuple[RegionSet, Head, tuple[Region, ...] | tuple[Label, ...]]
 
-_TISSUES = {  # what both a label and the region of that label alone are called; the spelling is American
+_TISSUES = {  # names of a label and of the region of that label alone; the spelling is American
     Label.ET: ("et", "enhancing", "enhancingtumor", "enhancingtissue"),
     Label.NCR: (
         *("ncr", "netc", "net", "ncrnet", "necrosis", "necrotic", "necroticcore", "necrotictumorcore"),
@@ -35,14 +35,14 @@ _REGIONS: Mapping[str, Region] = MappingProxyType(
         **dict.fromkeys(("tc", "core", "tumorcore"), Region.TC),
     }
 )
-_NOT_GIVEN = ("background", "ignore")  # entries that no region stands for
+_NOT_GIVEN = ("background", "ignore")  # entries that have no region
 
 
 def sequences_in(path: Path) -> tuple[Sequence, ...]:
-    """The sequences that the network sees, in its order.
+    """The sequences of the network's input channels, in its order.
 
     Raises:
-        WeightsError: a file that cannot be read, or channels that are not some of the four.
+        WeightsError: the file cannot be read, or its channels are not some of the four sequences, each once.
     """
     try:
         return sequences_of(path)
@@ -52,10 +52,10 @@ def sequences_in(path: Path) -> tuple[Sequence, ...]:
 
 
 def outputs_in(dataset: Mapping, *, place: object) -> Outputs:
-    """What the network's channels are: regions under a sigmoid where any joins several labels, else all labels.
+    """What the network's outputs are: regions under a sigmoid where any joins several labels, else all labels.
 
     Raises:
-        WeightsError: names that no table knows, or numbers that do not fit what the names say.
+        WeightsError: unknown names, or numbers that contradict the names.
     """
     entries = field(dataset, "labels", dict, place=place)
     numbers = {name: _numbers(name, value, place) for name, value in entries.items()}
@@ -67,7 +67,7 @@ def outputs_in(dataset: Mapping, *, place: object) -> Outputs:
 
 
 def _regions(numbers: Mapping[str, tuple[int, ...]], place: object) -> Outputs:
-    """Regions in the order of the file, whose numbers overlap as the labels of these regions do."""
+    """Regions in the order of the file; their numbers must overlap as the labels of these regions do."""
     given = {_known(name, _REGIONS, place): each for name, each in numbers.items() if name not in _NOT_GIVEN}
     regions = _set_of(given, {each: set(each.regions) for each in REGION_SETS.values()}, place)
     overlaps = {frozenset(region for region in given if n in given[region]) for n in chain(*given.values())}
@@ -85,7 +85,7 @@ def _regions(numbers: Mapping[str, tuple[int, ...]], place: object) -> Outputs:
 
 
 def _labels(numbers: Mapping[str, tuple[int, ...]], place: object) -> Outputs:
-    """The background and the labels in the order of their numbers, which are those of the channels."""
+    """The background and the labels in the order of their numbers, which are also the numbers of the channels."""
     named = sorted((each[0], name) for name, each in numbers.items() if name not in _NOT_GIVEN)
     if [number for number, _ in named] != list(range(1, len(named) + 1)):
         raise _wrong(
@@ -99,7 +99,7 @@ def _labels(numbers: Mapping[str, tuple[int, ...]], place: object) -> Outputs:
 
 
 def _known(name: str, table: Mapping[str, _T], place: object) -> _T:
-    """The label or region of a name."""
+    """The label or region with that name."""
     bare = letters(name).replace("tumour", "tumor").replace("oedema", "edema")
     if bare not in table:
         raise WeightsError(
@@ -112,7 +112,7 @@ def _known(name: str, table: Mapping[str, _T], place: object) -> _T:
 
 
 def _set_of(found: Iterable[Label | Region], known: Mapping[RegionSet, set], place: object) -> RegionSet:
-    """The set of regions that these are all of."""
+    """The region set with exactly these labels or regions."""
     outputs = set(found)
     for regions, members in known.items():
         if members == outputs:

@@ -1,4 +1,4 @@
-"""nnU-Net v2's plans.json: the network that it describes, in our words, if ours can be it and our pipeline can feed it.
+"""nnU-Net v2's plans.json: the network that it describes, as one of ours, if our code and preprocessing support it.
 
 The names of classes in it are looked up in tables of ours; nothing that they name is imported.
 """
@@ -15,7 +15,7 @@ from htcnns.networks.blocks import strides_of
 from htcnns.networks.limits import LARGEST_EDGE, MOST_RESOLUTIONS
 from htcnns.volume import Shape
 
-Requirement = tuple[str, Callable[[Any], bool], str]  # a key, whether its value will do, what it should be
+Requirement = tuple[str, Callable[[Any], bool], str]  # a key, whether its value is accepted, what is expected
 
 _DNA = "dynamic_network_architectures.architectures"
 _NETWORKS = MappingProxyType(
@@ -78,11 +78,11 @@ _OF_NETWORK: tuple[Requirement, ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A network in our words.
+    """The planned network as one of ours.
 
     Attributes:
-        network, size, window: as a member has them.
-        data_set: what nnU-Net called the cases.
+        network, size, window: as in `Member`.
+        data_set: nnU-Net's name for the data set.
     """
 
     network: str
@@ -97,10 +97,10 @@ def read_plan(path: Path, configuration: str, *, norm: str | None = None) -> Pla
     Args:
         path: plans.json.
         configuration: such as "3d_fullres".
-        norm: normalisation that the trainer put in place of the planned one.
+        norm: normalisation that the trainer used instead of the planned one; None if it used the planned one.
 
     Raises:
-        WeightsError: no such configuration, a network that ours cannot be, or preprocessing that ours is not.
+        WeightsError: there is no such configuration, or its network or preprocessing is not supported.
     """
     plans = read_object(path)
     place = (path, configuration)
@@ -122,7 +122,7 @@ def read_plan(path: Path, configuration: str, *, norm: str | None = None) -> Pla
 
 
 def _resolved(plans: Mapping, configuration: str, path: Path) -> dict[str, Any]:
-    """A configuration with what it inherits from others."""
+    """A configuration with the settings that it inherits from others."""
     known = field(plans, "configurations", dict, place=path)
     names: list[str] = []
     while configuration:
@@ -145,7 +145,7 @@ def _resolved(plans: Mapping, configuration: str, path: Path) -> dict[str, Any]:
 
 
 def _require(requirements: tuple[Requirement, ...], data: Mapping, *, problem: str, place: tuple) -> None:
-    """Raise WeightsError for the first value that will not do."""
+    """Raise WeightsError for the first value that is not accepted."""
     for key, will_do, expected in requirements:
         if not will_do(data.get(key)):
             raise WeightsError(
@@ -158,7 +158,7 @@ def _require(requirements: tuple[Requirement, ...], data: Mapping, *, problem: s
 
 
 def _architecture(chosen: Mapping, place: tuple) -> tuple[str, Mapping]:
-    """Our name of the network, and the arguments of its class in nnU-Net."""
+    """Our name for the network, and the arguments of its class in nnU-Net."""
     if "architecture" not in chosen:
         return _old_architecture(chosen, place)
     architecture = field(chosen, "architecture", dict, place=place)
@@ -169,7 +169,7 @@ def _architecture(chosen: Mapping, place: tuple) -> tuple[str, Mapping]:
 
 
 def _old_architecture(chosen: Mapping, place: tuple) -> tuple[str, Mapping]:
-    """The same of plans before version 2.3, which only name the class and its widths."""
+    """As `_architecture`, from plans before version 2.3, which have no arguments of the class, only a few settings."""
     name = field(chosen, "UNet_class_name", str, place=place)
     full = f"{_DNA}.unet.{name}"
     if full not in _NETWORKS:
@@ -211,7 +211,7 @@ def _size(network: str, arguments: Mapping, place: tuple) -> dict[str, Any]:
 
 
 def _halvings(arguments: Mapping, n_stages: int, place: tuple) -> list[int]:
-    """How often each of our axes is halved; theirs come in the other order."""
+    """How often each of our axes is halved; their axes are in reverse order."""
     given = arguments.get("strides")
     strides = [_axes(each) for each in given] if isinstance(given, list) else []
     k, j, i = (sum(stride[axis] == 2 for stride in strides) for axis in range(3))
@@ -225,7 +225,7 @@ def _halvings(arguments: Mapping, n_stages: int, place: tuple) -> list[int]:
 
 
 def _window(chosen: Mapping, place: tuple) -> Shape:
-    """The patch as a window; its axes come in the other order."""
+    """The patch size as our window; its axes are in reverse order."""
     patch = field(chosen, "patch_size", list, place=place)
     if len(patch) != 3 or not all(type(edge) is int and 0 < edge <= LARGEST_EDGE for edge in patch):
         raise _other_network(f"patch_size {shown(patch)}", place)
@@ -233,7 +233,7 @@ def _window(chosen: Mapping, place: tuple) -> Shape:
 
 
 def _whole_numbers(arguments: Mapping, key: str, *, length: int, place: tuple) -> list[int]:
-    """A value for each stage; one for all of them is repeated."""
+    """A whole number for each stage; a single number is repeated."""
     value = arguments.get(key)
     values = [value] * length if type(value) is int else value
     if not isinstance(values, list) or len(values) != length or not all(type(each) is int for each in values):
@@ -242,17 +242,17 @@ def _whole_numbers(arguments: Mapping, key: str, *, length: int, place: tuple) -
 
 
 def _axes(value: object) -> tuple:
-    """A stride or kernel along each axis; one for all of them is repeated."""
+    """A stride or kernel along each axis; a single value is repeated."""
     return tuple(value) if isinstance(value, list) and len(value) == 3 else (value, value, value)
 
 
 def _are_threes(value: object) -> bool:
-    """Whether every kernel has an edge of 3."""
+    """Whether every kernel has an edge of 3 along each axis."""
     return value == 3 or (isinstance(value, list) and all(_axes(each) == (3, 3, 3) for each in value))
 
 
 def _is_within(value: object, known: Mapping) -> bool:
-    """Whether a dict of arguments holds nothing but these values, some of which may be left out."""
+    """Whether the value is a dict with only known arguments and values, some of which may be left out."""
     return isinstance(value, dict) and all(key in known and known[key] == each for key, each in value.items())
 
 

@@ -1,8 +1,8 @@
-"""nnU-Net v1's Generic_UNet as BraTS 2020's winner and KAIST, BraTS 2021's, trained it (Luu & Park 2021).
+"""nnU-Net v1's Generic_UNet as trained by the winners of BraTS 2020 and of BraTS 2021 (KAIST; Luu & Park 2021).
 
-What a checkpoint of theirs does not hold is the same for all that they published (tasks 82 and 500): regions WT, TC, ET
+Settings that are not in a checkpoint are the same for all that they published (tasks 82 and 500): regions WT, TC, ET
 under a sigmoid, windows of 128 voxels, mirrored over every axis, T1, T1ce, T2, FLAIR. The plans.pkl beside it is not
-opened: reading it runs it. Mirrors, windows and folds are averaged as probabilities there, as here.
+opened, as reading it can run code in it. Mirrors, windows and folds are averaged as probabilities there, as here.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ def read(path: Path, *, made_by: str, norm: str | None, narrowing: int, rules: P
     """One fold's `model_final_checkpoint.model`.
 
     Args:
-        made_by: people's words for who trained it.
-        norm: normalisation that it must have; None for "batch" or "instance", which its tensors show.
-        narrowing: as of our U-Net.
-        rules: clean-up that goes with it.
+        made_by: description of who trained it, for readers.
+        norm: normalisation that it must have; None for "batch" or "instance", whichever its tensors show.
+        narrowing: argument of our U-Net.
+        rules: clean-up that belongs to it.
 
     Raises:
         WeightsError: a network of another layout, or tensors that do not fit.
@@ -82,7 +82,7 @@ KAIST_LARGE = _kind("KAIST's BL+L+GN of BraTS 2021", "KAIST, BL+L+GN", norm="gro
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """Widths and halvings of our U-Net that the shapes of their tensors show; two convolutions at each resolution."""
+    """Widths, from the shapes of their tensors, and two convolutions per resolution, as arguments of our U-Net."""
     n_stages = len({match[1] for name in theirs if (match := _CONTEXT.match(name))})
     names = [_theirs(n_stages, f"encoder.stages.{s}.0.convs.0.conv.weight") for s in range(n_stages)]
     channels = [shape_of(theirs, str(name), n_axes=5, place=path)[0] for name in names]
@@ -99,10 +99,10 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _norm(theirs: Mapping[str, Tensor], norm: str | None, path: Path) -> dict[str, str]:
-    """The normalisation as an argument of our U-Net, where it is not the published one.
+    """The normalisation as an argument of our U-Net; empty for the default, instance normalisation.
 
     Args:
-        norm: as of `read`.
+        norm: as for `read`.
     """
     found = "batch" if any(name.endswith("instnorm.running_mean") for name in theirs) else norm or "instance"
     if found != (norm or found):
@@ -113,7 +113,7 @@ def _norm(theirs: Mapping[str, Tensor], norm: str | None, path: Path) -> dict[st
 
 
 def _theirs(n_stages: int, ours: str) -> str | None:
-    """Their name of a tensor; None for the biases that transposed convolutions and heads do not have there."""
+    """Their name for our tensor; None for the biases of transposed convolutions and heads, which theirs do not have."""
     if match := _STAGE.fullmatch(ours):
         part = "instnorm" if match[4] == "norm" else "conv"
         if match[1] == "decoder":
@@ -127,14 +127,14 @@ def _theirs(n_stages: int, ours: str) -> str | None:
 
 
 def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor | None:
-    """What nnU-Net v1's own class gives; None where its package is not installed, or KAIST changed the class."""
+    """The output of nnU-Net v1's own class; None where it is not installed or cannot build the network, as KAIST's."""
     size: dict[str, Any] = description.size
     channels = size["channels"]
     if "narrowing" in size or channels != [min(channels[0] * 2**s, max(channels)) for s in range(len(channels))]:
         return None
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it asks to be cited whenever it is imported
-            from nnunet.network_architecture.generic_UNet import Generic_UNet  # optional, as of nnU-Net v2
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a request for citation on import
+            from nnunet.network_architecture.generic_UNet import Generic_UNet  # optional, as for nnU-Net v2
     except ImportError:
         return None
     n_pool = len(channels) - 1

@@ -39,18 +39,18 @@ _VARIANTS = (
     *("Benchmark_5epochs", "Benchmark_5epochs_noDataLoading", "NoDeepSupervision"),
     *("_probabilisticOversampling", "_probabilisticOversampling_033", "_probabilisticOversampling_010"),
 )
-TRAINERS: Mapping[str, str | None] = MappingProxyType(  # those of 2.8.1, and the normalisation that they put in
+TRAINERS: Mapping[str, str | None] = MappingProxyType(  # those of 2.8.1, and the normalisation that they substitute
     {"nnUNetTrainer": None, **dict.fromkeys(f"nnUNetTrainer{each}" for each in _VARIANTS), "nnUNetTrainerBN": "batch"}
 )
-_COPY = re.compile(r"\.all_modules\.(\d+)\.")  # nnU-Net's second way to each convolution and its normalisation
+_COPY = re.compile(r"\.all_modules\.(\d+)\.")  # nnU-Net's second name for each convolution and its normalisation
 _PARTS = ("conv", "norm")
 
 
 def find(path: Path) -> tuple[Path, ...]:
-    """The checkpoint itself, that of a fold's folder, or those of all folds; `fold_all` only where there are no others.
+    """The checkpoint itself, the one in a fold's folder, or those of all folds; `fold_all` only if it is the only fold.
 
     Raises:
-        WeightsError: a folder without any.
+        WeightsError: the folder has no checkpoint.
     """
     if not is_folder(path):
         return (path,)
@@ -69,11 +69,11 @@ def find(path: Path) -> tuple[Path, ...]:
 
 
 def read(path: Path) -> Foreign:
-    """One fold's checkpoint, as the plans and the data set beside it describe it.
+    """One fold's checkpoint, as described by plans.json and dataset.json in its folder or the one above.
 
     Raises:
-        WeightsError: plans that ours cannot follow, a trainer that changes the network, tensors that do not fit, or
-            copies of a tensor that differ.
+        WeightsError: unsupported plans, a trainer that may change the network, tensors that do not fit, or copies of a
+            tensor that differ.
     """
     checkpoint = read_checkpoint(path)
     folder = path.parent.parent if is_file(path.parent.parent / PLANS) else path.parent
@@ -113,7 +113,7 @@ KIND = Kind("nnU-Net v2, plain or with a residual encoder", find, read)
 
 
 def _trainer(checkpoint: Checkpoint) -> str:
-    """The class that trained it, if that leaves the network as the plans have it."""
+    """Name of the class that trained it; raises WeightsError where that may have changed the network."""
     name = field(checkpoint.content, "trainer_name", str, place=checkpoint.path)
     if name not in TRAINERS:
         raise WeightsError(
@@ -126,7 +126,7 @@ def _trainer(checkpoint: Checkpoint) -> str:
 
 
 def _mirror(checkpoint: Checkpoint) -> str:
-    """The axes of (I, J, K) over which nnU-Net mirrors windows with these weights; it counts them the other way."""
+    """The axes of (I, J, K) over which nnU-Net mirrors windows with these weights; it numbers axes in reverse order."""
     axes = checkpoint.content.get(MIRRORED)
     if axes is None:
         return ""
@@ -141,13 +141,13 @@ def _mirror(checkpoint: Checkpoint) -> str:
 
 
 def _canonical(name: str) -> str:
-    """The first of the names that nnU-Net has for a tensor."""
+    """The first of the names that nnU-Net has for the tensor with that name."""
     name = name.removeprefix("decoder.") if name.startswith("decoder.encoder.") else name
     return _COPY.sub(lambda match: f".{_PARTS[int(match[1])]}." if int(match[1]) < 2 else match[0], name)
 
 
 def _require_equal_copies(theirs: Iterable[tuple[str, Tensor]], canonical: Mapping[str, Tensor], path: Path) -> None:
-    """Raise WeightsError where a tensor differs from another that stands for the same layer; the first is named."""
+    """Raise WeightsError where a tensor differs from another of the same layer; the message names the first."""
     others = [
         name
         for name, tensor in theirs
@@ -164,14 +164,14 @@ def _require_equal_copies(theirs: Iterable[tuple[str, Tensor]], canonical: Mappi
 
 
 def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor | None:
-    """What nnU-Net's own class gives; None where its package is not installed."""
+    """The output of nnU-Net's own class; None where its package is not installed."""
     try:
         from dynamic_network_architectures.architectures import unet  # optional: only this comparison needs it
     except ImportError:
         return None
     size: dict[str, Any] = description.size
     n_stages = len(size["channels"])
-    halvings = size["halvings"][::-1] if "halvings" in size else None  # theirs come in the other order
+    halvings = size["halvings"][::-1] if "halvings" in size else None  # theirs are in reverse order
     shared = {
         "input_channels": len(description.sequences),
         "n_stages": n_stages,

@@ -1,10 +1,10 @@
-"""A pickle of torch.save, followed instruction by instruction without making its objects, before torch unpickles it.
+"""A check of a torch.save pickle, instruction by instruction and without making its objects, before torch unpickles it.
 
-torch calls only what it knows, and yet a file of some kilobytes can crash or stop a process that loads it. Python
-hashes a tuple by a call for each level, and once more for each time that a part is shared; keys of equal hash make a
-dictionary quadratic; bytearray(n) takes n bytes; some text encodings take the square of a text's length. So nothing is
-let through but the instructions and calls that torch.save writes for tensors and plain data; keys are texts or numbers.
-Sizes are counted as if nothing was shared, and a count stays true because nothing grows once it is inside another.
+torch calls only functions that it knows, and yet a file of a few kilobytes can crash or hang the process that loads it.
+Python hashes a tuple recursively, and a shared part again for each use; keys with equal hashes make a dictionary
+quadratic; bytearray(n) takes n bytes; some text encodings are quadratic in the text's length. So only the instructions
+and calls that torch.save writes for tensors and plain data are let through, and keys must be texts or numbers.
+Sizes are counted as if nothing were shared; a count stays true because no object may grow once it is inside another.
 """
 
 import pickletools
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import IO, Any
 
-DEEPEST = 64  # parts inside each other, with arguments of calls
-MOST_PARTS = 2**21  # of everything that is made, each shared part as often as it is used
-MOST_INTEGER = 2**63 - 1  # any number of longer ones can have the same hash
-LETTERS_PER_PART = 64  # what a text counts as
+DEEPEST = 64  # nesting levels, arguments of calls included
+MOST_PARTS = 2**21  # of all objects, a shared part counted once per use
+MOST_INTEGER = 2**63 - 1  # arbitrarily many longer ones can have the same hash
+LETTERS_PER_PART = 64  # letters of a text that count as one part
 
 _PLAIN = {"NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 _TEXTS = {"BINUNICODE", "SHORT_BINSTRING"}
@@ -31,14 +31,14 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16"
 
 @dataclass(slots=True)
 class _Part:
-    """What would be an object.
+    """Stand-in for an object that unpickling would make.
 
     Attributes:
-        kind: "plain", "text", "tuple", "list", "dict", "global", "storage", or the name of what was called to make it.
-        text: itself, or the name of a global.
-        parts: of a tuple.
-        depth: how many levels of parts it has.
-        n_parts: how many parts there are on all levels, itself included.
+        kind: "plain", "text", "tuple", "list", "dict", "global", "storage", or the name of the function that made it.
+        text: content of a text, or name of a global.
+        parts: items of a tuple.
+        depth: number of levels of parts inside it.
+        n_parts: number of parts on all levels, itself included.
         is_inside: whether it is part of another.
     """
 
@@ -66,11 +66,11 @@ _CALLS: Mapping[str, Callable[[Sequence[_Part]], bool]] = MappingProxyType(  # a
 )
 _GLOBALS = {*_CALLS, *(f"torch.{name}Storage" for name in _STORAGES), *(f"torch.{name}" for name in _DTYPES)}
 _TABLES = {"dict", "collections.OrderedDict", "collections.Counter"}
-_STATES = {"collections.OrderedDict": "dict", "numpy.dtype": "tuple"}  # what is set on an object after the call
+_STATES = {"collections.OrderedDict": "dict", "numpy.dtype": "tuple"}  # kind of the state that is set after the call
 
 
 def require_harmless(file: IO[bytes]) -> None:
-    """Raise ValueError or LookupError unless torch can unpickle what begins there safely; reads to the pickle's end."""
+    """Raise ValueError or LookupError unless the pickle at the file's position is safe for torch; reads to its end."""
     scan = _Scan()
     for opcode, argument, _ in pickletools.genops(file):
         _follow(scan, opcode.name, argument)
@@ -78,26 +78,26 @@ def require_harmless(file: IO[bytes]) -> None:
 
 @dataclass
 class _Scan:
-    """What an unpickler remembers; each mark begins a stack of its own, as in torch's."""
+    """The state of an unpickler; each mark begins a new stack, as in torch's."""
 
     stacks: list[list[_Part]] = field(default_factory=lambda: [[]])
     memo: dict[int, _Part] = field(default_factory=dict)
     n_parts: int = 0
 
     def push(self, part: _Part) -> None:
-        """Put it on the stack; ValueError where there are too many parts by now."""
+        """Put the part on the stack; raises ValueError once there are too many parts."""
         self.n_parts += part.n_parts
         if self.n_parts > MOST_PARTS:
             raise ValueError(f"it unpacks to more than {MOST_PARTS / 1e6:.1f} million parts")
         self.stacks[-1].append(part)
 
     def pop(self, n: int | None = None) -> list[_Part]:
-        """Take the last n from the stack; None takes all after the last mark, and the mark."""
+        """Take the last n parts from the stack; None takes all parts after the last mark, and the mark."""
         return self.stacks.pop() if n is None else [self.stacks[-1].pop() for _ in range(n)][::-1]
 
 
 def _follow(scan: _Scan, name: str, argument: Any) -> None:
-    """Change the scan as the instruction of that name does; ValueError where that would not be safe."""
+    """Apply the instruction with that name to the scan; raises ValueError where it would not be safe."""
     match name:
         case "PROTO" | "STOP":
             pass
@@ -131,7 +131,7 @@ def _follow(scan: _Scan, name: str, argument: Any) -> None:
 
 
 def _single(name: str, argument: Any) -> _Part:
-    """What an instruction makes of nothing but its own argument."""
+    """The part that an instruction makes from its own argument alone."""
     if name == "GLOBAL":
         return _global(argument.replace(" ", "."))
     if name in _EMPTY:
@@ -152,7 +152,7 @@ def _global(name: str) -> _Part:
 
 
 def _called(function: _Part, arguments: _Part) -> _Part:
-    """What a call gives."""
+    """The part that a call returns."""
     _of_kind(function, {"global"})
     _of_kind(arguments, {"tuple"})
     if function.text not in _CALLS or not _CALLS[function.text](arguments.parts):
@@ -161,21 +161,21 @@ def _called(function: _Part, arguments: _Part) -> _Part:
 
 
 def _storage(identity: _Part) -> _Part:
-    """The numbers of a tensor, which stand elsewhere in the file under one of the parts of that tuple."""
+    """The numbers of a tensor, which are stored elsewhere in the file under a name in that tuple."""
     if any(part.depth for part in _of_kind(identity, {"tuple"}).parts):
         raise ValueError("a tensor's numbers have no plain name")
     return _with(_Part("storage"), [identity])
 
 
 def _of_kind(part: _Part, kinds: Collection[str]) -> _Part:
-    """The part itself; ValueError unless it is of one of these kinds."""
+    """The part itself; raises ValueError unless it is of one of these kinds."""
     if part.kind not in kinds:
         raise ValueError(f"a {part.kind} where torch.save has a {' or '.join(sorted(kinds))}")
     return part
 
 
 def _with(whole: _Part, parts: Sequence[_Part]) -> _Part:
-    """The whole itself, grown by these parts; ValueError where it is part of something already, or too deep by now."""
+    """The whole itself with these parts added; raises ValueError where it is inside another already, or too deep."""
     for part in parts:
         part.is_inside = True
         whole.n_parts += part.n_parts

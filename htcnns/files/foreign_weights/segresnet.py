@@ -1,4 +1,4 @@
-"""SegResNet as MONAI's bundle `brats_mri_segmentation` has it, trained on BraTS 2018: models/model.pt."""
+"""SegResNet from MONAI's bundle `brats_mri_segmentation`, trained on BraTS 2018: models/model.pt."""
 
 import re
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from htcnns.files.foreign_weights.kind import WINDOWS_OF_LOGITS, Description, Fo
 from htcnns.labels import GLIOMA, Region, Sequence
 from htcnns.networks.contract import Head
 
-WINDOW = (224, 224, 144)  # as it was trained: whole brains fit, whose normalisation is that of the training
-GROUPS, DROPOUT = 8, 0.2  # which no tensor shows
-_NAMES = (  # of our parts and theirs, in the order in which they are looked for
+WINDOW = (224, 224, 144)  # as in its training: whole brains fit in, so normalisation sees what it saw then
+GROUPS, DROPOUT = 8, 0.2  # not visible in any tensor
+_NAMES = (  # parts of our names and what they are in theirs, replaced in this order
     (r"^stem\.0\.", "convInit.conv."),
     (r"^head\.0\.", "conv_final.0."),
     (r"^head\.2\.", "conv_final.2.conv."),
@@ -36,7 +36,7 @@ _UP = re.compile(r"up_layers\.(\d+)\.\d+\.norm1\.weight")
 
 
 def read(path: Path) -> Foreign:
-    """The bundle's `model.pt`, which holds nothing but the tensors.
+    """The bundle's `model.pt`, which contains nothing but the tensors.
 
     Raises:
         WeightsError: tensors that do not fit.
@@ -72,7 +72,7 @@ KIND = Kind(
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The arguments of our class that their tensors show."""
+    """The arguments of our class: those that their tensors show, and the fixed ones."""
     width = shape_of(theirs, "convInit.conv.weight", n_axes=5, place=path)[0]
     blocks = _counts(theirs, _DOWN)
     return {
@@ -85,20 +85,20 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _counts(theirs: Mapping[str, Tensor], of_block: re.Pattern) -> list[int]:
-    """How many blocks there are at each resolution."""
+    """Number of blocks at each resolution."""
     numbers = [int(match[1]) for name in theirs if (match := of_block.fullmatch(name))]
     return [numbers.count(number) for number in sorted(set(numbers))]
 
 
 def _theirs(ours: str) -> str:
-    """Their name of a tensor."""
+    """Their name for our tensor."""
     for part, name in _NAMES:
         ours = re.sub(part, name, ours)
     return ours
 
 
 def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """What MONAI's own class gives."""
+    """The output of MONAI's own class."""
     size: dict[str, Any] = description.size
     network = _monais()(
         init_filters=size["channels"][0],
@@ -112,6 +112,6 @@ def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor
 
 
 def _monais() -> type[nn.Module]:
-    with torch.inference_mode(mode=False):  # tensors that it makes when it is imported are for trainings, too
+    with torch.inference_mode(mode=False):  # tensors made on import must also work in training
         from monai.networks.nets import SegResNet  # slow
     return SegResNet

@@ -1,7 +1,7 @@
 """MONAI's Swin UNETR as its research scripts train it on BraTS 2021: a folder with a model.pt for each fold.
 
-Which way the corners are merged no file says, as both ways have the same tensors: whoever imports names the kind. The
-published weights are older than MONAI 1.5.
+No file says which corners are merged, as old and new merging have the same tensors: whoever imports must name the kind.
+The published weights are older than MONAI 1.5.
 """
 
 import re
@@ -21,10 +21,10 @@ from htcnns.networks.contract import Head
 from htcnns.networks.swin_unetr import CORNERS, Merging
 
 WINDOW = (128, 128, 128)
-WIDER = (1, 1, 2, 4, 8, 16)  # times the feature size, at each resolution
-MONAIS_MERGING = {"monai-1.5": "merging"}  # ours, and the name of the same in MONAI since 1.5, which has no older one
+WIDER = (1, 1, 2, 4, 8, 16)  # channels at each resolution, in multiples of the feature size
+MONAIS_MERGING = {"monai-1.5": "merging"}  # our name and that of MONAI since 1.5, which lacks the older merging
 N_STAGES = 4
-_DEEPEST = 10  # number of the residual block at the lowest resolution, whichever that is
+_DEEPEST = 10  # MONAI's number of the residual block at the lowest resolution
 _TABLE = re.compile(r"\.relative_position_index$")  # follows from the sizes
 _BLOCK = "swinViT.layers{}.0.blocks.0.attn.relative_position_bias_table"
 
@@ -33,7 +33,7 @@ def read(path: Path, *, merging: str) -> Foreign:
     """One fold's `model.pt`.
 
     Args:
-        merging: as of our network.
+        merging: argument of our network.
 
     Raises:
         WeightsError: tensors that do not fit.
@@ -72,7 +72,7 @@ SINCE_1_5 = _kind("monai-1.5", "MONAI 1.5 or newer")
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The arguments of our class that their tensors show."""
+    """The arguments of our class that their tensors show; `merging` is not among them."""
     feature_size = shape_of(theirs, "encoder1.layer.conv1.conv.weight", n_axes=5, place=path)[0]
     tables = [shape_of(theirs, _BLOCK.format(s + 1), n_axes=2, place=path) for s in range(N_STAGES)]
     norms = [rf"swinViT\.layers{s + 1}\.0\.blocks\.\d+\.norm1\.weight" for s in range(N_STAGES)]
@@ -85,7 +85,7 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _theirs(ours: str) -> str:
-    """Their name of a tensor."""
+    """Their name for our tensor."""
     part, rest = ours.split(".", 1)
     number, _, inside = rest.partition(".")
     match part:
@@ -101,10 +101,10 @@ def _theirs(ours: str) -> str:
 
 
 def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor | None:
-    """What MONAI's own class gives; None where a package that it needs is not installed.
+    """The output of MONAI's own class; None where a package that it needs is not installed.
 
-    MONAI no longer has the merging of 1.4 and before: with such weights its class has ours in it, and this comparison
-    cannot show an error there.
+    MONAI no longer has the merging of 1.4 and before: for such weights its class uses ours, so this comparison cannot
+    reveal an error in the merging.
     """
     size: dict[str, Any] = description.size
     merging = size["merging"]
@@ -120,16 +120,16 @@ def _original(description: Description, tensors: Mapping[str, Tensor], x: Tensor
     network.load_state_dict(dict(tensors), strict=False)  # tables that follow from the sizes may be missing
     try:
         return network(x)
-    except ImportError:  # of einops, which it asks for when it runs
+    except ImportError:  # of einops, which MONAI imports only when it runs
         return None
 
 
 def _monais() -> type[nn.Module]:
-    with torch.inference_mode(mode=False):  # tensors that it makes when it is imported are for trainings, too
+    with torch.inference_mode(mode=False):  # tensors made on import must also work in training
         from monai.networks.nets import SwinUNETR  # slow
     return SwinUNETR
 
 
 def _merging(corners: tuple, dim: int, **_: object) -> Merging:
-    """Our merging as MONAI's class asks for one."""
+    """Our merging, made with the arguments that MONAI's class passes."""
     return Merging(dim, 2 * dim, corners)

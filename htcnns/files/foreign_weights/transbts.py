@@ -1,8 +1,8 @@
 """TransBTS as its published code trains it (Wang 2021, commit 20085fb): labels under a softmax.
 
-What a checkpoint does not hold is what that code fixes: eight heads, FLAIR, T1ce, T1 and T2, axes in the order of the
-file, windows mirrored over every one of them, few voxels of ET made NCR. Our network leaves out what it does by
-mistake, such as dropout at inference.
+Settings that are not in a checkpoint are fixed in that code: eight heads, FLAIR, T1ce, T1 and T2, axes in the order of
+the file, windows mirrored over every axis, ET of few voxels turned into NCR. Our network leaves out the mistakes of
+that code, such as dropout at inference.
 """
 
 import re
@@ -40,10 +40,10 @@ NOTES = (
     OWN_BRAIN,
     BY_REGION,
 )
-_UNUSED = re.compile(r"(linear_encoding|pre_head_ln)\.")  # computed there, and led nowhere
+_UNUSED = re.compile(r"(linear_encoding|pre_head_ln)\.")  # computed there, but never used
 _DROPOUT = 0.1
-_SHARE = 8  # edge of the window for each token
-_IN_BLOCK = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2"}  # of convolution, normalisation and ReLU twice
+_SHARE = 8  # edge in voxels of the cube that one token stands for
+_IN_BLOCK = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2"}  # by index: convolution, normalisation and ReLU, twice
 _IN_LAYER = {
     "norm1": (0, "norm"),
     "to_qkv": (0, "fn.qkv"),
@@ -51,7 +51,7 @@ _IN_LAYER = {
     "norm2": (1, "norm"),
     "forward1": (1, "fn.net.0"),
     "forward2": (1, "fn.net.3"),
-}  # each of our layers is two residual ones there
+}  # each of our layers is two residual layers there
 _IN_UP = {"narrow": "conv1", "transpconv": "conv2", "join": "conv3"}
 _PLAIN = {
     "stem": "Unet.InitConv.conv",
@@ -98,7 +98,7 @@ KIND = Kind("TransBTS by its published code", the_file_itself, read, order="as i
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The arguments of our class that the shapes of their tensors show."""
+    """The arguments of our class: those that the shapes of their tensors show, and the fixed ones."""
     widths = ("Unet.InitConv.conv.weight", *(f"Unet.EnDown{n}.conv.weight" for n in (1, 2, 3)))
     channels = [shape_of(theirs, name, n_axes=5, place=path)[0] for name in widths]
     _, n_tokens, embedding = shape_of(theirs, POSITIONS, n_axes=3, place=path)
@@ -125,7 +125,7 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _theirs(ours: str) -> str:
-    """Their name of a tensor."""
+    """Their name for our tensor."""
     if ours == "bottleneck.positions":
         return POSITIONS
     module, _, kind = ours.rpartition(".")
@@ -136,7 +136,7 @@ def _theirs(ours: str) -> str:
 
 
 def _of_part(first: str, rest: list[str]) -> str:
-    """Their name of a module in the part of our network that is called `first`."""
+    """Their name for the module `rest` in the part `first` of our network."""
     match first, rest:
         case "downs", [number]:
             return f"Unet.EnDown{int(number) + 1}.conv"
@@ -158,7 +158,7 @@ def _of_part(first: str, rest: list[str]) -> str:
 
 
 def _turned(edge: int, ours: str, tensor: Tensor) -> Tensor:
-    """Their table of positions, (1, tokens, C), as ours, (1, C, I, J, K); other tensors as they are."""
+    """Their table of positions, (1, tokens, C), as ours, (1, C, I, J, K); other tensors unchanged."""
     if ours != "bottleneck.positions":
         return tensor
     return tensor.transpose(1, 2).unflatten(2, (edge, edge, edge))

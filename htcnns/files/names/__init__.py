@@ -1,1 +1,1 @@
-"""What file and folder names say, convention by convention."""
+"""What file and folder names mean, convention by convention."""

@@ -1,4 +1,4 @@
-"""Naming conventions as data: how a case is called and how its files' names end, and BraTS file names read by them.
+"""Naming conventions as data: how cases are named and how their file names end; reading BraTS file names with them.
 
 Source of the conventions: the BraTS download pages 2017 to 2026.
 """
@@ -13,7 +13,7 @@ from htcnns.labels import Sequence
 
 
 class Convention(StrEnum):
-    """How the files of a case are named; the value is what people read."""
+    """How the files of a case are named; the value is the human-readable name."""
 
     BRATS_2017 = "BraTS 2017-20"
     BRATS_2021 = "BraTS 2021-22"
@@ -30,7 +30,7 @@ class Naming:
         convention: its name.
         case: pattern of a case's name.
         separator: character between the case's name and the word for the sequence.
-        endings: what a file's name has between the case's name and `.nii.gz`.
+        endings: part of a sequence's file name between the case's name and `.nii.gz`.
         example: a file name that follows it.
     """
 
@@ -77,12 +77,12 @@ ENDINGS: Mapping[Convention, Mapping[Sequence, str]] = MappingProxyType(
 
 
 def is_brats_case(name: str) -> bool:
-    """Whether a folder of this name is a case's by one of BraTS's conventions."""
+    """Whether a folder with this name is that of a case by one of BraTS's conventions."""
     return any(naming.case.fullmatch(name) for naming in NAMINGS)
 
 
 def patient_of(case_name: str) -> str:
-    """The patient of a case by its name: names of BraTS 2023 and later without the visit, all others as they are."""
+    """The patient of a case by its name: names of BraTS 2023 and later without the visit, all others unchanged."""
     match = _TIME_POINT.fullmatch(case_name)
     return match[1] if match else case_name
 

@@ -38,8 +38,8 @@ def read_nnunet(stem: str) -> tuple[str, int] | None:
 def read_channels(stems: Iterable[str], order: tuple[Sequence, ...] | None = None) -> dict[str, tuple[str, int]]:
     """Case and channel number of the names that follow nnU-Net's naming, by name.
 
-    A case has several channels, 0000 among them: `dwi_0012` alone is not an nnU-Net scan. Once the `order` is known,
-    a case beside others may lack any channel that the order names. A file that is named as a case is its mask.
+    A case has several channels, 0000 among them: `dwi_0012` alone is not an nnU-Net scan. If the `order` is known, a
+    case beside such cases may lack any channel of the order. A file with the name of a case is its mask.
     """
     read = {stem: found for stem in stems if (found := read_nnunet(stem))}
     named_as_cases = _whole(_numbers(read.values()))
@@ -52,10 +52,10 @@ def read_channels(stems: Iterable[str], order: tuple[Sequence, ...] | None = Non
 
 
 def channel_order(folder: Path) -> tuple[Sequence, ...]:
-    """The sequences of channels 0000, 0001, … by the `dataset.json` in `folder` or in the one above.
+    """The sequences of channels 0000, 0001, … according to the `dataset.json` in `folder` or in the one above.
 
     Raises:
-        InputError: no such file, one that cannot be read, or a channel that is none of the four sequences.
+        InputError: there is no such file, it cannot be read, or its channels are not some of the four sequences.
     """
     for place in (folder, Path(os.path.abspath(folder)).parent):
         if is_file(place / "dataset.json"):
@@ -72,10 +72,10 @@ def sequences_of(path: Path, *, setting: str = "") -> tuple[Sequence, ...]:
     """The order of channels that a dataset.json describes.
 
     Args:
-        setting: the one that can say the order instead, for the message; "" where none can.
+        setting: setting that can give the order instead, for the message; "" where none can.
 
     Raises:
-        InputError: a file that cannot be read, or a channel that is none of the four sequences.
+        InputError: the file cannot be read, or its channels are not some of the four sequences, each once.
     """
     names = _channel_names(path, setting)
     order = {name: read_channel(name) for name in names}
@@ -115,13 +115,13 @@ def sequence_of(channel: int, order: tuple[Sequence, ...], *, file: Path) -> Seq
 
 
 def read_channel(name: str) -> Sequence | None:
-    """The sequence that an nnU-Net data set calls a channel by, such as `T1-weighted` or `T1Gd`; None if unknown."""
+    """The sequence that a channel's name in nnU-Net means, such as `T1-weighted` or `T1Gd`; None if unknown."""
     bare = letters(name).replace("weighted", "w")
     return _CHANNELS.get(re.sub(r"^mri?|mri?$|image$", "", bare))
 
 
 def channel_endings(order: tuple[Sequence, ...]) -> dict[Sequence, str]:
-    """What a scan's name has between the case's name and `.nii.gz`, for the sequences of an order of channels."""
+    """The part of a scan's name between the case's name and `.nii.gz`, for each sequence of an order of channels."""
     return {sequence: f"_{number:04d}" for number, sequence in enumerate(order)}
 
 
@@ -139,7 +139,7 @@ def _whole(numbers: dict[str, set[int]]) -> set[str]:
 
 
 def _channel_names(path: Path, setting: str) -> list[str]:
-    """What version 2 calls `channel_names` and version 1 `modality`, in the order of their numbers."""
+    """The names of the channels in the order of their numbers: version 2's `channel_names`, version 1's `modality`."""
     content = read_json(path)
     try:
         channels = content.get("channel_names") or content["modality"]

@@ -1,4 +1,4 @@
-"""File formats that hold scans and are not read, known by the ends of their names: single files, DICOM, archives."""
+"""File formats of scans that are not read, recognised by their file names: single files, DICOM, archives."""
 
 from pathlib import PurePath
 from types import MappingProxyType
@@ -24,26 +24,24 @@ _FORMATS = MappingProxyType(
 
 
 def scan_stem(file_name: str) -> str | None:
-    """The name without its ending where that is a format's for scans, read or not; None for other files."""
+    """The name without its ending if that belongs to a format for scans, read or not; None for other files."""
     found = _ending(file_name)
     return stem(file_name) or (file_name[: -len(found)] if found else None)
 
 
 def unread_format(file_name: str) -> str:
-    """In words, the format for scans that is not read and that the name says; "" for all others."""
+    """The format of a scan that is not read, in words, by its file name; "" for all other files."""
     found = _ending(file_name)
     return _FORMATS[found] if found else ""
 
 
 def is_archive(file_name: str) -> bool:
-    """Whether the name is that of an archive, in which whole cases may lie."""
+    """Whether the name is that of an archive, which may contain whole cases."""
     return file_name.lower().endswith(_ARCHIVES) and not unread_format(file_name)
 
 
 def is_dicom(file_name: str) -> bool | None:
-    """Whether the name is that of a DICOM file; None where only its content tells, as scanners write names such as
-    IM000001 and 1.3.12.2.
-    """
+    """Whether the name is that of a DICOM file; None where only the content shows it (scanners' IM000001, 1.3.12.2)."""
     ending = PurePath(file_name).suffix.lower()
     if not ending or ending[1:].isdecimal():
         return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from htcnns.files.names import words as names
 from htcnns.labels import Sequence
 
-_NUMBER = re.compile(r"(s|se|ser|series|scan|im|img|run|e|i)?\d+")  # dcm2niix numbers series so, too
-_LONG_NUMBER = re.compile(r"0\d+|\d{5,}")  # of a patient or a day; others are sizes and series
+_NUMBER = re.compile(r"(s|se|ser|series|scan|im|img|run|e|i)?\d+")  # dcm2niix also numbers series like this
+_LONG_NUMBER = re.compile(r"0\d+|\d{5,}")  # a patient's number or a date; others are sizes and series
 _SIZE = re.compile(r"\d+(mm|d|t|x\d+|iso)")
 _OF_A_SCAN = (
     names.CONTRAST
@@ -31,8 +31,8 @@ class NameReading:
     """What a name says.
 
     Attributes:
-        sequence: of which the file is a scan; None where it is no scan or the name does not say.
-        is_mask: the file is a mask.
+        sequence: sequence that the file is a scan of; None where it is no scan or the name does not say.
+        is_mask: whether the file is a mask.
         reason: why there is no sequence; empty where there is one.
     """
 
@@ -52,11 +52,11 @@ def read_names(stems: list[str]) -> dict[str, NameReading]:
 
 
 def two_cases(stems: list[str]) -> tuple[str, str] | None:
-    """Two names that belong to different cases, such as SMITH_t1 and JONES_t2; None where nothing tells them apart.
+    """Two names that belong to different cases, such as SMITH_t1 and JONES_t2; None where no two do.
 
     Words before the sequence tell two names apart where each has a word that the other lacks. Numbers do so only where
-    one of them occurs in several names, as each series has a number of its own. Words after the sequence mostly
-    describe the scan, so there both words must occur in several names.
+    the numbers of one name occur in several names, as each series has a number of its own. Words after the sequence
+    mostly describe the scan, so only those that occur in several names count.
     """
     before = {stem: _cut(stem)[0] for stem in stems}
     after = {stem: {word for word in _own(_cut(stem)[1]) if not _is_short(word)} for stem in stems}
@@ -90,7 +90,7 @@ def _read(stem: str, initials: list[str]) -> NameReading:
 
 
 def _shared_start(stems: list[str]) -> list[str]:
-    """The words with which the names of all scans begin; none where the scans are of fewer than two sequences."""
+    """The words that the names of all scans begin with; none where the scans are of fewer than two sequences."""
     scans = [stem for stem in stems if _is_scan_from_its_sequence_on(stem)]
     if len({names.sequences_in(stem) for stem in scans}) < 2:
         return []

@@ -22,8 +22,8 @@ _MASK_FOLDERS = ("labelstr", "labelsts", "labels")
 
 
 def stem(file_name: str) -> str | None:
-    """The name without `.nii` or `.nii.gz`; None where it has neither ending and so is no NIfTI file's."""
-    match = re.fullmatch(r"(.+)\.nii(\.gz)?", file_name, re.IGNORECASE | re.DOTALL)  # a name may hold a line end
+    """The name without `.nii` or `.nii.gz`; None where it has neither ending and so is not that of a NIfTI file."""
+    match = re.fullmatch(r"(.+)\.nii(\.gz)?", file_name, re.IGNORECASE | re.DOTALL)  # a name may contain a newline
     return match[1] if match else None
 
 
@@ -33,15 +33,15 @@ def words(stem: str) -> list[str]:
 
 
 def letters(name: str) -> str:
-    """The name in lower case, its letters a to z and its digits only."""
+    """The name in lower case, reduced to letters a to z and digits."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def sequences_in(stem: str) -> tuple[Sequence, ...]:
     """The sequences whose spelling is a word of its own in the name, in the order of Sequence.
 
-    `t1` with a word for contrast after it is a t1c. A name with no sequence, or with several, does not say what the
-    file is.
+    `t1` with a word for contrast after it is a t1c. A name with no sequence, or with several, leaves open what the file
+    is.
     """
     name = _lower(stem)
     found = {_sequence_at(match) for match in _FREE_WORD.finditer(name)}
@@ -49,19 +49,19 @@ def sequences_in(stem: str) -> tuple[Sequence, ...]:
 
 
 def around_sequence(stem: str) -> tuple[str, str]:
-    """The parts of the name before and after the first sequence in it; all is before where there is none."""
+    """The parts of the name before and after the first sequence in it; the whole name and "" where there is none."""
     name = _lower(stem)
     match = _FREE_WORD.search(name)
     return (name[: match.start()], name[match.end() :]) if match else (name, "")
 
 
 def foreign_word(stem: str) -> str:
-    """The word that says that a file is none of the four sequences, such as a T1 map or T2*; "" where there is none."""
+    """The word that marks a file as none of the four sequences, as for a T1 map or T2*; "" where there is none."""
     return next((word for word in words(stem) if word in _FOREIGN), "")
 
 
 def is_mask(stem: str) -> bool:
-    """Whether a word of the name says that the file is a rater's or a tool's mask, never a scan."""
+    """Whether a word of the name marks the file as a mask, a rater's or a tool's, and so never a scan."""
     return any(word in _MASK_WORDS or word.endswith(_MASK_ENDS) for word in words(stem))
 
 
@@ -80,7 +80,7 @@ def _lower(stem: str) -> str:
 
 
 def _sequence_at(match: re.Match[str]) -> Sequence:
-    """The sequence of a word in a name; a plain t1 by the words after it, so that "T1 mprage post gad" is a t1c."""
+    """The sequence that a word of a name means; words after a plain t1 count, so that "T1 mprage post gad" is a t1c."""
     after = set(words(match.string[match.end() :]))
     if match[0] == "t1" and after & CONTRAST and not after & NATIVE:
         return Sequence.T1C
@@ -88,7 +88,7 @@ def _sequence_at(match: re.Match[str]) -> Sequence:
 
 
 def _pattern(spelling: str) -> str:
-    """The spelling with an optional separator after its t1 or t2, so that t1_ce and T2-FLAIR are also one word."""
+    """Pattern of the spelling, with an optional separator after t1 or t2, so that t1_ce and T2-FLAIR match too."""
     return rf"{spelling[:2]}[\W_]?{spelling[2:]}" if spelling[0] == "t" and spelling[2:] else spelling
 
 

@@ -1,4 +1,4 @@
-"""How bright every tissue and every part of a tumour is in one head: drawn around what was measured, and wider."""
+"""Brightness of every tissue and tumour part in one head, drawn around measured values with a wider spread."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from htcnns.training.synthesis.settings import HeadSettings
 from htcnns.training.synthesis.tissues import Tissue
 
 T1N, T1C, T2W, T2F = (SEQUENCES.index(each) for each in (Sequence.T1N, Sequence.T1C, Sequence.T2W, Sequence.T2F))
-SHRUNK = np.array([0.72, 0.62, 0.85, 0.85])  # painted heads vary less within tissues: z-scoring stretches them again
-HEALTHY_WIDER = 0.8  # of what tumours are widened by: heads that are too strange cost more than they teach
-REDRAWN = np.array(  # what scanning and z-scoring take from edema, enhancing tumour and core, found by measuring heads
+SHRUNK = np.array([0.72, 0.62, 0.85, 0.85])  # painted heads vary less within tissues, so z-scoring stretches them again
+HEALTHY_WIDER = 0.8  # fraction of the widening of tumours: heads that are too strange cost more than they teach
+REDRAWN = np.array(  # makes up for what scanning and z-scoring take from edema, ET and core; measured on painted heads
     [[-0.25, -0.25, 0.25, 0.8], [-0.4, -0.1, -0.05, 0.1], [-0.4, -0.6, 0.2, 0.3]]
 )
-LEAST_SEEN = 0.35  # by which edema exceeds white and grey matter in t2w or t2f, else nobody could draw it
-LEAST_ENHANCED = 0.7  # of ET above white and grey matter in t1c
-INFILTRATED = 0.15  # of tumours have a core that is hardly other than edema; with 0.4 edema was taken for necrosis
-_TABLE = {  # lowest and highest level in t1n, t1c, t2w, t2f of what was not measured; read off the 27 cases' pictures
+LEAST_SEEN = 0.35  # least excess of edema over white and grey matter in t2w or t2f; below it nobody could draw it
+LEAST_ENHANCED = 0.7  # least excess of ET over white matter, grey matter and edema in t1c
+INFILTRATED = 0.15  # fraction of heads whose core hardly differs from edema; at 0.4 edema was taken for necrosis
+_TABLE = {  # lowest and highest level in t1n, t1c, t2w, t2f of unmeasured tissues; read off images of the 27 cases
     Tissue.CHOROID: ((-0.9, 0.1), (0.0, 3.5), (0.6, 2.5), (-0.5, 1.2)),
     Tissue.VEIN: ((-1.5, 0.5), (0.5, 7.0), (-1.6, 1.0), (-1.8, 0.3)),
     Tissue.ARTERY: ((-2.0, 1.5), (0.0, 6.0), (-1.7, 0.0), (-2.0, 0.0)),
@@ -32,10 +32,11 @@ _TABLE = {  # lowest and highest level in t1n, t1c, t2w, t2f of what was not mea
 
 @dataclass(frozen=True)
 class Contrasts:
-    """What was measured, to draw from.
+    """Measured brightness to draw from.
 
     Attributes:
-        healthy, tumour, textures: as `measure` names them.
+        healthy: spread of `healthy_levels`.
+        tumour, textures: spreads of the levels and textures in `tumour_levels`.
     """
 
     healthy: Spread = HEALTHY_LEVELS
@@ -44,7 +45,7 @@ class Contrasts:
 
     @property
     def spreads(self) -> tuple[Spread, Spread, Spread]:
-        """All three."""
+        """All three spreads."""
         return self.healthy, self.tumour, self.textures
 
 
@@ -55,9 +56,9 @@ class Palette:
     Attributes:
         tissues: (n_tissues, 4).
         edema, enhancing, cavity: (4,).
-        cores: (3, 4): three kinds of core that one tumour may mix, the last of them bleeding or protein.
+        cores: (3, 4): three kinds of core that one tumour may mix, the last of them blood or protein.
         textures: (3, 4) standard deviation within edema, enhancing tumour and core.
-        kept: share of the healthy tissue's structure that edema lets through.
+        kept: fraction of the healthy tissue's structure that shows through edema.
     """
 
     tissues: np.ndarray
@@ -72,10 +73,10 @@ class Palette:
 def draw_palette(
     rng: np.random.Generator, contrasts: Contrasts, tissues: np.ndarray, *, settings: HeadSettings
 ) -> Palette:
-    """The levels of a random tumour.
+    """The healthy head's levels, together with random levels of its tumours.
 
     Args:
-        tissues: (n_tissues, 4) levels of the healthy head, as it looks when z-scored.
+        tissues: (n_tissues, 4) levels of the healthy head after z-scoring.
     """
     white, grey = tissues[Tissue.WHITE], tissues[Tissue.CORTEX]
     edema, enhancing, core = REDRAWN + contrasts.tumour.draw(rng, wider=settings.wider).reshape(3, len(SEQUENCES))
@@ -100,7 +101,7 @@ def draw_palette(
 
 
 def draw_tissues(rng: np.random.Generator, healthy: Spread, *, settings: HeadSettings) -> np.ndarray:
-    """(n_tissues, 4) levels; those not measured lie between or beside those that were."""
+    """(n_tissues, 4) levels; unmeasured tissues are derived from measured ones or drawn from a table of ranges."""
     white, grey, fluid = SHRUNK * healthy.draw(rng, wider=HEALTHY_WIDER * settings.wider).reshape(3, len(SEQUENCES))
     fluid[T2W] = max(fluid[T2W], grey[T2W] + rng.uniform(0.9, 1.6))  # whatever was drawn, fluid is bright in t2w
     fluid[T2F] = min(fluid[T2F], white[T2F] - rng.uniform(0.2, 0.8), grey[T2F] - rng.uniform(0.2, 0.8))
@@ -123,12 +124,12 @@ def draw_tissues(rng: np.random.Generator, healthy: Spread, *, settings: HeadSet
 
 
 def _seen(rng: np.random.Generator, edema: np.ndarray, tissues: np.ndarray, *, share: float) -> np.ndarray:
-    """Edema nearer to healthy tissue in some heads, yet never so near that it could not be seen."""
+    """The levels of edema, closer to healthy tissue in some heads but never so close that it could not be seen."""
     healthy = tissues[[Tissue.WHITE, Tissue.CORTEX]]
     if rng.random() < share:
         edema = healthy[0] + rng.uniform(0.25, 0.7) * (edema - healthy[0])
     lacking = LEAST_SEEN + rng.exponential(0.1) - (edema - healthy.max(axis=0))[[T2W, T2F]]
-    if lacking.min() > 0:  # one sequence must show it: that which nearly does
+    if lacking.min() > 0:  # one sequence must show it: the one that comes closest to doing so
         edema = edema.copy()
         edema[(T2W, T2F)[int(lacking.argmin())]] += lacking.min()
     return edema

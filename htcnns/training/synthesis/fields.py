@@ -1,4 +1,4 @@
-"""Smooth random fields, soft edges and small shifts: what heads, tumours and scanners are varied with."""
+"""Smooth random fields, soft edges and small shifts, which vary heads, tumours and scanners."""
 
 import numpy as np
 import torch
@@ -7,9 +7,9 @@ from scipy import ndimage
 
 from htcnns.volume import Shape
 
-_SMOOTH_MM = 5.0  # fields smoother than this pass through a cubic spline, so that no lattice shows in them
+_SMOOTH_MM = 5.0  # fields of larger steps are interpolated by a cubic spline, so that no lattice shows in them
 _LINEAR_GAIN, _CUBIC_GAIN = 1.8, 1.35  # interpolation between independent values lowers their variance
-_FINER = 3  # the spline's values between two of the lattice; the rest is linear
+_FINER = 3  # factor by which the spline refines the lattice; the rest is linear
 
 
 def random_field(rng: np.random.Generator, shape: Shape, step_mm: float) -> np.ndarray:
@@ -39,12 +39,12 @@ def stretched(values: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def sampled(volume: np.ndarray, coordinates: np.ndarray, *, nearest: bool = False) -> np.ndarray:
-    """(C, …) volume read at coordinates, 0 outside of it.
+    """The values of a volume at some coordinates, 0 outside of it.
 
     Args:
         volume: (C, i, j, k) float32.
         coordinates: (3, I, J, K) float32 voxel positions in the volume.
-        nearest: whether the nearest voxel is taken; else values are interpolated linearly.
+        nearest: whether to take the nearest voxel instead of interpolating linearly.
 
     Returns:
         (C, I, J, K) float32.
@@ -61,12 +61,12 @@ def sampled(volume: np.ndarray, coordinates: np.ndarray, *, nearest: bool = Fals
 
 
 def softened(mask: np.ndarray, sigma_mm: float) -> np.ndarray:
-    """(I, J, K) float32 share of a mask in a Gaussian neighbourhood."""
+    """(I, J, K) float32 fraction of each voxel's Gaussian neighbourhood that lies in the mask."""
     return ndimage.gaussian_filter(mask.astype(np.float32), sigma_mm, truncate=3)
 
 
 def shifted(array: np.ndarray, offset: tuple[float, float, float]) -> np.ndarray:
-    """(I, J, K) moved by that many voxels along each axis, linearly interpolated, the border repeated."""
+    """(I, J, K) array shifted by that many voxels along each axis, linearly interpolated, the border repeated."""
     for axis, distance in enumerate(offset):
         whole = int(np.floor(distance))
         share = np.float32(distance - whole)

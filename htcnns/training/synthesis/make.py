@@ -1,4 +1,4 @@
-"""A synthetic head from beginning to end, the same for the same generator."""
+"""A synthetic head from beginning to end, reproducible from its generator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ MARGIN = 4
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticHead:
-    """A head that nobody has.
+    """A synthetic head, as networks see it and as a scanner stores it.
 
     Attributes:
-        sequences: (4, i, j, k) float32 as networks see them: cut to the brain, z-scored, 0 outside.
+        sequences: (4, i, j, k) float32 as networks see them: cropped to the brain, z-scored, 0 outside.
         truth: (i, j, k) uint8 of Label values on the same grid.
         scans: (4, *FRAME) int16 as a scanner stores them, stripped.
         frame_truth: (*FRAME) uint8 of Label values.
-        shapes: names of the real shapes that its tumours were made of.
+        shapes: names of the real shapes among its tumours.
     """
 
     sequences: np.ndarray
@@ -57,10 +57,10 @@ def make_head(
     """A head with or without tumours.
 
     Args:
-        rng: all that is random comes from it.
-        anatomy: of the healthy head.
-        shapes: real tumours to choose from; where empty, all are grown.
-        contrasts: what was measured on real cases.
+        rng: source of all that is random.
+        anatomy: anatomy of the healthy head.
+        shapes: real tumours to choose from; if empty, all are grown.
+        contrasts: brightness measured on real cases.
     """
     head_rng, tumour_rng, paint_rng, scan_rng = rng.spawn(4)
     pose = draw_pose(head_rng, anatomy)
@@ -90,7 +90,7 @@ def make_head(
 
 
 def _around(brain: np.ndarray) -> Box:
-    """The brain's box and MARGIN voxels around it, of which blur and noise need to know."""
+    """The brain's box with a margin of MARGIN voxels, which blur and noise need."""
     box = bounding_box(brain)
     assert box is not None
     i, j, k = (

@@ -1,4 +1,4 @@
-"""How bright healthy tissues and the parts of tumours are, measured on images with truth and kept as plain numbers."""
+"""Brightness of healthy tissues and tumour parts, measured on images with truth and kept as plain numbers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from htcnns.labels import Sequence as Weighting
 
 HEALTHY = ("white", "grey", "fluid")
 COMPARTMENTS = {"edema": Label.ED, "enhancing": Label.ET, "core": Label.NCR}
-LEAST_VOXELS = 60  # of a compartment; fewer say nothing about it
+LEAST_VOXELS = 60  # of a compartment; smaller ones are not measured
 FAR = 6  # voxels from the tumour, beyond which tissue counts as healthy
-DEEP = 3  # voxels from the brain's border, where stripping has left other things
-FLUID_SHARE = 0.07  # of a brain, to begin with
+DEEP = 3  # voxels left out at the brain's border, where stripping may leave other tissue
+FLUID_SHARE = 0.07  # fraction of a brain that is taken for fluid at first
 N_ROUNDS = 15
 T1N, T2W, T2F = (SEQUENCES.index(each) for each in (Weighting.T1N, Weighting.T2W, Weighting.T2F))
 
@@ -24,9 +24,9 @@ class Spread:
     """How some numbers vary from patient to patient.
 
     Attributes:
-        names: what each number is, such as "edema t2f".
-        means, deviations: over patients.
-        correlations: (n, n), of the patients in which both are known.
+        names: meaning of each number, such as "edema t2f".
+        means, deviations: (n,) over patients.
+        correlations: (n, n), each over the patients in which both numbers are known.
     """
 
     names: tuple[str, ...]
@@ -37,20 +37,20 @@ class Spread:
     def draw(self, rng: np.random.Generator, *, wider: float) -> np.ndarray:
         """One patient's numbers, (n,) float64, normally distributed with deviations `wider` times those measured."""
         values, vectors = np.linalg.eigh(self.correlations)
-        values = np.clip(values, 0, None)  # correlations of different patients need not fit together
+        values = np.clip(values, 0, None)  # correlations over different patients need not form a valid matrix
         unit = vectors @ (np.sqrt(values) * rng.standard_normal(len(values)))
         return self.means + wider * self.deviations * unit
 
 
 def spread_of(names: Sequence[str], rows: Iterable[np.ndarray]) -> Spread:
-    """The spread over patients of (n,) rows in which NaN is unknown."""
+    """The spread over patients, each a row (n,) in which NaN means unknown."""
     table = np.ma.masked_invalid(np.array(list(rows), np.float64))
     correlations = np.array([[_correlation(a, b) for b in table.T] for a in table.T])
     return Spread(tuple(names), table.mean(axis=0).filled(0), table.std(axis=0).filled(0), correlations)
 
 
 def _correlation(one: np.ma.MaskedArray, other: np.ma.MaskedArray) -> float:
-    """Correlation over the patients in which both are known; 0 where those are too few or all alike."""
+    """Correlation over the patients in which both numbers are known; 0 if these are fewer than two or all alike."""
     both = ~(np.ma.getmaskarray(one) | np.ma.getmaskarray(other))
     pair = np.stack([one[both].filled(), other[both].filled()])
     if both.sum() < 2 or (pair.std(axis=1) == 0).any():
@@ -59,15 +59,16 @@ def _correlation(one: np.ma.MaskedArray, other: np.ma.MaskedArray) -> float:
 
 
 def names_of(parts: Iterable[str]) -> tuple[str, ...]:
-    """Every part in every sequence, in the order of the rows below."""
+    """The names of every part in every sequence, in the order of the measured levels."""
     return tuple(f"{part} {sequence}" for part in parts for sequence in SEQUENCES)
 
 
 def healthy_levels(array: np.ndarray, label_map: np.ndarray) -> np.ndarray:
     """Median z-score of white matter, grey matter and fluid far from the tumour.
 
-    The three are told apart by k-means in the four sequences, starting from fluid (bright in t2w, dark in t2f) and from
-    white and grey matter by t1n against t2w. Source of the tissues' order: adult brains, in which myelin is complete.
+    The three are separated by k-means over the four sequences, with medians as centres. It starts from fluid (bright in
+    t2w, dark in t2f) and, in the rest, from white matter (bright in t1n, dark in t2w) and grey matter. This holds for
+    adult brains, in which myelin is complete.
 
     Args:
         array: (4, I, J, K) float32 z-scores, 0 outside the brain.
@@ -99,7 +100,7 @@ def tumour_levels(array: np.ndarray, label_map: np.ndarray) -> tuple[np.ndarray,
         label_map: (I, J, K) uint8 of Label values.
 
     Returns:
-        Two (12,) in the order of `names_of(COMPARTMENTS)`; NaN where a part has fewer than LEAST_VOXELS.
+        Two (12,) arrays in the order of `names_of(COMPARTMENTS)`; NaN where a part has fewer than LEAST_VOXELS.
     """
     levels, textures = np.full((2, len(COMPARTMENTS), len(SEQUENCES)), np.nan)
     for level, texture, label in zip(levels, textures, COMPARTMENTS.values(), strict=True):
@@ -111,7 +112,7 @@ def tumour_levels(array: np.ndarray, label_map: np.ndarray) -> tuple[np.ndarray,
 
 
 def as_source(spread: Spread, name: str) -> str:
-    """The spread as the Python text that `measured.py` holds, two decimals."""
+    """The spread as Python source for `measured.py`, with two decimals."""
 
     def row(numbers: np.ndarray) -> str:
         return f"({', '.join(f'{number:.2f}' for number in numbers)}),"

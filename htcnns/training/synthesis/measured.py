@@ -1,9 +1,9 @@
-"""What was measured, as plain numbers: z-scores of the brain, their means, spreads and correlations over patients.
+"""Measured brightness as plain numbers: means, deviations and correlations of z-scores of the brain over patients.
 
-The text of `survey_source(survey([cache]))`, the cache holding, packed with `htcnns pack`, 27 cases of BraTS 2018 to
-2023 (healthy tissue and tumours) and 433 cubes around lesions of some 360 patients of BraTS 2020 (tumours).
+The output of `survey_source(survey([cache]))` for a cache packed with `htcnns pack`: 27 cases of BraTS 2018 to 2023
+(healthy tissue and tumours) and 433 cubes around lesions of about 360 patients of BraTS 2020 (tumours).
 Data: cite Menze 2015 (doi 10.1109/TMI.2014.2377694), Bakas 2017 (doi 10.1038/sdata.2017.117), Baid 2021
-(arXiv 2107.02314). No image and no single patient's numbers are in it.
+(arXiv 2107.02314). It contains no image and no single patient's numbers.
 """
 
 import numpy as np

@@ -10,22 +10,22 @@ from htcnns.training.synthesis.settings import HeadSettings
 from htcnns.training.synthesis.tissues import PARENCHYMA, Tissue, mask_of
 from htcnns.volume import Shape, bounding_box
 
-TISSUE_TEXTURE = (0.02, 0.09)  # least and most deviation within healthy tissue
-EDGE_MM = 10  # around a tumour that its edges may reach into
-ZERO = np.array([5.0, 4.5, 3.2, 4.0])  # what makes a z-score of t1n, t1c, t2w, t2f a brightness above 0
-UNITS = 120.0  # a scanner's grey levels in one standard deviation
+TISSUE_TEXTURE = (0.02, 0.09)  # range of the standard deviation of each texture in healthy tissue
+EDGE_MM = 10  # margin around a tumour that its soft edges may reach into
+ZERO = np.array([5.0, 4.5, 3.2, 4.0])  # added to z-scores of t1n, t1c, t2w, t2f to make a brightness above 0
+UNITS = 120.0  # a scanner's grey levels per standard deviation
 
 
 def paint_head(
     rng: np.random.Generator, anatomy: np.ndarray, coordinates: np.ndarray, tissues: np.ndarray, *, levels: np.ndarray
 ) -> np.ndarray:
-    """(4, I, J, K) float32 of the healthy head.
+    """(4, I, J, K) float32 sequences of the healthy head.
 
     Args:
-        anatomy: (i, j, k) of Tissue, not deformed; levels are interpolated between its voxels: partial volume.
-        coordinates: (3, I, J, K) positions in it.
-        tissues: (I, J, K) of Tissue: the nearest at each voxel.
-        levels: (n_tissues, 4) of each tissue in each sequence.
+        anatomy: (i, j, k) of Tissue, not deformed; levels are interpolated between its voxels for partial volume.
+        coordinates: (3, I, J, K) positions in `anatomy`.
+        tissues: (I, J, K) nearest Tissue at each voxel.
+        levels: (n_tissues, 4) level of each tissue in each sequence.
     """
     source = np.stack([row[anatomy] for row in levels.T.astype(np.float32)])
     painted = sampled(source, coordinates)
@@ -42,7 +42,7 @@ def paint_head(
 
 
 def standardised(painted: np.ndarray, brain: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The healthy head and its tissues' levels as they are when each sequence is z-scored in the brain."""
+    """The healthy head and its tissues' levels after z-scoring each sequence over the brain."""
     inside = painted[:, brain]
     means = inside.mean(axis=1, dtype=np.float64)
     deviations = inside.std(axis=1, dtype=np.float64)
@@ -53,10 +53,10 @@ def standardised(painted: np.ndarray, brain: np.ndarray, levels: np.ndarray) -> 
 def paint_tumours(
     rng: np.random.Generator, painted: np.ndarray, label_map: np.ndarray, *, palette: Palette
 ) -> np.ndarray:
-    """(4, I, J, K) float32: the head with its tumours.
+    """(4, I, J, K) float32 sequences of the head with its tumours.
 
     Args:
-        painted: (4, I, J, K) of the healthy head.
+        painted: (4, I, J, K) sequences of the healthy head.
         label_map: (I, J, K) uint8 of Label values.
     """
     box = bounding_box(label_map > 0)
@@ -73,13 +73,13 @@ def paint_tumours(
 
 
 def scan(rng: np.random.Generator, painted: np.ndarray, brain: np.ndarray, *, settings: HeadSettings) -> np.ndarray:
-    """(4, I, J, K) int16 as a scanner stores them: shading, blur, thick slices, noise, misregistration; 0 outside.
+    """(4, I, J, K) int16 sequences of a scanner: shaded, blurred, noisy, some thick or shifted; 0 outside the brain.
 
-    The outermost voxels are darker, as those of stripped and then resampled scans are.
+    The outermost voxels are darker, as in scans that were stripped and then resampled.
 
     Args:
-        painted: (4, I, J, K) float32 in z-scores.
-        brain: (I, J, K) bool of what stripping left.
+        painted: (4, I, J, K) float32 z-scores.
+        brain: (I, J, K) bool, the brain left by stripping.
     """
     stored = np.zeros(painted.shape, np.int16)
     axis = int(rng.choice(3, p=(0.2, 0.2, 0.6)))
@@ -107,7 +107,7 @@ def scan(rng: np.random.Generator, painted: np.ndarray, brain: np.ndarray, *, se
 
 
 def _with_tumour(rng: np.random.Generator, healthy: np.ndarray, labels: np.ndarray, palette: Palette) -> np.ndarray:
-    """(4, i, j, k): edema over the healthy tissue, the core over edema."""
+    """(4, i, j, k): edema painted over the healthy tissue, the core over edema."""
     size = labels.shape[0], labels.shape[1], labels.shape[2]
     painted = healthy.copy()
     whole = _edge(rng, labels > 0, float(rng.choice([0.6, 0.9, 1.5, 2.5], p=(0.3, 0.35, 0.25, 0.1))))
@@ -132,7 +132,7 @@ def _lay(painted: np.ndarray, share: np.ndarray, level: np.ndarray) -> None:
 
 
 def _edge(rng: np.random.Generator, mask: np.ndarray, sigma: float) -> np.ndarray:
-    """Share of each voxel that is inside, with an edge as blurred as `sigma` and not quite where the rater drew it."""
+    """Fraction of each voxel inside the mask, whose edge is blurred by `sigma` and slightly off the rater's outline."""
     soft = softened(mask, sigma)
     bias = rng.uniform(-0.15, 0.15) + 0.1 * random_field(rng, mask.shape, 10)
     return np.clip(soft + bias * 4 * soft * (1 - soft), 0, 1)
@@ -176,7 +176,7 @@ def _mixed(rng: np.random.Generator, palette: Palette, size: Shape) -> np.ndarra
 
 
 def _textured(rng: np.random.Generator, deviations: np.ndarray, size: Shape) -> np.ndarray:
-    """(4, i, j, k) texture at three scales, partly shared by the sequences; t1n and t1c look alike."""
+    """(4, i, j, k) texture at three scales, partly shared by the sequences; in t1n and t1c it looks alike."""
     shared = [random_field(rng, size, step) for step in (10, 4.5, 2.2)]
     weights = rng.dirichlet((2, 1.5, 1))
     texture = np.empty((len(SEQUENCES), *size), np.float32)
@@ -201,7 +201,7 @@ def _add_vessels(rng: np.random.Generator, painted: np.ndarray, tissues: np.ndar
 
 
 def _add_caps(rng: np.random.Generator, painted: np.ndarray, tissues: np.ndarray) -> None:
-    """Make white matter bright in t2f around the ventricles and in spots, in place, as ageing does; no tumour."""
+    """Brighten white matter in t2f around the ventricles and in spots, in place, as ageing does; no tumour."""
     near = softened(mask_of(tissues, Tissue.VENTRICLE), rng.uniform(1.5, 3.5))
     ring = 4 * near * (1 - near) * np.clip(0.4 + 0.6 * random_field(rng, tissues.shape, 14), 0, 1.5)
     spots = np.clip(random_field(rng, tissues.shape, 7) - rng.uniform(2.2, 4), 0, 1)
@@ -212,13 +212,13 @@ def _add_caps(rng: np.random.Generator, painted: np.ndarray, tissues: np.ndarray
 
 
 def _blurred(sequence: np.ndarray, across: int | None, *, sigma: float) -> np.ndarray:
-    """Point spread: wider along the axis `across`, where there is one."""
+    """The sequence blurred by a point spread that is wider along the axis `across`, if given."""
     sigmas = [sigma * (1.5 if axis == across else 1) for axis in range(3)]
     return ndimage.gaussian_filter(sequence, sigmas, truncate=3)
 
 
 def _noise(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """(I, J, K) float32; as smooth as noise is after scans were resampled."""
+    """(I, J, K) float32 noise, in most cases smooth as after resampling."""
     noise = rng.standard_normal(shape, np.float32)
     if rng.random() < 0.7:
         sigma = rng.uniform(0.3, 0.8)
@@ -227,7 +227,7 @@ def _noise(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def _thick(rng: np.random.Generator, sequence: np.ndarray, axis: int) -> np.ndarray:
-    """Slices of some millimetres with a gap of none, brought back to 1 mm linearly or smoothly."""
+    """The sequence in slices of 2 to 6.5 mm without gaps, interpolated back to 1 mm linearly or smoothly."""
     step = rng.uniform(2, 6.5) if rng.random() < 0.4 else rng.uniform(2, 4)
     moved = np.moveaxis(sequence, axis, 0)
     blurred = ndimage.gaussian_filter1d(moved, 0.36 * step, axis=0)
@@ -242,7 +242,7 @@ def _thick(rng: np.random.Generator, sequence: np.ndarray, axis: int) -> np.ndar
 
 
 def _field_of_view(rng: np.random.Generator, brain: np.ndarray) -> np.ndarray:
-    """Bool array, True where a scan that was planned too short still has slices."""
+    """Bool array, True inside the field of view of a scan that was planned too short."""
     box = bounding_box(brain)
     assert box is not None
     axis = int(rng.choice(3, p=(0.2, 0.2, 0.6)))

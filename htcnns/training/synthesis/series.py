@@ -29,7 +29,7 @@ from htcnns.training.synthesis.heads import Anatomy, anatomy_of
 from htcnns.training.synthesis.make import AFFINE, SyntheticHead, make_head
 from htcnns.training.synthesis.settings import HeadSettings
 
-VERSION = 3  # of how heads are made; another number where the same seed would give other heads
+VERSION = 3  # version of how heads are made; increased when the same seed would make different heads
 NO_OTHER_NAMES: Mapping[str, str] = {}
 
 
@@ -39,8 +39,8 @@ class Material:
 
     Attributes:
         anatomies: healthy heads by name.
-        shapes: real tumours; may be empty, then all are grown.
-        contrasts: what was measured on real cases.
+        shapes: real tumours; if empty, all tumours are grown.
+        contrasts: brightness measured on real cases.
     """
 
     anatomies: Mapping[str, Anatomy]
@@ -48,10 +48,10 @@ class Material:
     contrasts: Contrasts
 
     def without(self, patients: Collection[str], *, names: Mapping[str, str] = NO_OTHER_NAMES) -> "Material":
-        """The same without tumours of these patients, for members that are measured on them.
+        """The same without tumours of these patients, for members that are scored on them.
 
         Args:
-            names: patient of each shape that is known under another name.
+            names: patient of each shape, where it differs from the one in the shape's name.
         """
         left = tuple(shape for shape in self.shapes if _patient_of_shape(shape.name, names) not in patients)
         return replace(self, shapes=left)
@@ -62,10 +62,10 @@ def read_material(anatomy: Path, shapes: Iterable[tuple[Path, LabelSet]] = ()) -
 
     Args:
         anatomy: folder of label maps of whole heads in FreeSurfer's numbers.
-        shapes: folders of tumour label maps, each with how they are numbered.
+        shapes: folders of tumour label maps, each with their label set.
 
     Raises:
-        InputError: a folder without what it should hold, or a file that is refused.
+        InputError: a folder without such label maps, or an invalid file.
     """
     return Material(
         anatomies={name: anatomy_of(label_map) for name, label_map in read_anatomies(anatomy).items()},
@@ -75,7 +75,7 @@ def read_material(anatomy: Path, shapes: Iterable[tuple[Path, LabelSet]] = ()) -
 
 
 def head_of_series(material: Material, number: int, *, seed: int, settings: HeadSettings) -> SyntheticHead:
-    """The head of that number: the same whichever others are made, and in whichever order."""
+    """The head of that number, which does not depend on the other heads made or on their order."""
     rng = np.random.default_rng([seed, number])
     names = sorted(material.anatomies)
     anatomy = material.anatomies[names[int(rng.integers(len(names)))]]
@@ -92,13 +92,13 @@ def prepare_series(
     patients: Mapping[str, str] = NO_OTHER_NAMES,
     on_head: Callable[[Card], None] = lambda _: None,
 ) -> tuple[Card, ...]:
-    """Prepared cases of these heads, as `pack` makes them of real ones; what is there already is not made again.
+    """Write prepared cases of these heads, as `pack` does of real cases, unless they exist; returns their cards.
 
     Args:
-        cache: folder that gets one file per head.
-        numbers: which heads of the series, such as range(150); processes may share a series.
-        patients: patient of each shape that is known under another name.
-        on_head: gets the card of each head when its file is there.
+        cache: folder for one file per head.
+        numbers: numbers of the heads in the series, such as range(150); processes may share a series.
+        patients: patient of each shape, where it differs from the one in the shape's name.
+        on_head: called with the card of each head once its file exists.
 
     Raises:
         OutputError: the cache cannot be written.
@@ -122,16 +122,16 @@ def write_series(
     labels: LabelSet,
     on_head: Callable[[str, SyntheticHead], None] = lambda _name, _head: None,
 ) -> tuple[str, ...]:
-    """Whole cases of these heads in the layout of BraTS 2023, 240 x 240 x 155 voxels of 1 mm; returns their names.
+    """Write these heads as cases in the layout of BraTS 2023, 240 x 240 x 155 voxels of 1 mm; returns their names.
 
     Args:
-        folder: gets one folder per head.
-        numbers: which heads of the series.
-        labels: how the truth is numbered.
-        on_head: gets each head when its files are there.
+        folder: folder for one subfolder per head.
+        numbers: numbers of the heads in the series.
+        labels: label set of the truth.
+        on_head: called with each head's name and the head once its files exist.
 
     Raises:
-        SettingsError: heads may have cavities, of which the label set has no number.
+        SettingsError: heads may have cavities, but the label set has no number for them.
         OutputError: a file cannot be written.
     """
     _require_cavities(labels, settings.cavity_share)
@@ -158,12 +158,12 @@ def write_phantoms(
     cavity_share: float = 0.0,
     on_case: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
-    """Phantoms as cases in the layout of BraTS 2023, for those who have no label maps; returns their names.
+    """Write phantoms as cases in the layout of BraTS 2023, for users without label maps; returns their names.
 
-    They are far simpler than synthetic heads: something to try a training on, nothing to train for.
+    They are far simpler than synthetic heads: good enough to try out a training, not to train members for use.
 
     Args:
-        cavity_share: of phantoms, with a resection cavity in place of the necrosis.
+        cavity_share: fraction of phantoms with a resection cavity in place of the necrosis.
 
     Raises:
         SettingsError: as `write_series`.
@@ -184,7 +184,7 @@ def write_phantoms(
 
 
 def head_name(seed: int, number: int) -> str:
-    """What a head of a series is called."""
+    """The name of a head in a series."""
     return f"synthetic-{seed:03d}-{number:05d}"
 
 
@@ -216,7 +216,7 @@ def _prepared(
 
 
 def _require_cavities(numbers: LabelSet, share: float) -> None:
-    """Raise SettingsError where truths may have to show a cavity and the label set has no number for one."""
+    """Raise SettingsError if there may be cavities but the label set has no number for them."""
     if share and Label.RC not in numbers.numbers:
         raise SettingsError(
             f"{numbers.name} has no number for a resection cavity",
@@ -231,6 +231,6 @@ def _patient_of_shape(name: str, names: Mapping[str, str]) -> str:
 
 
 def _known(settings: HeadSettings) -> tuple[Region, ...]:
-    """The regions that the truth tells: a cavity where there may be one."""
+    """The regions that the truth annotates; RC only if there may be cavities."""
     regions = (Region.WT, Region.TC, Region.ET, Region.NET, Region.ED)
     return (*regions, Region.RC) if settings.cavity_share else regions

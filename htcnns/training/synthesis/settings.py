@@ -1,4 +1,4 @@
-"""What can be chosen about synthetic heads; shares are of heads unless they say otherwise."""
+"""Settings of synthetic heads."""
 
 from dataclasses import dataclass, fields
 
@@ -10,18 +10,18 @@ class HeadSettings:
     """How heads, tumours, contrasts and scanners vary.
 
     Attributes:
-        healthy_share: without any tumour.
-        several_share: with two or three tumours instead of one.
-        grown_share: of tumours that are grown instead of taken from a label map.
-        small_share: of tumours that are shrunk or grown to a lesion of one to two centimetres.
-        quenched_share: of tumours of which nothing enhances.
-        dry_share: of tumours without edema.
-        faint_share: of tumours whose edema hardly differs from healthy tissue.
-        cavity_share: with a resection cavity; needs shapes of post-treatment cases.
-        wider: deviations of the contrasts, as a multiple of those measured between patients.
-        thick_share: of sequences with slices of two to six millimetres.
-        moved_share: of sequences that lie up to two voxels beside the others.
-        cropped_share: of sequences whose field of view ends inside the head.
+        healthy_share: fraction of heads without any tumour.
+        several_share: fraction of heads with tumours that have two or three instead of one.
+        grown_share: fraction of tumours that are grown instead of taken from a label map.
+        small_share: fraction of first tumours that are small lesions of one to four centimetres; further ones: 0.6.
+        quenched_share: fraction of tumours without enhancement.
+        dry_share: fraction of tumours without edema.
+        faint_share: fraction of heads whose edema hardly differs from healthy tissue.
+        cavity_share: fraction of heads with tumours that have a resection cavity; needs shapes of post-treatment cases.
+        wider: factor on the deviations of the contrasts that were measured between patients.
+        thick_share: fraction of sequences with slices of 2 to 6.5 mm.
+        moved_share: fraction of sequences shifted against the others, mostly by less than two voxels.
+        cropped_share: fraction of sequences whose field of view ends inside the head.
     """
 
     healthy_share: float = 0.04

@@ -30,11 +30,11 @@ def write_gallery(
     settings: HeadSettings,
     beside: tuple[Path, LabelSet] | None = None,
 ) -> None:
-    """Write the picture as a PNG, where a link leads to if it is one.
+    """Write the picture as a PNG; a symbolic link is followed.
 
     Args:
-        numbers: heads of the series; the first few are shown.
-        beside: folder of real cases, and how their truths are numbered; None shows synthetic heads alone.
+        numbers: numbers of heads in the series; the first N_SHOWN are shown.
+        beside: folder of real cases, and the label set of their truths; None shows synthetic heads alone.
 
     Raises:
         InputError: a real case cannot be read.
@@ -62,7 +62,7 @@ def _real(folder: Path, numbers: LabelSet) -> Iterator[Shown]:
 
 
 def _truth(case: Case, numbers: LabelSet, shape: tuple[int, ...]) -> np.ndarray:
-    """The truth of a case of 1 mm; empty where there is none or it has other numbers than it should."""
+    """The truth of a case with 1 mm voxels; all 0 if the case has no truth or an empty one."""
     if case.truth is None or not read_label_map(case.truth).array.any():
         return np.zeros(shape, np.uint8)
     return read_labels(case.truth, numbers).array

@@ -1,4 +1,4 @@
-"""The contrasts of packed cases: what `measured.py` holds, measured again or on other cases."""
+"""The contrasts of packed cases, to measure the numbers in `measured.py` again or on other cases."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,12 +20,12 @@ from htcnns.training.synthesis.measure import (
 
 
 def survey(caches: Iterable[Path]) -> Contrasts:
-    """Measure healthy tissue on the whole heads of the caches, and tumours on these and on the pieces of heads.
+    """The contrasts of healthy tissue in the caches' whole heads, and of tumours in these heads and in pieces.
 
     Cases without truth are left out, and so are synthetic ones.
 
     Raises:
-        InputError: a folder without prepared cases, or none in all of them is a whole head with truth.
+        InputError: a folder without prepared cases, or no whole head with truth in any of them.
     """
     healthy, levels, textures = [], [], []
     folders = tuple(caches)
@@ -53,7 +53,7 @@ def survey(caches: Iterable[Path]) -> Contrasts:
 
 
 def survey_source(contrasts: Contrasts) -> str:
-    """The contrasts as the Python text that stands in `measured.py`."""
+    """The contrasts as Python source, as in `measured.py`."""
     parts = (
         ("median per tissue", contrasts.healthy, "HEALTHY_LEVELS"),
         ("median per part of the tumour", contrasts.tumour, "TUMOUR_LEVELS"),

@@ -1,4 +1,4 @@
-"""The tissues of a head, and which of FreeSurfer's numbers each has."""
+"""The tissues of a head, and FreeSurfer's numbers for each."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Tissue(IntEnum):
-    """What is painted alike. SULCUS is fluid so thin that it looks like cortex in part."""
+    """Kinds of tissue that are each painted alike. SULCUS is fluid so thin that it partly looks like cortex."""
 
     AIR = 0
     WHITE = 1
@@ -30,10 +30,10 @@ class Tissue(IntEnum):
 
 PARENCHYMA = tuple(Tissue(number) for number in range(Tissue.WHITE, Tissue.LESION + 1))
 WHITE_LIKE = (Tissue.WHITE, Tissue.CEREBELLUM_WHITE, Tissue.STEM, Tissue.LESION)
-INSIDE = (*PARENCHYMA, Tissue.VENTRICLE, Tissue.CHOROID)  # what skull stripping never loses
+INSIDE = (*PARENCHYMA, Tissue.VENTRICLE, Tissue.CHOROID)  # what skull stripping keeps
 
-# FreeSurfer's colour table, and 502-530 as SynthSeg's label maps have them (Billot 2023, doi
-# 10.1016/j.media.2023.102789); what those mean was read off where they lie in its twenty heads.
+# FreeSurfer's colour table, and 502-530 as in SynthSeg's label maps (Billot 2023, doi 10.1016/j.media.2023.102789);
+# the meaning of the latter was inferred from where they lie in its twenty heads.
 FREESURFER = {
     Tissue.WHITE: (2, 41, 85, 530, 251, 252, 253, 254, 255),
     Tissue.CORTEX: (3, 42, 17, 18, 53, 54),
@@ -55,7 +55,7 @@ FREESURFER = {
 
 
 def tissues_of(label_map: np.ndarray) -> np.ndarray:
-    """Tissue of every voxel, uint8, of a map of FreeSurfer's numbers; numbers that are not known become AIR."""
+    """uint8 Tissue of every voxel of a label map in FreeSurfer's numbers; unknown numbers become AIR."""
     table = np.zeros(max(int(label_map.max()), 600) + 1, np.uint8)
     for tissue, numbers in FREESURFER.items():
         table[list(numbers)] = tissue

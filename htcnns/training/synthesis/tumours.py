@@ -1,4 +1,4 @@
-"""Tumours for a head: shapes of real ones, moved and warped, or grown along white matter."""
+"""Tumours for a head: real shapes, moved and warped, or tumours grown along white matter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from htcnns.training.synthesis.heads import FRAME, FRAME_CORNER
 from htcnns.training.synthesis.settings import HeadSettings
 from htcnns.training.synthesis.tissues import PARENCHYMA, WHITE_LIKE, Tissue, mask_of
 
-N_TRIES = 12  # of places for a tumour, before the best of them is taken
-N_PROBES = 200  # voxels that say how much of it would lie inside the brain
+N_TRIES = 12  # places tried for a tumour; if none is good enough, the best is taken
+N_PROBES = 200  # voxels of a tumour from which the share of it inside the brain is estimated
 WELL_PLACED = 0.8  # share of a tumour inside the brain that is good enough
 COARSE = 4  # mm between the nodes along which tumours grow
-_COSTS = {  # what a mm costs a growing tumour; what is not named cannot be entered
+_COSTS = {  # cost of growing 1 mm through each tissue; other tissues cannot be entered
     **dict.fromkeys(WHITE_LIKE, 1.0),
     Tissue.DEEP_GREY: 1.5,
     Tissue.PALLIDUM: 1.5,
@@ -29,8 +29,8 @@ _COSTS = {  # what a mm costs a growing tumour; what is not named cannot be ente
     Tissue.CEREBELLUM_GREY: 2.5,
 }
 _NEIGHBOURS = [(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) if (a, b, c) > (0, 0, 0)]
-_MIDDLE = np.array([119.5, 119.5, 77.0]) - FRAME_CORNER  # of the grid of BraTS, in the frame
-_MIRROR = 79.5  # of the frame, between left and right
+_MIDDLE = np.array([119.5, 119.5, 77.0]) - FRAME_CORNER  # centre of BraTS's grid, in voxels of the frame
+_MIRROR = 79.5  # plane between left and right, in voxels of the frame
 
 
 class _Core(Enum):
@@ -44,7 +44,7 @@ class _Core(Enum):
 
 @dataclass(frozen=True)
 class Tumours:
-    """What was drawn into a head.
+    """The tumours drawn into a head.
 
     Attributes:
         label_map: (*FRAME) uint8 of Label values.
@@ -58,11 +58,11 @@ class Tumours:
 def draw_tumours(
     rng: np.random.Generator, tissues: np.ndarray, shapes: Sequence[TumourShape], *, settings: HeadSettings
 ) -> Tumours:
-    """No, one or several tumours; not yet fitted to the head they push aside.
+    """Up to three tumours, or none, not yet fitted to the head that they deform.
 
     Args:
-        tissues: (*FRAME) of Tissue: the healthy head.
-        shapes: real tumours to choose from; where empty, all are grown.
+        tissues: (*FRAME) of Tissue, the healthy head.
+        shapes: real tumours to choose from; if empty, all are grown.
     """
     label_map = np.zeros(FRAME, np.uint8)
     names: list[str] = []
@@ -85,12 +85,13 @@ def draw_tumours(
 
 
 def fitted(rng: np.random.Generator, label_map: np.ndarray, tissues: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """The tumours as they lie in the head that they pushed aside.
+    """The label map of the tumours, fitted to the head that they have deformed.
 
-    Edema leaves the ventricles and wide sulci out and spares some cortex at its border; nothing lies outside the brain.
+    Edema is removed from ventricles, wide sulci and some of the cortex at its border; nothing lies outside the brain.
 
     Args:
-        label_map, tissues, brain: (*FRAME), the head after it was pushed and stripped.
+        label_map: (*FRAME) label map of the tumours as drawn.
+        tissues, brain: (*FRAME) tissues of the deformed head, and mask of the brain left by stripping.
     """
     fitted_map = np.where(brain, label_map, 0).astype(np.uint8)
     edema = fitted_map == Label.ED
@@ -106,7 +107,7 @@ def fitted(rng: np.random.Generator, label_map: np.ndarray, tissues: np.ndarray,
 
 
 def _varied(rng: np.random.Generator, tumour: np.ndarray, settings: HeadSettings) -> np.ndarray:
-    """The tumour without enhancement or without edema in some heads."""
+    """The tumour, its enhancement or its edema removed at random."""
     if rng.random() < settings.quenched_share:
         tumour = np.where(tumour == Label.ET, np.uint8(rng.choice([Label.NCR, Label.NCR, Label.ED])), tumour)
     if rng.random() < settings.dry_share and (tumour != Label.ED).any():
@@ -123,7 +124,7 @@ def _chosen(rng: np.random.Generator, shapes: Sequence[TumourShape], names: list
 
 
 def _placed(rng: np.random.Generator, tissues: np.ndarray, shape: TumourShape, *, small: bool) -> np.ndarray:
-    """A real tumour, mirrored, turned, scaled, moved and bent, at the first of some places where it fits the brain."""
+    """A real tumour, mirrored, turned, scaled, bent and moved to the first place that fits, or else the best."""
     inside = mask_of(tissues, *PARENCHYMA)
     voxels = np.argwhere(shape.label_map > 0)
     voxels = voxels[rng.integers(len(voxels), size=N_PROBES)]
@@ -152,7 +153,7 @@ class _Place:
     @classmethod
     def draw(cls, rng: np.random.Generator, shape: TumourShape, *, small: bool, spread_mm: float) -> "_Place":
         edges = np.array(shape.label_map.shape) * shape.spacing_mm
-        scale = float(np.exp(rng.normal(0.2, 0.16)))  # what does not fit into the brain is cut off again
+        scale = float(np.exp(rng.normal(0.2, 0.16)))  # larger on average, as parts outside the brain are cut off later
         if small:
             scale = min(scale, rng.uniform(16, 40) / float(edges.max()))
         mirror = rng.random() < 0.5
@@ -163,7 +164,7 @@ class _Place:
         return cls(centre, scale, turn @ np.diag([1 - 2 * mirror, 1, 1]))
 
     def forward(self, shape: TumourShape, voxels: np.ndarray) -> np.ndarray:
-        """(n, 3) places in the frame of voxels of the shape."""
+        """(n, 3) positions in the frame of the shape's voxels."""
         offsets = (voxels + 0.5 - np.array(shape.label_map.shape) / 2) * shape.spacing_mm
         return self.centre + self.scale * offsets @ self.turn  # the inverse of a turn is its transpose
 
@@ -189,7 +190,7 @@ def _warped(rng: np.random.Generator, shape: TumourShape, place: _Place) -> np.n
 
 
 def _read(label_map: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Labels at places between voxels, with smooth borders."""
+    """Labels read at positions between voxels, with smooth borders."""
     labels = [label for label in Label if label and (label_map == label).any()]
     masks = np.stack([softened(label_map == label, 0.5) for label in labels])
     shares = sampled(masks, places.astype(np.float32))
@@ -197,7 +198,7 @@ def _read(label_map: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _grown(rng: np.random.Generator, tissues: np.ndarray, *, small: bool) -> np.ndarray:
-    """(*FRAME) uint8: edema that spread along white matter from a seed, around a core near it."""
+    """(*FRAME) uint8: edema that spread along white matter from a seed, with a core near the seed."""
     coarse = tissues[::COARSE, ::COARSE, ::COARSE]
     seeds = np.argwhere(mask_of(coarse, *(WHITE_LIKE if rng.random() < 0.8 else PARENCHYMA)))
     seed = seeds[int(rng.integers(len(seeds)))]
@@ -212,7 +213,7 @@ def _grown(rng: np.random.Generator, tissues: np.ndarray, *, small: bool) -> np.
 
 
 def _reach(rng: np.random.Generator, coarse: np.ndarray, seed: tuple[int, ...], limit: float) -> np.ndarray:
-    """mm from the seed to every node along the cheapest way through the tissues; beyond the limit, the limit."""
+    """Cost in mm of the cheapest path from the seed to every node, at most `limit`; see _COSTS."""
     table = np.zeros(len(Tissue), np.float32)
     for tissue, cost in _COSTS.items():
         table[tissue] = cost
@@ -234,7 +235,7 @@ def _reach(rng: np.random.Generator, coarse: np.ndarray, seed: tuple[int, ...], 
     ways = dijkstra(graph.tocsr(), directed=False, indices=int(numbers[seed]), limit=limit)
     reach = np.full(coarse.shape, limit, np.float32)
     reach[costs > 0] = np.minimum(ways, limit)
-    blocked = costs <= 0  # take the mean of what surrounds them, so that borders between nodes are smooth
+    blocked = costs <= 0  # take the mean of their neighbourhood, so that borders between nodes are smooth
     reach[blocked] = ndimage.uniform_filter(reach, 3)[blocked]
     return reach
 
@@ -261,7 +262,7 @@ def _with_core(
 
 
 def _core_labels(rng: np.random.Generator, depth: np.ndarray, radius: float) -> np.ndarray:
-    """uint8 ET and NCR where the depth in mm below the core's surface is positive."""
+    """uint8 ET and NCR where the depth below the core's surface, in mm, is positive; 0 elsewhere."""
     cores = tuple(_Core)
     core = cores[int(rng.choice(len(cores), p=[each.value for each in cores]))]
     rim = rng.uniform(1.2, 5) * (1 + rng.uniform(0.2, 0.8) * random_field(rng, depth.shape, 9))
