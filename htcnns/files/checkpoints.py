@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from htcnns.errors import InputError, OutputError
-from htcnns.files.atomic import write_whole
+from htcnns.files.atomic import require_writable, write_whole
 from htcnns.files.places import exists
 
 _DELETE = "Delete it; the fit then starts again."
@@ -69,9 +69,9 @@ def locked(path: Path) -> Iterator[None]:
     """Lock the file while the block runs, then remove it; the lock of a killed process ends with it.
 
     Raises:
-        OutputError: another process has the lock, or the file cannot be opened.
+        OutputError: another process has the lock, or the folder or file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path.parent)
     handle = _lock(path)
     try:
         yield
@@ -109,5 +109,5 @@ def _lock(path: Path) -> int:
 def _write(path: Path, content: dict) -> None:
     stream = io.BytesIO()
     torch.save(content, stream)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path.parent)
     write_whole(path, stream.getvalue())

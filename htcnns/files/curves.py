@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from htcnns.errors import InputError
-from htcnns.files.atomic import write_whole
+from htcnns.files.atomic import require_writable, write_whole
 from htcnns.files.places import exists
 from htcnns.reports.plain_text import csv_cell, from_csv_cell
 
@@ -86,7 +86,7 @@ def _write(path: Path, names: Sequence[str], rows: Iterable[Iterable[object]]) -
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path.parent)
     write_whole(path, text.getvalue().encode(errors="surrogateescape"))
 
 

@@ -6,7 +6,6 @@ from scipy.ndimage import distance_transform_edt, uniform_filter
 from htcnns.image.resample import resample
 from htcnns.labels import SEQUENCES, Label, Sequence
 
-SHELL = 6.0  # voxels around the cut in which the tissue of both heads is compared
 FEWEST = 200  # smallest number of tissue voxels on which intensities are matched
 STRETCH = (0.5, 2.0)  # smallest and largest scale of a donor's intensities
 BLEND_REACH = 1  # voxels by which the blended edge reaches beyond a cut

@@ -123,6 +123,14 @@ def test_a_lock_that_is_held_is_refused_and_one_that_was_released_is_not(tmp_pat
         assert path.exists()
 
 
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    (tmp_path / "unet").write_text("mine")
+    with pytest.raises(OutputError, match="unet: cannot be written"), locked(tmp_path / "unet" / "lock"):
+        pass
+    with pytest.raises(OutputError, match="unet: cannot be written"):
+        write_checkpoint(tmp_path / "unet" / "checkpoint.pt", checkpoint)
+
+
 def test_a_lock_is_released_when_its_holder_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "lock"):
         1 / 0  # noqa: B018

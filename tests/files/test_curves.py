@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from htcnns.errors import InputError
+from htcnns.errors import InputError, OutputError
 from htcnns.files.curves import CaseDice, CurvePoint, read_curves, read_validation, write_curves, write_validation
 
 POINTS = [
@@ -24,6 +24,12 @@ def test_curves_come_back_up_to_a_step(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "curves.csv", up_to=100) == POINTS
     assert read_curves(tmp_path / "curves.csv", up_to=99) == POINTS[:1]
     assert (tmp_path / "curves.csv").read_text().splitlines()[0] == "step,loss,learning_rate,seconds,waited,skipped"
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "unet").write_text("mine")
+    with pytest.raises(OutputError, match="unet: cannot be written"):
+        write_curves(tmp_path / "unet" / "curves.csv", POINTS)
 
 
 def test_no_curves_are_no_points(tmp_path: Path) -> None:
