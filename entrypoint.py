@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """usage: docker run IMAGE [FLAGS | infer --data_path=DIR --output_path=DIR [FLAGS] | htcnns COMMAND …]
 Without a command every case in /input is segmented into /output; FLAGS are those of `htcnns segment`.
-`infer` writes a mask for every case, an empty one where a case fails; of its FLAGS unknown ones are ignored.
+`infer` writes a mask for every case, an empty one where a case fails; it ignores FLAGS that it does not know.
 `htcnns --help` lists the commands."""
 
 
@@ -122,7 +122,7 @@ def weights_folder(given: str) -> "Path | None":
 
     if not given or is_file(Path(given) / MANIFEST):
         return Path(given) if given else None
-    print(f"infer: no {MANIFEST} that can be read in {given}; using the shipped weights", flush=True)
+    print(f"infer: no readable {MANIFEST} in {given}; using the shipped weights", flush=True)
     return None
 
 

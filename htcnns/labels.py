@@ -197,7 +197,7 @@ _ADVICE = tuple(
     (re.compile(rf"brats[-_]?{years}", re.IGNORECASE), text)
     for years, text in (
         (r"(20)?(1[789]|2[012])(\D.*)?", "Did you mean 'brats2021'? Its numbers are those of 2017 to 2022."),
-        (r"(20)?23(\D.*)?", "Did you mean 'brats2023'? It is that of every task of that year."),
+        (r"(20)?23(\D.*)?", "Did you mean 'brats2023'? It is the set of every task of that year."),
         (
             r"(20)?2[456]([-_]?(ssa|men|goat).*)?",
             "From 2024 on choose brats2024-gli, brats2024-met or brats2024-ped by the task; "
@@ -213,7 +213,7 @@ def require_numbers(regions: RegionSet, numbers: LabelSet) -> None:
     if missing:
         fitting = [each.name for each in LABEL_SETS.values() if set(regions.labels) <= set(each.numbers)]
         raise SettingsError(
-            f"{numbers.name} has no number for {', '.join(missing)}, which these members give",
+            f"{numbers.name} has no number for {', '.join(missing)}, which these members predict",
             setting="labels",
             expected=f"one of {', '.join(fitting)}",
             remedy="Name one of them.",

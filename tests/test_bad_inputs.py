@@ -125,7 +125,7 @@ CASE_FAULTS = {
     "link to itself": (_replace_by(lambda path: path.symlink_to(path)), r"t2w missing"),
     "folder instead": (_replace_by(Path.mkdir), r"t2w missing"),
     "pipe instead": (_replace_by(os.mkfifo), r"t2w missing"),
-    "text": (_bytes(lambda _: b"see the archive"), r"t2w\.nii\.gz: named \.gz but is not gzip; expected packed data"),
+    "text": (_bytes(lambda _: b"see the archive"), r"t2w\.nii\.gz: named \.gz but is not gzip; expected gzip data"),
     "no bytes": (_bytes(lambda _: b""), r"t2w\.nii\.gz: is empty; found 0 bytes, .*Copy or download"),
     "packed text": (_bytes(lambda _: gzip.compress(b"DICM" * 99)), r"t2w\.nii\.gz: not NIfTI; found b'DICM'"),
     "cut gzip": (_bytes(lambda whole: whole[: len(whole) // 2]), r"t2w\.nii\.gz: cut short; .*Copy or download"),
@@ -153,11 +153,14 @@ CASE_FAULTS = {
     "NaN intercept": (_header("f", 112, 1, np.nan), r"t2w\.nii\.gz: not a valid NIfTI header"),
     "singular affine": (_header("f", 280, 0, 0, 0, 0), r"its affine is singular.*expected three independent axes"),
     "NaN affine": (_header("f", 280, np.nan), r"its affine holds NaN or infinity"),
-    "micrometres": (_header("f", 280, -1000.0), r"34000 x 34 x 33 mm large; expected at most 512 mm"),
-    "unit of metres": (_header("b", 123, 1), r"t2w\.nii\.gz: its header counts in metres; expected mm\. Convert"),
-    "unit of micrometres": (_header("b", 123, 3), r"t2w\.nii\.gz: its header counts in micrometres; expected mm"),
-    "all in metres": (_everywhere(_affine(1e-3)), r"scans are only 0\.034 x 0\.034 x 0\.033 mm large; expected a head"),
-    "all a tenth": (_everywhere(_affine(0.1)), r"scans are only 3\.4 x 3\.4 x 3\.3 mm large; expected a head, 30 mm"),
+    "micrometres": (_header("f", 280, -1000.0), r"34000 x 34 x 33 mm in size; expected at most 512 mm"),
+    "unit of metres": (_header("b", 123, 1), r"t2w\.nii\.gz: its header is in metres; expected mm\. Convert"),
+    "unit of micrometres": (_header("b", 123, 3), r"t2w\.nii\.gz: its header is in micrometres; expected mm"),
+    "all in metres": (
+        _everywhere(_affine(1e-3)),
+        r"scans are only 0\.034 x 0\.034 x 0\.033 mm in size; expected a head",
+    ),
+    "all a tenth": (_everywhere(_affine(0.1)), r"scans are only 3\.4 x 3\.4 x 3\.3 mm in size; expected a head, 30 mm"),
     "all coarse": (
         _everywhere(_affine(15.0)),
         r"too many voxels .*found 34 x 34 x 33 as stored and 510 x 510 x 495 at 1 mm, expected at most",
@@ -205,7 +208,7 @@ def test_a_file_without_reading_rights_costs_only_its_case(
     monkeypatch.setattr(Path, "open", refuse)
     said = segment()
     assert said.code == 7
-    assert f"FAILED {BAD}: {locked}: cannot be read (Permission denied). Give reading rights" in said.out
+    assert f"FAILED {BAD}: {locked}: cannot be read (Permission denied). Make it readable" in said.out
     assert (tmp_path / "out" / f"{GOOD}.nii.gz").read_bytes() == good_mask
 
 
@@ -275,7 +278,7 @@ FOLDER_FAULTS = {
     ),
     "scans of two patients": (
         _emptied("SMITH_t1.nii.gz", "JONES_t1ce.nii.gz", "SMITH_t2.nii.gz", "JONES_flair.nii.gz"),
-        r"in: JONES_flair\.nii\.gz and SMITH_t1\.nii\.gz belong to two cases by their names; .*expected .*of one case",
+        r"in: JONES_flair\.nii\.gz and SMITH_t1\.nii\.gz are named like two different cases; .*expected .*of one case",
     ),
     "nothing in it": (_emptied(), r"in: no case; found nothing, expected NIfTI file"),
     "DICOM": (_emptied("1.dcm", "2.dcm"), r"in: no case; found 2 \.dcm"),
@@ -390,20 +393,20 @@ WEIGHTS_FAULTS = {
     "broken manifest": (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json: cannot be read"),
     "later format": (
         lambda folder: (folder / "manifest.json").write_text('{"format": 9}'),
-        r"another format; found 9, expected 1",
+        r"unknown format; found 9, expected 1",
     ),
     "no file": (lambda folder: (folder / "unet.safetensors").unlink(), r"unet\.safetensors: unet: cannot be read"),
     "cut file": (
         lambda folder: os.truncate(folder / "unet.safetensors", 99),
-        r"unet: the file is damaged or another one",
+        r"unet: the file is damaged or is the wrong one",
     ),
     "other file": (
         _other_tensors,
-        r"unet\.safetensors: unet: the file is damaged or another one; found sha256 \w+…, expected \w+…",
+        r"unet\.safetensors: unet: the file is damaged or is the wrong one; found sha256 \w+…, expected \w+…",
     ),
     "other size": (
         _manifest(size={"channels": [4, 6], "n_convs": [1, 1]}),
-        r"unet: another shape .*; found .*, expected",
+        r"unet: .* has the wrong shape; found .*, expected",
     ),
     "other network": (
         _manifest(network="attention_unet"),
@@ -415,7 +418,7 @@ WEIGHTS_FAULTS = {
     ),
     "no window": (_manifest(window=[32, 32]), r"manifest\.json: unet: "),
     "path out": (_manifest(files=[{"name": "../x", "sha256": ""}]), r"unet: file name '\.\./x' "),
-    "two sequences": (_manifest(sequences=["t1n", "t1c"]), r"unet: another shape of .*; found .*\(4, 4, 3, 3, 3\)"),
+    "two sequences": (_manifest(sequences=["t1n", "t1c"]), r"unet: .* has the wrong shape; found .*\(4, 4, 3, 3, 3\)"),
     "a sequence twice": (_manifest(sequences=["t1n", "t1c", "t2w", "t1n"]), r"manifest\.json: unet: .*t1n"),
     "fifth sequence": (_manifest(sequences=["t1n", "t1c", "t2w", "t2f", "swi"]), r"manifest\.json: unet: .*swi"),
 }
@@ -439,7 +442,7 @@ def test_bad_weights_stop_the_run_before_anything_is_written(
     [
         (("--report", "{}/file/report.json"), r"file: cannot be written by user \d+ \(File exists\)"),
         (("--report", "{}/folder.json"), r"folder\.json: is a folder; expected the name of a file"),
-        (("--report", "{}/file"), r"file: is no folder; expected a folder, or a name that is free"),
+        (("--report", "{}/file"), r"file: is not a folder; expected a folder, or an unused name"),
         (("--probabilities", "{}/file/maps"), r"file/maps: cannot be written by user \d+ \(Not a directory\)"),
         (("--previews", "{}/file"), r"file: cannot be written by user \d+"),
     ],

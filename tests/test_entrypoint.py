@@ -75,7 +75,7 @@ def test_a_weights_folder_counts_only_with_a_manifest(
     assert entrypoint.weights_folder(str(tiny_weights)) == tiny_weights
     assert capsys.readouterr().out == ""
     assert entrypoint.weights_folder(str(tmp_path)) is None
-    says = f"infer: no manifest.json that can be read in {tmp_path}; using the shipped weights\n"
+    says = f"infer: no readable manifest.json in {tmp_path}; using the shipped weights\n"
     assert capsys.readouterr().out == says
 
 
@@ -97,7 +97,7 @@ def test_infer_writes_one_mask_a_case_and_nothing_else(call: Call, mounts: Path)
     )
     assert (code, err) == (0, "")
     assert _masks(mounts) == [f"{name}.nii.gz" for name in CASES]
-    assert f"infer: no manifest.json that can be read in {mounts}/io1; using the shipped weights" in out
+    assert f"infer: no readable manifest.json in {mounts}/io1; using the shipped weights" in out
     assert "ignored" not in out
 
 

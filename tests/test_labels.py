@@ -81,7 +81,7 @@ def test_an_unknown_label_set_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", ["brats2023-gli", "BraTS2023-PED", "brats23", "brats2023_met"])
 def test_a_task_of_2023_is_led_to_the_numbers_of_its_year(name: str) -> None:
-    with pytest.raises(SettingsError, match=r"Did you mean 'brats2023'\? It is that of every task of that year\.$"):
+    with pytest.raises(SettingsError, match=r"Did you mean 'brats2023'\? It is the set of every task of that year\.$"):
         label_set(name)
 
 

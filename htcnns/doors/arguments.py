@@ -14,7 +14,7 @@ from htcnns.labels import SPELLINGS, Sequence
 def path(text: str) -> Path:
     """The path that an argument names; an empty one is refused, as it would be the current folder."""
     if not text:
-        raise typer.BadParameter("an empty text; expected a path")
+        raise typer.BadParameter("an empty string; expected a path")
     return Path(text)
 
 
@@ -34,8 +34,8 @@ def names(text: str, *, setting: str) -> tuple[str, ...]:
             "no name",
             setting=setting,
             found=repr(text),
-            expected="names between commas",
-            remedy="Name some, or leave it out.",
+            expected="names separated by commas",
+            remedy="Name at least one, or leave it out.",
         )
     return found
 
@@ -72,7 +72,7 @@ def no_channels() -> Iterator[None]:
     except InputError as error:
         if error.setting != "channels":
             raise
-        remedy = "Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR."
+        remedy = "Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR."
         places = error.places
         raise InputError(
             error.problem, place=places, found=error.found, expected=error.expected, remedy=remedy

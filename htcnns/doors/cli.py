@@ -70,7 +70,9 @@ def segment(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     weights: WeightsFolder = None,
-    members: Annotated[str, typer.Option(help="Names from `htcnns weights list`, by commas; default: all.")] = "",
+    members: Annotated[
+        str, typer.Option(help="Names from `htcnns weights list`, separated by commas; default: all.")
+    ] = "",
     fusion: Annotated[str, typer.Option(help="staple, majority or mean.")] = "staple",
     labels: Annotated[str | None, typer.Option(help="Label set of the masks; default: by each case's name.")] = None,
     overlap: Annotated[
@@ -83,17 +85,15 @@ def segment(
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Also segment cases that have a mask already.")] = False,
     on_failure: Annotated[str, typer.Option(help="skip, or empty for an empty mask.")] = "skip",
-    on_unclear: Annotated[
-        str, typer.Option(help="stop if nobody can tell what a case is, or fail for that case alone.")
-    ] = "stop",
+    on_unclear: Annotated[str, typer.Option(help="stop if a case is unclear, or fail for that case alone.")] = "stop",
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Also segment cases that lack one sequence, by the other three.")
+        bool, typer.Option("--allow-missing", help="Also segment cases that lack one sequence, from the other three.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="FILE.json for the run, or a folder: report and picture per case.", parser=path)
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(help="FILE.jsonl that every event is added to as a line of JSON.", parser=path)
+        Path | None, typer.Option(help="FILE.jsonl; each event is appended as a line of JSON.", parser=path)
     ] = None,
     disagreement: Annotated[
         bool, typer.Option("--disagreement", help="Also a map of where members disagree, beside each case's report.")
@@ -106,15 +106,15 @@ def segment(
         bool, typer.Option("--short-names", help="00495.nii.gz for a flat BraTS2021_00495, as in the 2021 challenge.")
     ] = False,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds that reading a case, or its windows, may take; it fails after that.")
+        float | None, typer.Option(help="Seconds allowed for reading a case, and for its windows; then it fails.")
     ] = None,
     case_list: CaseList = None,
     watch: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Look for new cases so often, and take one once it does not change."),
+        typer.Option(metavar="SECONDS", help="Look for new cases this often; take each once it has stopped changing."),
     ] = None,
     until_idle: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End a watch after so long without anything new.")
+        float | None, typer.Option(metavar="SECONDS", help="End a watch after this long without anything new.")
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only this share of the cases: 0/4, 1/4, 2/4 or 3/4 of four.")

@@ -19,7 +19,7 @@ def cohorts(
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="File for the picture.", parser=path)],
     weights: Annotated[
         Path | None,
-        typer.Option(help="By what a member of this folder makes of the images instead.", parser=path),
+        typer.Option(help="Weights folder: compare features of its member, not images.", parser=path),
     ] = None,
     member: Annotated[str, typer.Option(help="Name of the member, from `htcnns weights list`.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",
@@ -42,7 +42,7 @@ def cohorts(
     result = found.separation
     print(one_line(f"{sizes}, by their {found.of}"))
     print(
-        f"nearest neighbour of the same cohort: {result.accuracy:.2f} of the cases (mean of both; 0.50 by chance), "
+        f"nearest neighbour in the same cohort: {result.accuracy:.2f} of the cases (mean of both; 0.50 by chance), "
         f"p = {result.p:.4f} from {result.n_permutations} permutations"
     )
     print(f"{result.verdict} (told apart: p at most {LARGEST_P})")

@@ -12,7 +12,7 @@ from htcnns.errors import EXIT_DONE
 
 def doctor(
     output: Annotated[
-        Path | None, typer.Argument(metavar="[OUT]", help="Folder for masks, to be tried too.", parser=path)
+        Path | None, typer.Argument(metavar="[OUT]", help="Folder for masks, to check too.", parser=path)
     ] = None,
     weights: WeightsFolder = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")] = "auto",

@@ -48,11 +48,11 @@ def cv(
     rules: Rules = "brats2023-gli",
     extra: Annotated[
         list[Path] | None,
-        typer.Option(help="Packed cases of others, scored by every fold's members; repeatable.", parser=path),
+        typer.Option(help="Packed cases of other patients, scored by every fold; repeatable.", parser=path),
     ] = None,
     without: Annotated[
         list[Sequence] | None,
-        typer.Option(help="Score the held-out cases also as if this sequence were missing; repeatable."),
+        typer.Option(help="Also score the held-out cases as if this sequence were missing; repeatable."),
     ] = None,
     table: Markdown = None,
     source_cases: Annotated[
@@ -177,7 +177,7 @@ def tune(
             "its scores would be replaced",
             place=out,
             setting="out",
-            expected="another folder than that of the cross-validation",
+            expected="a folder other than that of the cross-validation",
             remedy="Give a folder of its own.",
         )
     require_writable(out)

@@ -167,4 +167,4 @@ def _say_of_scores(cautions: Iterable[str], not_scored: Collection[str]) -> None
     for caution in cautions:
         say(caution)
     if not_scored:
-        say(f"not scored, as the truth does not tell every region: {', '.join(not_scored)}")
+        say(f"not scored, as the truth does not annotate every region: {', '.join(not_scored)}")

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def import_weights(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="Checkpoints, or nnU-Net's folder; the folds of one.", parser=path),
+        typer.Argument(metavar="FILE", help="Checkpoints of one network's folds, or nnU-Net's folder.", parser=path),
     ],
-    kind: Annotated[str, typer.Option(help="Whose they are: nnunet-v2, nnunet-v1, kaist-bl, transbts ...")],
+    kind: Annotated[str, typer.Option(help="Where they come from: nnunet-v2, nnunet-v1, kaist-bl, transbts ...")],
     out: Annotated[Path, typer.Option(help="Folder for weights and manifest; several may share one.", parser=path)],
     name: Annotated[str, typer.Option(help="Name of the member; default: the kind.")] = "",
     sequences: Annotated[
-        str, typer.Option(help="What the network sees, such as t2f,t1c,t1n,t2w, where no file says it.")
+        str, typer.Option(help="Order of its inputs, such as t2f,t1c,t1n,t2w, where no file states it.")
     ] = "",
 ) -> int:
     """Make a member of other people's weights."""
@@ -43,7 +43,7 @@ def import_weights(
         print(one_line(f"{each.file.path.name} from {each.checkpoint}: {_nearness(each.comparison)}"))
     outputs = ", ".join(output.name for output in member.outputs)
     print(f"{member.name}: {member.network}, window {size_text(member.window)}")
-    print(f"  sees {', '.join(member.sequences)}; gives {outputs} by a {member.head}")
+    print(f"  sees {', '.join(member.sequences)}; predicts {outputs} by a {member.head}")
     for note in member.trained_on["differs"]:
         print(f"  {note}")
     print(one_line(f"in {out}"))
@@ -52,7 +52,7 @@ def import_weights(
 
 def _nearness(compared: "Comparison") -> str:
     """How close the logits of the written weights are to those of the checkpoint, in words."""
-    original = "the original is not installed here to be compared"
+    original = "the original is not installed here for comparison"
     if compared.original is not None:
         original = f"the original's differ by {compared.original:.1e} at most"
     return f"logits up to {compared.largest:.3g}; {original}; float16 moves them by {compared.rounding:.1e} at most"

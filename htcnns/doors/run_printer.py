@@ -109,7 +109,7 @@ class RunPrinter:
             on_start=self._start,
             on_window=lambda done, total: self.progress.update(self.bar, completed=done, total=total),
             on_pending=lambda sentence: self._print(f"not yet: {sentence}"),
-            on_wait=lambda n: self._print(f"waiting for {counted(n, 'case')} that another run into this folder is at"),
+            on_wait=lambda n: self._print(f"waiting for {counted(n, 'case')} claimed by another run into this folder"),
             should_stop=stop.wanted,
         )
 
@@ -136,7 +136,7 @@ class RunPrinter:
                 f"htcnns cases {shlex.quote(str(plan.input))}{listed} says why and what to rename"
             )
         if plan.swept:
-            self._print(f"removed {counted(len(plan.swept), 'temporary file')} that a killed run had left")
+            self._print(f"removed {counted(len(plan.swept), 'temporary file')} left by a killed run")
 
     def print_outcome(self, outcome: Outcome) -> None:
         """Print one line on a case, and one on each of its notes."""

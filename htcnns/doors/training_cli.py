@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from htcnns.training.cases import TruthRule
 
 Caches = Annotated[list[Path], typer.Argument(metavar="CACHE...", help="Folders of packed cases.", parser=path)]
-Work = Annotated[Path, typer.Option(help="Checkpoints and curves; what was cut off goes on from here.", parser=path)]
-Source = Annotated[str, typer.Option(help="What the data are and under which terms; stands in the manifest.")]
+Work = Annotated[
+    Path, typer.Option(help="Folder for checkpoints and curves; an interrupted fit resumes from it.", parser=path)
+]
+Source = Annotated[str, typer.Option(help="What the data are and under which terms; recorded in the manifest.")]
 RecipeName = Annotated[str, typer.Option(help="Name from `htcnns recipes`, or a TOML file.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of each fit, in the recipe's proportions.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n.")]
@@ -40,7 +42,7 @@ def pack(
     ],
     unlabelled: Annotated[list[str] | None, typer.Option(help="Case that may lack a truth; repeatable.")] = None,
     patients: Annotated[
-        Path | None, typer.Option(help="CSV with case,patient for names that do not say it.", parser=path)
+        Path | None, typer.Option(help="CSV with case,patient for names that do not include the patient.", parser=path)
     ] = None,
     listed: Annotated[
         Path | None, typer.Option("--list", help="Pack only the cases of this list, as for `cv --folds`.", parser=path)
@@ -82,7 +84,7 @@ def synthesise(
     shapes: Annotated[
         list[str] | None, typer.Option(help="SET=DIR: tumour label maps and their label set; repeatable.")
     ] = None,
-    packed: Annotated[bool, typer.Option("--packed", help="Packed cases to train on instead of NIfTI.")] = False,
+    packed: Annotated[bool, typer.Option("--packed", help="Write packed cases to train on instead of NIfTI.")] = False,
     labels: Annotated[str | None, typer.Option(help="Label set of the truths; default: brats2023.")] = None,
     first: Annotated[int, typer.Option(help="Number of the first head; processes may share a series.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the series.", min=0)] = 0,
@@ -95,7 +97,7 @@ def synthesise(
         typer.Option(help="Packed cases whose patients' tumours are left out; repeatable.", parser=path),
     ] = None,
     gallery: Annotated[Path | None, typer.Option(help="File for a picture of the first heads.", parser=path)] = None,
-    beside: Annotated[str | None, typer.Option(help="SET=DIR: real cases to show them beside.")] = None,
+    beside: Annotated[str | None, typer.Option(help="SET=DIR: real cases to show beside them.")] = None,
 ) -> int:
     """Make synthetic heads with tumours, to train on."""
     from htcnns.doors.training_printer import say  # imports scipy
@@ -114,7 +116,7 @@ def synthesise(
     if anatomy is None:
         remedy = "Name a folder of anatomy, or leave this out."
         given = {"packed": packed, "shapes": shapes, "gallery": gallery, "beside": beside, "without": without}
-        require_none("phantoms do not have this", remedy, patients=patients, **given)
+        require_none("has no effect on phantoms", remedy, patients=patients, **given)
         write_phantoms(output, numbers, seed=seed, labels=numbering, cavity_share=cavities, on_case=say)
         return EXIT_DONE
     if not gallery:
@@ -125,7 +127,7 @@ def synthesise(
         remedy = "Leave it out, or name a folder of shapes."
         require_none("has no effect without shapes", remedy, without=without, patients=patients)
     if not packed and not without:
-        remedy = "Leave it out, or make packed cases, or say without whose tumours."
+        remedy = "Leave it out, or make packed cases, or name cases whose tumours are left out."
         require_none("has no effect without packed cases", remedy, patients=patients)
     known = read_patients(patients) if patients else {}
     left_out = {patient for card in open_store(without).cards for patient in card.patients} if without else ()
@@ -168,23 +170,21 @@ def train(
         Path | None,
         typer.Option("--from", help="Weights to start from; heads and inputs are remapped by name.", parser=path),
     ] = None,
-    frozen_stages: Annotated[int, typer.Option(help="Resolutions of the encoder that stay as they are.")] = 0,
+    frozen_stages: Annotated[int, typer.Option(help="Number of encoder stages that stay unchanged.")] = 0,
     early_rate: Annotated[float, typer.Option(help="Learning rate of the first stage, as a share.")] = 1.0,
     steps: Steps = None,
     only: Annotated[list[str] | None, typer.Option(help="Train only this member; repeatable.")] = None,
     folds: Annotated[str | None, typer.Option(help="How many folds, or a list of them, JSON or CSV.")] = None,
-    fold: Annotated[int | None, typer.Option(help="The fold that is not trained on but scored now and then.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold to hold out and score at intervals.")] = None,
     tuned: Annotated[
         Path | None,
         typer.Option(help="Output of `htcnns tune`, whose rules and scores go into the manifest.", parser=path),
     ] = None,
     validate_on: Annotated[
         list[Path] | None,
-        typer.Option(help="Packed cases of other patients, scored now and then; repeatable.", parser=path),
+        typer.Option(help="Packed cases of other patients to score at intervals; repeatable.", parser=path),
     ] = None,
-    validate_every: Annotated[
-        int | None, typer.Option(help="Steps from one such look to the next; default: 500.", min=1)
-    ] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between these scores; default: 500.", min=1)] = None,
     device: Device = "auto",
     threads: Threads = 0,
     workers: Workers = 1,
@@ -207,7 +207,7 @@ def train(
         torch.set_num_threads(threads)
     if not validate_on and folds is None and fold is None:
         remedy = "Leave it out, or give cases to validate on or a fold to hold out."
-        require_none("has no effect without cases to look at", remedy, validate_every=validate_every)
+        require_none("has no effect without cases to validate on", remedy, validate_every=validate_every)
     store = open_store(caches)
     cards, held_out = without_fold(store, folds, fold)
     looked_at = joined([held_out, *([open_store(validate_on)] if validate_on else [])])
@@ -260,10 +260,10 @@ def _require_one(rules: "list[TruthRule]", texts: list[str]) -> None:
     """Raise SettingsError unless there is one rule, without a pattern, as names of cubes are not matched."""
     if [rule.pattern for rule in rules] != ["*"]:
         raise SettingsError(
-            "only one label set, without a pattern, has an effect on an npz of cubes",
+            "an npz of cubes takes one label set, without a pattern",
             setting="labels",
             found=", ".join(texts),
-            remedy="Name the one by which its truths are numbered.",
+            remedy="Name the label set of its truths.",
         )
 
 
@@ -274,10 +274,10 @@ def _labelled_folder(text: str, setting: str) -> "tuple[Path, LabelSet]":
     name, separator, folder = text.partition("=")
     if not separator or not folder:
         raise SettingsError(
-            "no folder and label set",
+            "not a label set and a folder",
             setting=setting,
             found=repr(text),
             expected="SET=DIR, such as brats2021=cases",
-            remedy="Write it so.",
+            remedy="Name both.",
         )
     return Path(folder), label_set(name, setting=setting)

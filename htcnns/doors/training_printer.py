@@ -47,7 +47,7 @@ def print_packed(packed: Packed) -> None:
     """Print a line on a case that was packed."""
     card = packed.card
     regions = " ".join(region.name for region in card.known) or "no truth"
-    state = "was there" if packed.was_there else "packed"
+    state = "already packed" if packed.was_there else "packed"
     say(f"{card.name}: {state}; patient {', '.join(card.patients)}; {' '.join(card.sequences)}; {regions}")
 
 

@@ -27,7 +27,7 @@ def view(
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Label set of the masks; default: by each case's name.")] = None,
     channels: Channels = "",
-    port: Annotated[int, typer.Option(help="Port on this machine; 0 for one that is free.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 for any free one.", min=0, max=65535)] = 0,
     open_browser: Annotated[
         bool,
         typer.Option("--open", help="Also open it in a browser, whose command line shows the address to other users."),

@@ -139,11 +139,11 @@ def open_server(site: Site, *, port: int) -> ThreadingTCPServer:
         return _Server((HOST, port), _handler(site.answer))
     except OSError as error:
         raise SettingsError(
-            f"cannot be listened on ({error.strerror or error})",
+            f"cannot listen on it ({error.strerror or error})",
             setting="port",
             found=str(port),
-            expected="a free port of 1024 to 65535",
-            remedy="Give another, or none for any that is free.",
+            expected="a free port from 1024 to 65535",
+            remedy="Give another, or none for any free one.",
         ) from error
 
 

@@ -41,7 +41,7 @@ def _read(path: Path) -> np.ndarray:
     label_map = array.astype(np.uint16)
     if (label_map != array).any():
         raise InputError(
-            "voxels that are no labels",
+            "values that are not labels",
             place=path,
             expected="whole numbers from 0 to 65535",
             remedy="Give label maps of heads, not scans.",

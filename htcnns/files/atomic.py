@@ -77,10 +77,10 @@ def require_replaceable(path: Path) -> None:
         return  # nothing is there, or it cannot be seen, which writing will report
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise TakenError(
-            f"cannot write {path.name} ({os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else 'no regular file'})",
+            f"cannot write {path.name} ({os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else 'not a regular file'})",
             place=path.parent,
             expected="a file of that name, or none",
-            remedy="Move what stands there away or give another folder.",
+            remedy="Move it away or give another folder.",
         )
 
 
@@ -137,11 +137,11 @@ def require_folder_place(path: Path, *, setting: str) -> None:
     """
     if os.path.lexists(path) and not os.path.isdir(path):
         raise OutputError(
-            "is no folder",
+            "is not a folder",
             place=path,
             setting=setting,
-            expected="a folder, or a name that is free",
-            remedy="Give another folder, or for a file a name that ends in .json.",
+            expected="a folder, or an unused name",
+            remedy="Give another folder, or a file name that ends in .json.",
         )
 
 
@@ -169,7 +169,7 @@ def sweep(folder: Path) -> tuple[Path, ...]:
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
-        raise _cannot("look for temporaries", folder, error) from error
+        raise _cannot("look for temporary files", folder, error) from error
     return tuple(path for path in found if _is_swept(path))
 
 
@@ -245,6 +245,6 @@ def _cannot(what: str, folder: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot {what} ({error.strerror or error})",
         place=folder,
-        expected="a folder with room and rights",
+        expected="a writable folder with free space",
         remedy=_REMEDIES.get(error.errno or 0, "Give a folder that this user may write to."),
     )

@@ -155,9 +155,9 @@ def _two_patients(folder: Path, files: dict[Sequence, Path], naming: Convention)
     if naming is Convention.FREE and (pair := two_cases(list(scans))):
         one, other = (scans[stem] for stem in pair)
         return InputError(
-            f"{one} and {other} belong to two cases by their names",
+            f"{one} and {other} are named like two different cases",
             place=folder,
-            expected="the scans of one case, as free names do not say whose a scan is",
+            expected="the scans of one case, as free names do not name the case",
             remedy="Give each case a folder of its own, or name its files alike.",
         )
     return None
@@ -238,7 +238,7 @@ def _leftover(file: Path, reading: NameReading) -> Leftover | None:
     if words.is_mask_folder(file.parent.name):
         return Leftover(file, f"in {file.parent.name}, a folder of label maps") if reading.sequence else None
     if reading.sequence:
-        return Leftover(file, "named in another way than the cases beside it", is_near_miss=True)
+        return Leftover(file, "named differently from the cases beside it", is_near_miss=True)
     if read_nnunet(_stem(file)) and not reading.is_mask:
         return Leftover(file, f"{reading.reason}; an nnU-Net case has several channels, 0000 among them")
     return Leftover(file, reading.reason)

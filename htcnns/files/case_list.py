@@ -69,7 +69,9 @@ def _of_files(home: Path, row: Row) -> Search:
     """The case made of the files that a row names."""
     name = row.case
     if name.startswith(".") or any(mark in name for mark in "/\0"):
-        raise InputError("is no name", place=name, expected="one that a file can have and show", remedy=_REMEDY)
+        raise InputError(
+            "cannot name a case", place=name, expected="one that a file can have, without a leading dot", remedy=_REMEDY
+        )
     files = {sequence: home / text for sequence, text in row.files.items()}
     for sequence, file in files.items():
         if not is_file(file):
@@ -89,7 +91,7 @@ def _the_only_case(folder: Path, found: Search) -> Search:
             place=folder,
             found=f"{len(found.cases)}, such as {one} and {other}",
             expected="one for each row",
-            remedy="Give the folder of each a row, or name the cases.",
+            remedy="Give each case's folder its own row, or name the cases.",
         )
     return found
 

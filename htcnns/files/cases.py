@@ -132,7 +132,7 @@ def _one_of_a_name(cases: list[Case], leftovers: list[Leftover]) -> Case:
     chosen = (with_scans or cases)[0]
     for case in cases:
         if case is not chosen:
-            leftovers.append(Leftover(case.folder, f"a second case called {case.name}, of which no scan can be read"))
+            leftovers.append(Leftover(case.folder, f"a second case called {case.name}, with no readable scan"))
     return chosen
 
 
@@ -145,5 +145,5 @@ def _no_case(root: Path, leftovers: list[Leftover], kinds: Counter[str]) -> Inpu
         place=root,
         found=(", ".join(f"{n} {kind}" for kind, n in kinds.most_common(4)) or "nothing") + such,
         expected=f"NIfTI files named like {', '.join(naming.example for naming in NAMINGS)}",
-        remedy="Rename them so, or give each case a folder whose file names have t1n, t1c, t2w and t2f as words.",
+        remedy="Rename them like these, or give each case a folder with t1n, t1c, t2w and t2f as words in file names.",
     )

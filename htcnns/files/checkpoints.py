@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return Checkpoint(**saved)
     except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"is no checkpoint ({reason})", place=path, remedy=_DELETE) from error
+        raise InputError(f"is not a checkpoint ({reason})", place=path, remedy=_DELETE) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ def _lock(path: Path) -> int:
         except BlockingIOError as error:
             os.close(handle)
             raise OutputError(
-                "another process trains this fit", place=path, remedy="Wait for it, or give another work folder."
+                "another process is training this fit", place=path, remedy="Wait for it, or give another work folder."
             ) from error
         except OSError:
             return handle  # a file system without locks

@@ -62,7 +62,7 @@ class Claims:
             raise OutputError(
                 f"cannot write {path.name} ({error.strerror or error})",
                 place=mask.parent,
-                expected="a folder with room and rights",
+                expected="a writable folder with free space",
                 remedy="Free space there, or give a folder that this user may write to.",
             ) from error
         if file is None:

@@ -49,7 +49,7 @@ def report_clashes(cases: Iterable[CaseOutputs]) -> Iterator[Clash]:
                     "is not from a run, and would be replaced",
                     place=path,
                     setting="report",
-                    expected="a folder for reports alone",
+                    expected="a folder for reports only",
                     remedy="Give another folder, or move the file away.",
                 )
                 yield Clash(each.case.name, error)

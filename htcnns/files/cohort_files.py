@@ -49,7 +49,7 @@ def require_place_for_cohort(folder: Path) -> None:
                 "is not from a run, and would be replaced",
                 place=path,
                 setting="report",
-                expected="a folder for reports alone",
+                expected="a folder for reports only",
                 remedy="Give another folder.",
             )
 

@@ -62,12 +62,12 @@ def sha256_of(path: Path) -> str:
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError("is no regular file", place=path, remedy="Give the file itself.")
+            raise InputError("is not a regular file", place=path, remedy="Give the file itself.")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
-            f"cannot be read ({error.strerror or error})", place=path, remedy="Give reading rights or copy it again."
+            f"cannot be read ({error.strerror or error})", place=path, remedy="Make it readable or copy it again."
         ) from error
 
 

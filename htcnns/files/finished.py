@@ -14,7 +14,7 @@ from htcnns.files.own import is_own
 from htcnns.labels import LABEL_SETS, Label, LabelSet, RegionSet
 from htcnns.volume import Grid, grid_difference
 
-_CHANGED = "its mask is not the one that its report was made from; segment the case again for a report that fits"
+_CHANGED = "its mask is not the one that its report was made from; segment the case again for a matching report"
 
 
 def kept_notes(outputs: CaseOutputs, *, is_asked: bool, method: str) -> tuple[str, ...] | None:
@@ -60,7 +60,7 @@ def require_no_work_of_others(outputs: CaseOutputs) -> None:
         raise InputError(
             "is not as a run wrote it, and would be replaced",
             place=outputs.mask,
-            found="other bytes than its report says" if is_changed else "a mask without the mark of a run",
+            found="contents that do not match its report" if is_changed else "a mask without the mark of a run",
             expected="a mask that nobody changed, or none",
             remedy="Move it away to have the case segmented; leave it where it is your correction.",
         )

@@ -26,5 +26,5 @@ def entries(folder: Path, *, expected: str, remedy: str) -> list[Path]:
             f"cannot be listed ({error.strerror or error})",
             place=folder,
             expected=expected,
-            remedy="Give reading rights.",
+            remedy="Make it readable.",
         ) from error

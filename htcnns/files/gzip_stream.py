@@ -25,7 +25,7 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
     try:
         if not path.is_file():  # this also raises, in a folder without rights
             raise InputError(
-                "is no regular file" if path.exists() else "does not exist",
+                "is not a regular file" if path.exists() else "does not exist",
                 place=path,
                 expected="a NIfTI file",
                 remedy="Check the name and the link.",
@@ -55,7 +55,7 @@ def open_packed(path: Path) -> Iterator[BinaryIO]:
         ) from error
     except OSError as error:
         raise InputError(
-            f"cannot be read ({error.strerror or error})", place=path, remedy="Give reading rights or copy it again."
+            f"cannot be read ({error.strerror or error})", place=path, remedy="Make it readable or copy it again."
         ) from error
 
 
@@ -92,10 +92,10 @@ def _require_honest_name(path: Path, *, is_gzip: bool) -> None:
         raise InputError(
             "named .gz but is not gzip",
             place=path,
-            expected="packed data",
-            remedy="Take .gz out of its name or pack it.",
+            expected="gzip data",
+            remedy="Take .gz out of its name or gzip it.",
         )
     if name.endswith(".nii") and is_gzip:
         raise InputError(
-            "named .nii but is gzip", place=path, expected="plain data", remedy=f"Rename it to {path.name}.gz."
+            "named .nii but is gzip", place=path, expected="uncompressed data", remedy=f"Rename it to {path.name}.gz."
         )

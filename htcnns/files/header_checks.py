@@ -47,10 +47,10 @@ def require_usable(affine: np.ndarray, shape: Shape, path: Path) -> None:
     extent = np.asarray(spacing_mm(affine)) * shape
     if extent.max() > MAX_EXTENT_MM:
         raise InputError(
-            f"{size_text(f'{mm:.0f}' for mm in extent)} mm large",
+            f"{size_text(f'{mm:.0f}' for mm in extent)} mm in size",
             place=path,
             expected=f"at most {MAX_EXTENT_MM:.0f} mm",
-            remedy="Fix the voxel size in its header, which counts in mm.",
+            remedy="Fix the voxel size in its header, which must be in mm.",
         )
 
 
@@ -59,7 +59,7 @@ def require_millimetres(xyzt_units: int, path: Path) -> None:
     unit = _UNITS.get(xyzt_units & 7)
     if unit:
         raise InputError(
-            f"its header counts in {unit}",
+            f"its header is in {unit}",
             place=path,
             expected="mm",
             remedy="Convert the scan again, or set the unit of its header (xyzt_units) to mm if its affine is in mm "
@@ -85,10 +85,10 @@ def require_head(grid: Grid, name: str) -> None:
     extent = np.asarray(spacing) * grid.shape
     if extent.max() < MIN_EXTENT_MM:
         raise InputError(
-            f"the scans are only {size_text(f'{mm:.3g}' for mm in extent)} mm large",
+            f"the scans are only {size_text(f'{mm:.3g}' for mm in extent)} mm in size",
             place=name,
             expected=f"a head, {MIN_EXTENT_MM:.0f} mm or more",
-            remedy="Fix the voxel size in the headers, which counts in mm.",
+            remedy="Fix the voxel size in the headers, which must be in mm.",
         )
     filled = abs(np.linalg.det(direction_cosines(grid.affine)))
     if filled < LEAST_DETERMINANT:
@@ -102,10 +102,10 @@ def require_head(grid: Grid, name: str) -> None:
     at_1_mm = millimetre_shape(grid.shape, spacing)
     if prod(grid.shape) + prod(at_1_mm) > MAX_VOXELS:
         raise InputError(
-            "the scans have too many voxels for the memory",
+            "the scans have too many voxels to fit in memory",
             place=name,
             found=f"{size_text(grid.shape)} as stored and {size_text(at_1_mm)} at 1 mm",
-            expected=f"at most {MAX_VOXELS / 1e6:.0f} million of both together",
+            expected=f"at most {MAX_VOXELS / 1e6:.0f} million for both together",
             remedy="Crop the scans to the head.",
         )
 
@@ -129,7 +129,7 @@ def doubts_on(
     degrees, mm = angle_degrees(affine, qform), grid_difference_mm(affine, qform, shape)
     if degrees <= DOUBTFUL_DEGREES and mm <= DOUBTFUL_MM:
         return ()
-    return (f"sform and qform lie up to {mm:.1f} mm and {degrees:.1f} degrees apart; the sform is used",)
+    return (f"sform and qform differ by up to {mm:.1f} mm and {degrees:.1f} degrees; the sform is used",)
 
 
 def _as_stored(affine: np.ndarray) -> np.ndarray:

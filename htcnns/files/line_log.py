@@ -1,6 +1,9 @@
 """An append-only log of JSON lines: each event is one whole line, even when other processes write to the log."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +15,7 @@ _MOST_OF_A_LINE = 2**20
 
 
 class LineLog:
-    """An open log, appended to if it exists already; each line is written by one system call.
+    """An open log, appended to if it exists already; each line is written under a lock.
 
     Raises:
         OutputError: the log cannot be written; also raised by `add`.
@@ -22,7 +25,8 @@ class LineLog:
         self._path = followed(path)
         try:
             self._number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
-            _cut_unfinished_line(self._number)
+            with _alone(self._number):
+                _cut_unfinished_line(self._number)
         except OSError as error:
             raise self._cannot(error) from error
 
@@ -37,8 +41,9 @@ class LineLog:
         content = line.encode()
         assert content.startswith(_MARK)
         try:
-            while content:  # a nearly full disk takes a part; writing the rest raises the reason
-                content = content[os.write(self._number, content) :]
+            with _alone(self._number):
+                while content:  # a nearly full disk takes a part; writing the rest raises the reason
+                    content = content[os.write(self._number, content) :]
         except OSError as error:
             raise self._cannot(error) from error
 
@@ -47,7 +52,7 @@ class LineLog:
             f"cannot be written ({error.strerror or error})",
             place=self._path,
             setting="log",
-            expected="a file with room and rights",
+            expected="a writable file and free space",
             remedy="Free space there, give another file, or leave it out.",
         )
 
@@ -57,7 +62,7 @@ def require_log_place(path: Path) -> None:
     require_named_place(path, setting="log")
     if not _may_be_log(path):
         raise OutputError(
-            "is no log",
+            "is not a log",
             place=path,
             setting="log",
             expected="a log of earlier runs, which is continued, or a new file",
@@ -73,6 +78,18 @@ def _may_be_log(path: Path) -> bool:
         return True
     except OSError:
         return False
+
+
+@contextmanager
+def _alone(number: int) -> Iterator[None]:
+    """Lock the log while the block runs: a line that is being written looks unfinished to whoever opens the log."""
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(number, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_UN)
 
 
 def _cut_unfinished_line(number: int) -> None:

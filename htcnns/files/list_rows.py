@@ -80,13 +80,15 @@ def _table_rows(path: Path) -> Iterator[Row]:
 def _json_rows(path: Path) -> Iterator[Row]:
     content = read_json(path, most_bytes=MOST_BYTES)
     if not isinstance(content, list):
-        _refuse(path, problem="is no list", found=shown(content), expected="an array")
+        _refuse(path, problem="is not a list", found=shown(content), expected="an array")
     for number, entry in enumerate(content, 1):
         where = f"entry {number}"
         if isinstance(entry, str):
             entry = {_CASE: entry}
         if not isinstance(entry, dict) or not all(isinstance(value, str | None) for value in entry.values()):
-            _refuse(path, where, problem="is no case", found=shown(entry), expected="a text, or an object of texts")
+            _refuse(
+                path, where, problem="is not a case", found=shown(entry), expected="a string, or an object of strings"
+            )
         columns = [_column(path, where, key) for key in entry]
         _require_columns(path, where, columns)
         yield _row(path, where, dict(zip(columns, (value or "" for value in entry.values()), strict=True)))
@@ -123,7 +125,7 @@ def _require_columns(path: Path, where: str, columns: list[str]) -> None:
 
 def _require_as_many(path: Path, where: str, cells: list[str], columns: list[str]) -> None:
     if len(cells) != len(columns):
-        _refuse(path, where, problem="another number of cells", found=len(cells), expected=f"{len(columns)} as above")
+        _refuse(path, where, problem="wrong number of cells", found=len(cells), expected=f"{len(columns)} as above")
 
 
 def _text(path: Path) -> str:

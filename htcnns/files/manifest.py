@@ -104,7 +104,7 @@ def _entries(path: Path) -> list:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = shown(content.get("format")) if isinstance(content, dict) else f"a {type(content).__name__}"
         raise WeightsError(
-            "another format", place=path, found=found, expected=FORMAT, remedy="Use the htcnns version it was made for."
+            "unknown format", place=path, found=found, expected=FORMAT, remedy="Use the htcnns version it was made for."
         )
     entries = content.get("members")
     if not isinstance(entries, list) or not entries:
@@ -208,7 +208,7 @@ def _quantiles(entry: dict) -> tuple[float, float]:
 def _name(entry: dict) -> str:
     name = _typed(entry, "name", str)
     if not _is_name(name):
-        raise SettingsError(f"name is {shown(name)}", expected=f"1 to {LONGEST_NAME} letters that can be printed")
+        raise SettingsError(f"name is {shown(name)}", expected=f"1 to {LONGEST_NAME} printable characters")
     return name
 
 
@@ -231,7 +231,9 @@ def _region_set(entry: dict) -> RegionSet:
         if set(each.regions) == regions:
             return each
     known = "; ".join(", ".join(region.name for region in each.regions) for each in REGION_SETS.values())
-    raise SettingsError("no set has these regions", found=", ".join(entry["regions"]), expected=f"one of {known}")
+    raise SettingsError(
+        "no region set has these regions", found=", ".join(entry["regions"]), expected=f"one of {known}"
+    )
 
 
 def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
@@ -244,12 +246,12 @@ def _files(entry: dict, folder: Path) -> tuple[WeightsFile, ...]:
     files = []
     for each in entries:
         if not isinstance(each, dict):
-            raise SettingsError("files are no JSON objects", found=shown(each))
+            raise SettingsError("files are not JSON objects", found=shown(each))
         name, sha256 = _typed(each, "name", str), _typed(each, "sha256", str)
         if not re.fullmatch(r"[\w.+-]+\.safetensors", name, re.ASCII):
             raise SettingsError(f"file name {shown(name)} is not a plain name that ends in .safetensors")
         if not re.fullmatch("([0-9a-f]{64})?", sha256):  # a draft has none yet
-            raise SettingsError(f"sha256 is {shown(sha256)}", expected="64 digits of base 16 in small letters")
+            raise SettingsError(f"sha256 is {shown(sha256)}", expected="64 lowercase hexadecimal digits")
         files.append(WeightsFile(folder / name, sha256))
     return tuple(files)
 

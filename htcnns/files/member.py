@@ -81,14 +81,14 @@ def require_axes(letters: str) -> None:
         mirror_axes(letters)
     except ValueError as error:
         raise SettingsError(
-            "mirror is no choice of axes", found=repr(letters), expected=f"letters of {MIRROR_AXES}, each once"
+            "mirror is not a choice of axes", found=repr(letters), expected=f"letters of {MIRROR_AXES}, each once"
         ) from error
 
 
 def _require_sequences(sequences: tuple[Sequence, ...]) -> None:
     if not sequences or len(set(sequences)) < len(sequences):
         raise SettingsError(
-            "the sequences do not fit",
+            "impossible sequences",
             found=", ".join(sequences) or "none",
             expected=f"some of {', '.join(SEQUENCES)}, each once",
         )

@@ -79,7 +79,7 @@ def read_label_map(path: Path) -> Volume:
     n_strange = int((label_map != values).sum())
     if n_strange:
         raise InputError(
-            f"{n_strange} voxels are no labels",
+            f"{n_strange} voxels are not labels",
             place=path,
             expected="whole numbers from 0 to 255",
             remedy="Give a label map.",

@@ -72,7 +72,9 @@ def read_geometry(stream: BinaryIO, path: Path) -> Layout:
     block = stream.read(4)
     kind = _KINDS.get(int.from_bytes(block, "little")) or _KINDS.get(int.from_bytes(block, "big"))
     if kind is None:
-        raise InputError("not NIfTI", place=path, found=repr(block), expected="a header's length", remedy="Convert it.")
+        raise InputError(
+            "not NIfTI", place=path, found=repr(block), expected="a NIfTI header's length", remedy="Convert it."
+        )
     block += stream.read(kind.sizeof_hdr - 4)
     if len(block) < kind.sizeof_hdr:
         raise InputError(

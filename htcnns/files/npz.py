@@ -55,5 +55,5 @@ def _unpacked(stored: bytes, member: zipfile.ZipInfo) -> bytes:
     else:
         raise ValueError(f"{member.filename}: compression {member.compress_type}")
     if len(content) != member.file_size or isal_zlib.crc32(content) != member.CRC:
-        raise ValueError(f"{member.filename}: its checksum is another")
+        raise ValueError(f"{member.filename}: its checksum is wrong")
     return content

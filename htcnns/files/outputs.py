@@ -115,8 +115,8 @@ def require_free_places(outputs: CaseOutputs) -> None:
             raise InputError(
                 "too long a name",
                 place=outputs.case.name,
-                found=f"a file name of {len(os.fsencode(path.name))} bytes to be written",
-                expected=f"one that fits in {path.parent}",
+                found=f"a file name of {len(os.fsencode(path.name))} bytes",
+                expected=f"one short enough for {path.parent}",
                 remedy="Give the case a shorter name.",
             )
         require_replaceable(path)
@@ -202,7 +202,7 @@ def stand_in(outputs: CaseOutputs, *, is_readable: bool = True) -> tuple[bool, s
     if _is_too_long(path):
         return False, ""
     if holds_tumour(path):
-        return True, "the mask that lies there was left as it is"
+        return True, "the existing mask was left as it is"
     if _is_the_users(path, outputs):
         return False, "no empty mask was written in its place, as a file of the input has its name"
     like = [files[s] for s in (Sequence.T1C, *SEQUENCES) if s in files and is_readable]

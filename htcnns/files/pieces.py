@@ -48,7 +48,7 @@ def read_pieces(path: Path) -> Iterator[Piece]:
         names, images, label_maps, valid, spacing, low, step = (arrays[key] for key in _KEYS)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"is no file of cubes ({error})",
+            f"is not a file of cubes ({error})",
             place=path,
             expected=f"npz with {', '.join(_KEYS)}",
             remedy="Make it again.",
@@ -56,7 +56,7 @@ def read_pieces(path: Path) -> Iterator[Piece]:
     wanted = (len(names), len(SEQUENCES), *label_maps.shape[1:])
     if images.shape != wanted or valid.shape != label_maps.shape or len(label_maps) != len(names):
         raise InputError(
-            "holds arrays that do not fit each other",
+            "holds arrays whose shapes do not match",
             place=path,
             found=f"images of {size_text(images.shape)}, label maps of {size_text(label_maps.shape)}",
             expected=f"images of {size_text(wanted)}",

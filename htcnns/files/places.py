@@ -52,5 +52,5 @@ def absence(path: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "does not exist"
     except OSError as error:
-        return f"cannot be looked at ({error.strerror or error})"
-    return "is no such thing"
+        return f"cannot be accessed ({error.strerror or error})"
+    return "is something else"

@@ -189,9 +189,7 @@ def key_of(case_name: str, how: str, files: Iterable[Path]) -> str:
             with path.open("rb") as file:
                 key.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise InputError(
-                f"cannot be read ({error.strerror})", place=path, remedy="Give its owner's rights."
-            ) from error
+            raise InputError(f"cannot be read ({error.strerror})", place=path, remedy="Make it readable.") from error
     return key.hexdigest()
 
 

@@ -17,7 +17,7 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
         with open(path, "rb", opener=_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise InputError("is no regular file", place=path, remedy="Give the file itself.")
+                raise InputError("is not a regular file", place=path, remedy="Give the file itself.")
             content = file.read() if found.st_size <= most_bytes else None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error

@@ -79,7 +79,7 @@ def _read_many(path: Path) -> tuple[list[str], np.ndarray, Spacing]:
         edges = pack["spacing_mm"] if "spacing_mm" in pack else np.array(STANDARD_SHAPE) / label_maps.shape[1:]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            "no pack of label maps", place=path, found=error, expected="the arrays label_maps and names"
+            "not a file of label maps", place=path, found=error, expected="the arrays label_maps and names"
         ) from error
     return names, label_maps, (float(edges[0]), float(edges[1]), float(edges[2]))
 

@@ -95,7 +95,7 @@ def _require_shape(found: tuple, wanted: Tensor, name: str, *, place: str) -> No
     """Raise WeightsError unless the tensor has the shape of the network's."""
     if found != wanted.shape:
         raise WeightsError(
-            f"another shape of {name}",
+            f"{name} has the wrong shape",
             place=place,
             found=shown(found),
             expected=tuple(wanted.shape),

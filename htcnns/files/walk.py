@@ -96,8 +96,8 @@ def _what(entry: os.DirEntry[str]) -> str:
     except OSError as error:
         if isinstance(error, FileNotFoundError) or entry.is_symlink():
             return f"a link that leads nowhere ({error.strerror})"
-        return f"cannot be looked at ({error.strerror})"
-    return "a pipe" if stat.S_ISFIFO(mode) else "no regular file"
+        return f"not accessible ({error.strerror})"
+    return "a pipe" if stat.S_ISFIFO(mode) else "not a regular file"
 
 
 def _cannot_be_listed(folder: Path, error: OSError) -> InputError:
@@ -105,5 +105,5 @@ def _cannot_be_listed(folder: Path, error: OSError) -> InputError:
         f"cannot be listed ({error.strerror or error})",
         place=folder,
         expected="a readable folder",
-        remedy="Give reading rights or move it away.",
+        remedy="Make it readable or move it away.",
     )

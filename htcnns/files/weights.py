@@ -91,7 +91,7 @@ def _checked_content(file: WeightsFile, member: str, place: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
         raise WeightsError(
-            "the file is damaged or another one",
+            "the file is damaged or is the wrong one",
             place=place,
             found=f"sha256 {found[:12]}…",
             expected=f"{file.sha256[:12]}…",

@@ -43,6 +43,6 @@ def dissent_notes(dice: Mapping[str, Mapping[Region, float]], volumes_ml: Mappin
         if volume_ml >= SMALLEST_ML and len(of_members) > 1 and min(of_members.values()) < LEAST_DICE:
             said = ", ".join(f"{name} {value:.2f}" for name, value in of_members.items())
             notes.append(
-                Note(f"{region.name}: the members disagree; Dice with their fusion {said}", Kind.MEMBERS_DISAGREE)
+                Note(f"{region.name}: the members disagree; Dice with their fusion: {said}", Kind.MEMBERS_DISAGREE)
             )
     return notes

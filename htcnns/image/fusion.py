@@ -104,7 +104,7 @@ def require_fusable(n_members: int, regions: RegionSet) -> None:
             setting="members",
             found=n_members,
             expected=f"1 to {max_members(regions)} with the regions {regions.name}",
-            remedy="Choose others.",
+            remedy="Choose another number.",
         )
 
 
@@ -207,7 +207,7 @@ def _fuse_mean(
     """The mean of the members' probabilities; their label maps are used only for the rates and notes."""
     if probabilities is None:
         raise SettingsError(
-            "the mean has no probabilities",
+            "the mean needs probabilities",
             setting="fusion",
             found="label maps only",
             expected=f"({len(label_maps)}, {len(regions.regions)}, I, J, K) values",
@@ -249,7 +249,7 @@ def _notes_on_votes(region: Region, names: Sequence[str], ballots: Ballots, verd
     if n_tied := int(ballots.n_voxels[weights == CUT].sum()):
         notes.append(f"{region.name}: voxels at exactly 0.5, which were included: {n_tied}.")
     if verdict.n_iterations == MAX_ITERATIONS:
-        notes.append(f"{region.name}: STAPLE had not settled after {MAX_ITERATIONS} iterations.")
+        notes.append(f"{region.name}: STAPLE had not converged after {MAX_ITERATIONS} iterations.")
     return notes
 
 

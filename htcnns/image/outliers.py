@@ -16,7 +16,7 @@ _SPARSE = (slice(None, None, 4),) * 3  # enough to find the range
 _FEWEST_VALUES = 100  # needed for that; with fewer, all voxels are used
 _LARGE = 1e9  # above any scanner's intensities; below it the z-score keeps all values distinct
 _LARGEST = float(np.finfo(np.float32).max)
-_REMEDY = "Replace values that stand for nothing by 0."
+_REMEDY = "Replace placeholder values with 0."
 
 
 def without_outliers(scan: np.ndarray, mask: np.ndarray, sequence: Sequence) -> tuple[np.ndarray, list[str]]:
@@ -75,7 +75,7 @@ def _require_contrast(values: np.ndarray, sequence: Sequence) -> None:
     scored = ((values - mean) / (deviation or 1.0)).astype(np.float32)
     if np.unique(scored).size < min(FEWEST_STEPS, np.unique(values).size):
         raise InputError(
-            "its values lie too far apart for one scale",
+            "its values lie too far apart to be normalised",
             place=str(sequence),
             found=f"{values.min():.4g} to {values.max():.4g}",
             expected="the intensities of a scan",

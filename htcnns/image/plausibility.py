@@ -25,7 +25,7 @@ def content_notes(scans: np.ndarray, masks: np.ndarray) -> list[Note]:
     """
     given = [(sequence, scan) for sequence, scan in zip(SEQUENCES, scans, strict=True) if scan.any()]
     notes = [
-        Note(f"{one} and {other} are identical; expected two sequences", Kind.SEQUENCE_DOUBLED)
+        Note(f"{one} and {other} are identical; expected two different scans", Kind.SEQUENCE_DOUBLED)
         for (one, scan), (other, second) in combinations(given, 2)
         if np.array_equal(scan[_SPARSE], second[_SPARSE]) and np.array_equal(scan, second)
     ]
@@ -48,10 +48,10 @@ def brain_notes(brain: np.ndarray, *, voxel_ml: float) -> list[Note]:
     volume_ml = float(brain.sum()) * voxel_ml
     notes = []
     if volume_ml > LARGEST_BRAIN_ML:
-        said = f"{volume_ml:.0f} ml of signal, a brain has below {LARGEST_BRAIN_ML:.0f} ml"
+        said = f"{volume_ml:.0f} ml of signal, a brain has less than {LARGEST_BRAIN_ML:.0f} ml"
         notes.append(Note(f"does not look skull-stripped: {said}", Kind.NOT_SKULL_STRIPPED))
     if volume_ml < SMALLEST_BRAIN_ML:
-        said = f"only {volume_ml:.3g} ml of signal, a brain has above {SMALLEST_BRAIN_ML:.0f} ml"
+        said = f"only {volume_ml:.3g} ml of signal, a brain has more than {SMALLEST_BRAIN_ML:.0f} ml"
         notes.append(Note(said, Kind.UNUSUAL_BRAIN))
     if min(brain.shape) < THINNEST_BRAIN_MM:
         said = f"the signal is only {min(brain.shape)} mm thick ({size_text(brain.shape)} mm); expected a whole brain"

@@ -265,7 +265,7 @@ def _require_region_names(name: str, values: object) -> None:
         or len(set(values)) < len(values)
     ):
         raise SettingsError(
-            f"{name} is no list of regions",
+            f"{name} is not a list of regions",
             place=_PLACE,
             found=repr(values),
             expected="names of regions, each once",

@@ -202,7 +202,7 @@ def _without_background(turned: np.ndarray) -> tuple[np.ndarray, np.ndarray, lis
             np.not_equal(array, background, out=mask)
         else:
             np.greater(array, background, out=mask)
-            notes.append(f"{sequence}: no constant background; the head is taken to lie above {background:.4g}")
+            notes.append(f"{sequence}: no constant background; the head is assumed to lie above {background:.4g}")
         usual, said = without_outliers(array, mask, sequence)
         notes += said
         np.subtract(usual, background if is_constant and _is_fine(background, usual, mask) else 0, out=out)

@@ -43,7 +43,7 @@ def look_notes(scans: np.ndarray, brain: np.ndarray) -> list[Note]:
     if lead < -LEAST_T1C and enhancement < 1 / LEAST_ENHANCEMENT:
         notes.append(_swapped(Sequence.T1N, Sequence.T1C))
     elif abs(lead) < LEAST_T1C and 1 / LEAST_ENHANCEMENT < enhancement < LEAST_ENHANCEMENT:
-        said = "nothing is brighter in t1c than in t1n as contrast agent would make it; was any given?"
+        said = "t1c shows no enhancement over t1n; was contrast agent given?"
         notes.append(Note(said, Kind.NO_CONTRAST_AGENT))
     return notes
 

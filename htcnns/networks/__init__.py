@@ -79,7 +79,7 @@ def outline_network(name: str, size: Mapping, window: Shape, *, n_in: int, n_out
         n_parameters = sum(parameter.numel() for parameter in network.parameters())
         if n_parameters > MOST_PARAMETERS:
             raise SettingsError(
-                f"{name} is too large in that size",
+                f"{name} is too large at that size",
                 setting="size",
                 found=f"{n_parameters / 1e6:.0f} million parameters",
                 expected=f"at most {MOST_PARAMETERS / 1e6:.0f} million",
@@ -102,7 +102,7 @@ def outline_network(name: str, size: Mapping, window: Shape, *, n_in: int, n_out
 def _cannot_be_built(name: str, reason: Exception | str) -> SettingsError:
     kind = f"{type(reason).__name__}: " if isinstance(reason, Exception) else ""
     return SettingsError(
-        f"{name} cannot be built in that size",
+        f"{name} cannot be built at that size",
         setting="size",
         found=f"{kind}{str(reason).split(chr(10))[0]}",
         expected=f"values for {', '.join(NETWORKS[name].sizes['published'])}",

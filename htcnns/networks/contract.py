@@ -101,7 +101,7 @@ def _expected(multiple: int | Shape) -> str:
     """The accepted windows, in words."""
     if isinstance(multiple, int):
         return f"multiples of {multiple}, the largest edge at least {2 * multiple}"
-    return f"multiples of {size_text(multiple)} larger than these themselves"
+    return f"multiples of {size_text(multiple)} with at least one edge larger"
 
 
 def _nearest_window(size: Sequence[int], multiples: Shape) -> Shape:

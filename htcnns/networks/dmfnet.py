@@ -128,7 +128,7 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         if n_in < 4:
-            raise ValueError(f"a quarter of {n_in} channels is none")
+            raise ValueError(f"a quarter of {n_in} channels is less than one")
         middle = min(n_in, n_out)
         self.narrow = norm_relu_conv(n_in, n_in // 4, 1, norm=norm)
         self.widen = norm_relu_conv(n_in // 4, middle, 1, norm=norm)

@@ -47,7 +47,7 @@ def require_edges(shape: Shape, *, what: str, remedy: str = "Correct the manifes
     """Raise SettingsError if a window or box has longer edges or more voxels than any run could handle."""
     if max(shape) > LARGEST_EDGE or prod(shape) > MOST_WINDOW_VOXELS:
         raise SettingsError(
-            f"{what} is too large for the memory",
+            f"{what} is too large to fit in memory",
             found=shown(list(shape)),
             expected=f"edges of at most {LARGEST_EDGE} and {MOST_WINDOW_VOXELS / 1e6:.1f} million voxels",
             remedy=remedy,
@@ -66,7 +66,9 @@ def require_work(size: Mapping, window: Shape, *, multiple: int | Shape) -> None
         raise _impossible("channels", f"{n_values / 1e6:.0f} million values at full resolution", _most(MOST_VALUES))
     n_tokens = prod(edge // m for edge, m in zip(window, multiples, strict=True)) if "embedding" in size else 0
     if n_tokens > MOST_TOKENS:
-        raise _impossible("channels", f"{n_tokens} tokens in a window", f"at most {MOST_TOKENS}; more resolutions")
+        raise _impossible(
+            "channels", f"{n_tokens} tokens in a window", f"at most {MOST_TOKENS}, so use more resolutions"
+        )
     n_pairs = _most_pairs(size["heads"], size["attended"], prod(window)) if "attended" in size else 0
     if n_pairs > MOST_PAIRS:
         raise _impossible("heads", f"{n_pairs / 1e6:.0f} million pairs of voxels in a window", _most(MOST_PAIRS))

@@ -185,19 +185,19 @@ def _state(value: object) -> State:
     """The state in a case's report: done (also for a case kept later) or failed; ValueError for any other."""
     state = State(_text(value))
     if state not in (State.DONE, State.FAILED):
-        raise ValueError(f"{state} is no state of a report")
+        raise ValueError(f"{state} is not a state of a report")
     return state
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return value
 
 

@@ -59,7 +59,7 @@ def _draw_map(cohorts: tuple[Cohort, Cohort], axes: Axes) -> None:
     """Draw the points, their names if there are few, and the legend."""
     has_names = sum(len(cohort.cases) for cohort in cohorts) <= MOST_NAMES
     axes.set_facecolor(_PAPER)
-    axes.set_title("t-SNE: near cases look alike; distances and directions mean nothing", color=_FAINT, fontsize=10)
+    axes.set_title("t-SNE: nearby cases look alike; distances and directions mean nothing", color=_FAINT, fontsize=10)
     for cohort, (colour, shape) in zip(cohorts, MARKS, strict=True):
         x, y = cohort.places.T
         label = f"{_shown(cohort.name)} ({len(cohort.cases)})"
@@ -77,7 +77,7 @@ def _draw_map(cohorts: tuple[Cohort, Cohort], axes: Axes) -> None:
 def _draw_separation(found: Separation, axes: Axes) -> None:
     """Draw the accuracy as a bar on an axis from 0 to 1, with a line at chance, and the verdict."""
     axes.set_facecolor(_PAPER)
-    axes.set_title("nearest neighbour of\nthe same cohort", color=_INK, fontsize=11)
+    axes.set_title("nearest neighbour in\nthe same cohort", color=_INK, fontsize=11)
     axes.bar([0], [found.accuracy], width=_BAR, color=_BAR_COLOUR)
     axes.axhline(CHANCE, color=_INK, linestyle="--", linewidth=1)
     axes.text(0.5, CHANCE, " chance", va="center", ha="left", fontsize=9, color=_INK, clip_on=False)

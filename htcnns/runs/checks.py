@@ -170,7 +170,7 @@ def _output(folder: Path) -> Check:
     if disk.free_mib < LEAST_DISK_MIB:
         return Check(name="output", state=CheckState.WARN, found=found, remedy="Free space there.")
     if not disk.has_locks:
-        found += "; its file system has no locks, by which runs share a folder"
+        found += "; its file system has no locks, which runs need to share a folder"
         remedy = "Let one run at a time write there, or each its own shard."
         return Check(name="output", state=CheckState.WARN, found=found, remedy=remedy)
     return Check(name="output", found=found)

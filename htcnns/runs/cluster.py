@@ -32,7 +32,7 @@ def require_ray() -> None:
             setting="engine",
             found="ray",
             expected="local",
-            remedy="Install it by pip install 'htcnns[ray]', or use engine local.",
+            remedy="Install it with pip install 'htcnns[ray]', or use engine local.",
         )
 
 
@@ -104,11 +104,11 @@ def _init(ray: ModuleType, options: dict[str, Any], settings: RunSettings) -> No
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if settings.address:
             raise SettingsError(
-                f"no Ray cluster that can be used ({said})",
+                f"no usable Ray cluster ({said})",
                 setting="address",
                 found=settings.address,
                 expected="host:port of the head of a running cluster",
-                remedy="Look at it by `ray status`, or leave it out to start workers here.",
+                remedy="Check it with `ray status`, or leave it out to start workers here.",
             ) from error
         raise DeviceError(
             f"Ray cannot be started ({said})", setting="engine", remedy="Use engine local, or a shorter TMPDIR."

@@ -156,8 +156,8 @@ class Crew:
             raise DeviceError(
                 f"no worker on Ray for {_PATIENCE_S:.0f} s",
                 found=f"room for {len(self._seats)} when the run began",
-                expected="room that no other job has",
-                remedy="Look at the cluster by `ray status`, and run again.",
+                expected="room that no other job takes",
+                remedy="Check the cluster with `ray status`, and run again.",
             )
 
     def _answered(self, seat: _Seat, answer: Any, watcher: Watcher) -> Iterator[tuple[_Task, Any]]:
@@ -186,8 +186,8 @@ class Crew:
             self._hire(seat)
         else:
             error = DeviceError(
-                "workers on Ray end before they have started",
-                found=f"{seat.n_ended} in turn, the last by: {str(reason).strip().splitlines()[-1].strip()}",
+                "workers on Ray ended before they had started",
+                found=f"{seat.n_ended} in a row, the last by: {str(reason).strip().splitlines()[-1].strip()}",
                 remedy="Install the same htcnns on every machine, and give each worker enough memory.",
             )
             self._give_up(seat, error, watcher)
@@ -198,19 +198,19 @@ class Crew:
         self._seats.remove(seat)
         if not self._seats:
             raise error
-        watcher.on_pending(f"one worker less: {error}")
+        watcher.on_pending(f"lost a worker: {error}")
 
     def _after_loss(self, task: _Task, resources: Resources, watcher: Watcher) -> Outcome | None:
         """The failure of a case on which too many workers were lost; None if it is to be tried again."""
         name = task.outputs.case.name
         self._n_lost[name] = self._n_lost.get(name, 0) + 1
         if self._n_lost[name] < N_ATTEMPTS:
-            watcher.on_pending(f"{name}: the worker that was at it has ended; it is done again")
+            watcher.on_pending(f"{name}: its worker has ended; the case will be done again")
             return None
         error = DeviceError(
-            "workers end over it",
-            found=f"{N_ATTEMPTS} in turn",
-            remedy="Give each more memory, or leave the case out.",
+            "workers ended while segmenting it",
+            found=f"{N_ATTEMPTS} in a row",
+            remedy="Give each worker more memory, or leave the case out.",
         )
         return failed_case(task.outputs, error, resources=resources, seconds=time.monotonic() - task.began)
 

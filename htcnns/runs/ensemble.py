@@ -204,7 +204,7 @@ def _windows(ensemble: Ensemble, member: Member, prepared: Prepared, *, overlap:
 
 def _not_finite(member: Member, ensemble: Ensemble) -> HtcnnsError:
     """The error for values that are not finite: about the precision, or in fp32, the highest, about the weights."""
-    problem = f"numbers that are not finite, in {precision_name(ensemble.precision)} on {ensemble.device}"
+    problem = f"returned values that are not finite, in {precision_name(ensemble.precision)} on {ensemble.device}"
     if ensemble.precision == torch.float32:
         return WeightsError(
             problem, place=member.name, expected="probabilities", remedy="Its weights are unusable; leave it out."
@@ -263,7 +263,7 @@ def _require_fusable(members: tuple[Member, ...]) -> None:
         manifest = members[0].files[0].path.parent / MANIFEST
         if read_manifest(manifest.parent) != members:
             raise
-        remedy = "Name those to be fused, or restore the file that belongs to the weights."
+        remedy = "Name the members to fuse, or restore the file that belongs to the weights."
         raise error.inside(manifest, kind=WeightsError, remedy=remedy) from error
 
 

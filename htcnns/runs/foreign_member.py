@@ -62,7 +62,7 @@ class ImportSettings:
         """Raise SettingsError if the named sequences are not all four, or the files state the order themselves."""
         if self.sequences and not KINDS[self.kind].order:
             raise SettingsError(
-                f"files of {self.kind} say themselves in which order the network sees its sequences",
+                f"files of {self.kind} state the order of the network's sequences themselves",
                 setting="sequences",
                 found=", ".join(self.sequences),
                 expected="none",
@@ -191,7 +191,7 @@ def _require_same(found: Description, first: Description, path: Path) -> None:
                 place=path,
                 found=str(value)[:200],
                 expected=str(expected)[:200],
-                remedy="Import them one by one, each under a name.",
+                remedy="Import them one by one, each under its own name.",
             )
 
 
@@ -222,12 +222,12 @@ def _require_near(comparison: Comparison, path: Path) -> None:
     """Raise WeightsError if logits are not finite, or differ from those of the original."""
     if not math.isfinite(comparison.largest + comparison.rounding):
         raise WeightsError(
-            "gives numbers that are not finite", place=path, expected="logits", remedy="Use other weights."
+            "returned values that are not finite", place=path, expected="logits", remedy="Use other weights."
         )
     most = LARGEST_DIFFERENCE * max(1.0, comparison.largest)
     if comparison.original is not None and not comparison.original <= most:
         raise WeightsError(
-            "computes something else here than in its own program",
+            "computes different values here than in its own program",
             place=path,
             found=f"logits that differ by {comparison.original:.2g}",
             expected=f"at most {most:.2g}",

@@ -85,7 +85,7 @@ def _require_none(others: list[str], folder: Path) -> None:
             f"holds {others[0]}, which was not imported",
             setting="out",
             place=folder,
-            expected="a new folder, an empty one, or one of imported members alone",
+            expected="a new or empty folder, or one with imported members only",
             remedy="Give another folder.",
         )
 
@@ -107,9 +107,9 @@ def _require_replaced_by_itself(there: ImportFolder, member: Member) -> None:
         differs = _differences(other, member)
         if differs and (other.name == member.name or names.intersection(theirs)):
             raise SettingsError(
-                f"member {other.name} there is another one",
+                f"a different member {other.name} is already there",
                 setting="name",
-                found=f"{', '.join(theirs[:3])} of other {', '.join(differs)}",
+                found=f"{', '.join(theirs[:3])} with other {', '.join(differs)}",
                 expected="a name of its own for each member",
                 remedy="Give another name or folder.",
             )

@@ -45,7 +45,9 @@ def join_weights(folders: Iterable[Path], out: Path) -> tuple[Member, ...]:
     for file, copy in zip(_files(members), _files(joined), strict=True):
         written = write_weights(copy.path, read_regular(file.path, most_bytes=MOST_FILE_BYTES))
         if written.sha256 != file.sha256:
-            raise WeightsError("changed while it was copied", place=file.path, remedy="Restore it in a new folder.")
+            raise WeightsError(
+                "changed while it was copied", place=file.path, remedy="Restore it, and join into a new folder."
+            )
     write_manifest(out, joined)
     return joined
 
@@ -69,7 +71,7 @@ def _require_names(members: tuple[Member, ...]) -> None:
             f"two members are called {twice[0]}",
             found=", ".join(names),
             expected="a name of its own for each",
-            remedy="Name those that are to be taken, each as FOLDER/MEMBER.",
+            remedy="Name the members to take, each as FOLDER/MEMBER.",
         )
 
 

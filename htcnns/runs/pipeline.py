@@ -276,7 +276,7 @@ def _empty_notes(label_map: np.ndarray, regions: RegionSet, members: tuple[Membe
 def _border_notes(label_map: np.ndarray, affine: np.ndarray) -> list[Note]:
     """A note if tumour reaches the outermost voxels, beyond which it may continue."""
     borders = touched_borders(label_map, affine)
-    said = f"tumour at the image's border ({', '.join(borders)}); it may go on beyond"
+    said = f"tumour at the image's border ({', '.join(borders)}); it may continue beyond"
     return [Note(said, Kind.TUMOUR_AT_BORDER)] if borders else []
 
 
@@ -293,4 +293,4 @@ def _dissent_notes(members: tuple[MemberFinding, ...], regions: RegionSet, volum
 def _not_given_notes(numbers: LabelSet, regions: RegionSet) -> list[str]:
     """A sentence on the labels of the set that no member can predict."""
     missing = [f"{label.name} ({numbers.numbers[label]})" for label in numbers.not_given_by(regions)]
-    return [f"{numbers.name} also has {', '.join(missing)}, which no member can give"] if missing else []
+    return [f"{numbers.name} also has {', '.join(missing)}, which no member can predict"] if missing else []

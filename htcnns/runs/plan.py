@@ -113,8 +113,8 @@ def _require_masks_alone(output: Path, settings: RunSettings) -> None:
         path = getattr(settings, setting)
         if path and is_inside(path, output):
             raise SettingsError(
-                f"{path} lies in the output folder {output}, where only masks may lie, as challenges take every file "
-                "there for one",
+                f"{path} lies in the output folder {output}, where only masks may lie, as challenges read every file "
+                "there as a mask",
                 setting=setting,
                 remedy="Give a place beside it.",
             )

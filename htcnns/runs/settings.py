@@ -123,7 +123,7 @@ class RunSettings:
             label_set(self.labels)
         if self.disagreement and self.report_folder is None:
             raise SettingsError(
-                "has no place",
+                "has nowhere to go",
                 setting="disagreement",
                 found=f"report {self.report}",
                 expected="a folder for reports",
@@ -183,7 +183,7 @@ class RunSettings:
                     )
         if self.address is not None and not re.fullmatch(r"auto|[^/\s]+:\d{1,5}", self.address):
             raise SettingsError(
-                "no address of a Ray cluster",
+                "not the address of a Ray cluster",
                 setting="address",
                 found=repr(self.address),
                 expected="auto, or host:port of its head",
@@ -222,11 +222,11 @@ class RunSettings:
             value = getattr(self, name)
             if not isinstance(value, wanted) or isinstance(value, bool):
                 raise SettingsError(
-                    "a value of another kind",
+                    "a value of the wrong type",
                     setting=name,
                     found=repr(value),
                     expected=" or ".join(kind.__name__ for kind in wanted),
-                    remedy="Give such a value.",
+                    remedy="Give a value of that type.",
                 )
 
     @property
@@ -263,9 +263,9 @@ def path_of(text: str | Path, *, setting: str) -> Path:
     """The path that a text names; raises SettingsError if it is empty, as that would be the current folder."""
     if text == "":
         raise SettingsError(
-            "an empty text",
+            "an empty string",
             setting=setting,
             expected="a path",
-            remedy="Name a file or folder; . is the present folder.",
+            remedy="Name a file or folder; . is the current folder.",
         )
     return Path(text)

@@ -46,7 +46,7 @@ class Shard:
         found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
         if not found:
             raise SettingsError(
-                "no shard",
+                "not a shard",
                 setting="shard",
                 found=repr(text),
                 expected="i/n with i from 0 up to n - 1",

@@ -47,7 +47,7 @@ def score_case(
         ValueError: the shapes differ.
     """
     if prediction.shape != truth.shape:
-        raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}; they must be one grid")
+        raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}; they must be on one grid")
     frame = max(FRAME, *(region.dilation + 1 for region in rule.regions))
     pair = crop_pair(prediction, truth, spacing_mm, frame=frame)
     scores = _SCHEMES[rule.scheme](pair, rule)

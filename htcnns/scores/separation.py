@@ -76,7 +76,7 @@ def require_enough(is_second: np.ndarray) -> None:
     n_divisions = math.comb(n, n_second) / (2 if 2 * n_second == n else 1)  # cohorts of equal size can be swapped
     if min(n_second, n - n_second) < 2 or n_divisions * LARGEST_P < 1:
         raise InputError(
-            "too few patients to tell anything",
+            "too few patients to compare",
             found=f"{n - n_second} and {n_second}",
             expected="at least 4 in each cohort, or more in one of them",
             remedy="Give more cases.",

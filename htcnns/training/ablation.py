@@ -54,7 +54,7 @@ def ablation_recipes(recipe: Recipe) -> Mapping[str, Recipe]:
     """
     if not recipe.additions:
         raise SettingsError(
-            f"{recipe.name} names nothing to take away",
+            f"{recipe.name} names no additions to remove",
             setting="recipe",
             expected="additions, such as those of dmfnet-mie-sie-bsc",
             remedy="Name them in the recipe, or choose another.",
@@ -112,7 +112,7 @@ def _require_told(plan: HeldOutPlan, store: CaseStore) -> None:
     measured = plan.folds.by_case(store.cards)
     if not any(plan.is_told(card) for card in store.cards if card.name in measured):
         raise SettingsError(
-            "no case whose truth tells every region",
+            "no case whose truth annotates every region",
             setting="recipe",
             expected=", ".join(region.name for region in plan.campaign.recipe.regions.regions),
             remedy="Give other cases, or choose a recipe with other regions.",

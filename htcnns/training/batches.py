@@ -189,7 +189,7 @@ def batch_source(
     if not there:
         raise InputError(
             "no case to train on",
-            found=f"{len(able)} cases that tell {_TOLD[head]} of {regions.name}",
+            found=f"{len(able)} cases that annotate {_TOLD[head]} of {regions.name}",
             expected=f"cases of a kind that the recipe mixes: {', '.join(names)}",
             remedy="Pack other cases or change the recipe's mix.",
         )

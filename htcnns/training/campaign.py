@@ -69,7 +69,7 @@ class Campaign:
                 "nothing given",
                 setting="source",
                 expected="what the data are and under which terms",
-                remedy="Say it; it stands in the manifest.",
+                remedy="State it; it goes into the manifest.",
             )
         for setting in () if self.origin else fields(self.transfer):
             if getattr(self.transfer, setting.name) != setting.default:
@@ -206,7 +206,7 @@ def _require_unseen(campaign: Campaign, cards: Iterable[Card]) -> None:
     known = seen_by(campaign.origin, patients, (*cards, *measured))
     if known:
         raise WeightsError(
-            f"have seen patients that are validated on ({', '.join(known)})",
+            f"have seen patients used for validation ({', '.join(known)})",
             place=campaign.origin,
             setting="origin",
             expected="weights that were trained on other patients",

@@ -274,7 +274,7 @@ def _prepare(case: Case, rule: TruthRule | None, patient: str, key: str) -> Prep
                 f"the truth {difference}",
                 place=case.truth,
                 expected="the grid of the scans",
-                remedy="Bring the truth onto it, with nearest-neighbour interpolation.",
+                remedy="Resample the truth to it, with nearest-neighbour interpolation.",
             )
         truth = decode(read_label_map(case.truth).array, rule.labels, where=str(case.truth))
         label_map = _as_networks_see(truth, prepared.undo)

@@ -45,7 +45,7 @@ def require_finite_loss(loss: float, plan: FitPlan, batch: Batch, *, step: int, 
         f"the loss of step {step + 1} is {loss}",
         setting="recipe",
         place=plan.member.name,
-        found=f"a batch of {', '.join(batch.names)}, now in {path}",
+        found=f"a batch of {', '.join(batch.names)}, saved in {path}",
         expected="a finite number",
         remedy="Look at these cases; if nothing is wrong with them, lower the learning rate.",
     )

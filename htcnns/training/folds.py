@@ -80,11 +80,11 @@ def seen_by(weights: Path, patients: Collection[str], cards: Iterable[Card]) -> 
     for member in members:
         if "cases" not in member.trained_on:
             raise WeightsError(
-                f"nobody can tell what {member.name} was trained on",
+                f"does not say what {member.name} was trained on",
                 place=weights,
                 setting="origin",
                 expected="the names of its cases in the manifest",
-                remedy="Name them there under trained_on, or start from other weights.",
+                remedy="List them there under trained_on, or start from other weights.",
             )
     names = {str(case) for member in members for case in member.trained_on["cases"]}
     return sorted(name for name in names if set(patients) & set(patients_of.get(name, (patient_of(name),))))
@@ -134,7 +134,7 @@ def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> 
     for card in measured:
         patient, folds = card.patients[0], folds_of[card.name]
         if len(folds) > 1:
-            raise InputError(f"{card.name} is in folds {_and(folds)}", place=place, remedy="Leave it in one of them.")
+            raise InputError(f"{card.name} is in folds {_and(folds)}", place=place, remedy="Keep it in one of them.")
         if fold_of.setdefault(patient, *folds) not in folds:
             raise InputError(
                 f"{seen[patient]} and {card.name} are of one patient",
@@ -151,7 +151,7 @@ def given(cards: Iterable[Card], listed: Iterable[Listed], *, place: object) -> 
             f"its folds are {_and(numbers) or 'none'}",
             place=place,
             expected="at least two, numbered from 0 without a gap",
-            remedy="Number them again.",
+            remedy="Renumber them.",
         )
     return Folds(MappingProxyType(held_out), len(numbers))
 
@@ -174,8 +174,8 @@ def among(names: Iterable[str], listed: Iterable[Listed], *, place: object) -> f
         raise InputError(
             f"has no case {', '.join(strange[:5])}",
             place=place,
-            found=f"{len(strange)} of the {len(lines)} cases of the list missing",
-            expected="every case of the list",
+            found=f"{len(strange)} of the {len(lines)} listed cases missing",
+            expected="every listed case",
             remedy="Add them, or take them out of the list.",
         )
     return there.intersection(name for line in lines for name in line)

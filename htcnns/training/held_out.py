@@ -281,7 +281,7 @@ def _require_unseen(plan: HeldOutPlan, store: CaseStore) -> None:
     seen = sorted(card.name for card in plan.extra.cards if trained & set(card.patients))
     if seen:
         raise SettingsError(
-            f"{', '.join(seen)}: of a patient that is trained on",
+            f"{', '.join(seen)}: same patient as a training case",
             setting="extra",
             expected="cases of other patients",
             remedy="Leave them out here, or leave the patient's cases out of the training.",

@@ -50,7 +50,9 @@ class Round:
 
     def __post_init__(self) -> None:
         if (self.steps > 0) == (self.epochs > 0) or min(self.steps, self.epochs) < 0:
-            raise _impossible("steps", f"{self.steps} steps and {self.epochs} epochs", "either of them, above 0")
+            raise _impossible(
+                "steps", f"{self.steps} steps and {self.epochs} epochs", "one of them above 0, the other 0"
+            )
         if not self.patches or self.patches[0][0] != 0:
             raise _impossible("patches", self.patches, "shares of the round that begin with 0")
         if not self.learning_rate > 0:
@@ -121,9 +123,9 @@ class Addition:
     def __post_init__(self) -> None:
         numbers = [each.name for each in fields(Recipe) if each.type in (float, "float")]
         if not re.fullmatch(r"[\w-]+", self.name):
-            raise _impossible("name", repr(self.name), "letters, digits and hyphens, as folders have such names")
+            raise _impossible("name", repr(self.name), "letters, digits and hyphens, as folders are named after it")
         for name in self.settings:
-            require_known(name, numbers, what="number of a recipe", setting="settings", place=self.name)
+            require_known(name, numbers, what="numeric setting", setting="settings", place=self.name)
 
     def taken_from(self, recipe: "Recipe") -> "Recipe":
         """The recipe without this part; raises SettingsError if a network does not accept the arguments."""
@@ -204,7 +206,7 @@ class Recipe:
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names):
-            raise _impossible("members", ", ".join(names) or "none", "members of different names")
+            raise _impossible("members", ", ".join(names) or "none", "members with different names")
         require_known(self.optimizer, OPTIMIZERS, what="optimizer", setting="optimizer")
         require_known(self.precision, PRECISIONS, what="precision", setting="precision")
         for setting in ("batch", "echoes", "checkpoint_steps"):
@@ -212,16 +214,16 @@ class Recipe:
                 raise _impossible(setting, getattr(self, setting), "at least 1")
         parts = [addition.name for addition in self.additions]
         if len(set(parts)) < len(parts):
-            raise _impossible("additions", ", ".join(parts), "additions of different names")
+            raise _impossible("additions", ", ".join(parts), "additions with different names")
         if not 0 <= self.average < 1:
             raise _impossible("average", self.average, "0 <= average < 1")
         self._require_losses()
         if not 0 <= self.empty_share < 1:
             raise _impossible("empty_share", self.empty_share, "0 <= empty_share < 1")
         if not self.sequences or len(set(self.sequences)) < len(self.sequences):
-            raise _impossible("sequences", ", ".join(self.sequences), "each sequence once at most")
+            raise _impossible("sequences", ", ".join(self.sequences), "each sequence at most once")
         if min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
-            raise _impossible("mix", dict(self.mix), "weights of at least 0, one of them above")
+            raise _impossible("mix", dict(self.mix), "weights of at least 0, one of them above 0")
         require_axes(self.mirror)
         self.rules.require_regions(self.regions)
         if self.preprocessing.resize and self.mix.get(CaseKind.PIECE, 0) > 0:
@@ -267,7 +269,7 @@ class Recipe:
         if not self.dice_weight + self.generalised_dice_weight + self.entropy_weight > 0:
             raise _impossible("dice_weight", "0, as all others", "a number above 0 for one of them")
         if self.head is not Head.SIGMOID and self.generalised_dice_weight + self.key_point_weight > 0:
-            raise _impossible("head", self.head, f"{Head.SIGMOID}, for losses that are of regions")
+            raise _impossible("head", self.head, f"{Head.SIGMOID}, for losses per region")
 
     def _require_patches(self, member: MemberRecipe) -> None:
         """Raise SettingsError unless the member's network takes every patch and window."""

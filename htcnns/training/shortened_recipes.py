@@ -22,7 +22,7 @@ def _shortened(member: MemberRecipe, steps: int) -> MemberRecipe:
             "cannot be given",
             setting="steps",
             found=f"rounds of {member.name} in steps and in epochs",
-            expected="all of them in one of these",
+            expected="all in steps, or all in epochs",
             remedy="Correct the recipe.",
         )
     ends = [0, *accumulate(each.steps or each.epochs for each in member.rounds)]

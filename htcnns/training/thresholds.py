@@ -98,7 +98,7 @@ def require_tunable(maps: Sequence[HeldOutMap]) -> None:
     found, expected = maps[0].card.regions, rule(RULES).region_names
     if set(found) != set(expected):
         raise InputError(
-            "held-out cases with other regions than can be tuned",
+            "held-out cases with regions that cannot be tuned",
             found=" ".join(found),
             expected=" ".join(expected),
             remedy="Set thresholds and clean-up by hand, under [rules] of a recipe.",

@@ -148,7 +148,7 @@ def _require_same_network(shapes: Shapes, origin: Origin) -> None:
     ):
         if found != expected:
             raise WeightsError(
-                f"the weights are of another {what}",
+                f"the weights are for another {what}",
                 setting="origin",
                 place=origin.name,
                 found=found,
@@ -169,7 +169,7 @@ def _places(new: tuple, old: tuple, what: str, origin: Origin) -> _Places:
     if all(place is None for place in places):
         before, now = (", ".join(map(_channel_name, channels)) for channels in (old, new))
         raise WeightsError(
-            f"the weights have no {what} in common with what is to be trained",
+            f"the weights have no {what} in common with the recipe",
             setting="origin",
             place=origin.name,
             found=before,

@@ -72,7 +72,7 @@ class TransferPlan:
     def _require_random_start(self) -> None:
         if self.held_out.campaign.origin:
             raise SettingsError(
-                "a transfer study trains what it starts from",
+                "a transfer study trains the weights that it starts from",
                 setting="origin",
                 found=self.held_out.campaign.origin,
                 expected="nothing",
@@ -82,7 +82,7 @@ class TransferPlan:
     def _require_told(self) -> None:
         if not any(map(self.held_out.is_told, self.measured.cards)):
             raise SettingsError(
-                "no case of the target population tells every region",
+                "no case of the target population annotates every region",
                 setting="recipe",
                 expected=", ".join(region.name for region in self.held_out.campaign.recipe.regions.regions),
                 remedy="Choose a recipe with other regions, or give other cases.",
@@ -93,7 +93,7 @@ class TransferPlan:
         seen = sorted(card.name for card in self.source.cards if card.known and measured & set(card.patients))
         if seen:
             raise SettingsError(
-                f"{', '.join(seen)}: of a patient that is measured",
+                f"{', '.join(seen)}: same patient as a measured case",
                 setting="source_cases",
                 expected="cases of other patients",
                 remedy="Leave them out of the source, or out of what is measured.",

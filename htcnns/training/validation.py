@@ -65,14 +65,14 @@ class Validation:
             raise InputError(
                 "no case to validate on",
                 setting="validate_on",
-                expected=f"packed cases whose truth tells a region of {regions.name}",
+                expected=f"packed cases whose truth annotates a region of {regions.name}",
                 remedy="Pack others.",
             )
         trained = {patient for card in trained_on for patient in card.patients}
         seen = [card.name for card in cards if trained & set(card.patients)]
         if seen:
             raise SettingsError(
-                f"{', '.join(seen)}: of a patient that is trained on",
+                f"{', '.join(seen)}: same patient as a training case",
                 setting="validate_on",
                 expected="cases of other patients",
                 remedy="Leave them out here, or leave the patient's cases out of the training.",

@@ -70,7 +70,7 @@ def require_scorable(rules: str, regions: RegionSet) -> None:
     scored = {label for label, number in labels.items() if number in numbers}
     if scored != set(regions.labels):
         raise SettingsError(
-            f"{rules} does not score what the members give",
+            f"{rules} does not score what the members predict",
             setting="rules",
             found=", ".join(label.name for label in sorted(scored)) or "labels of its own",
             expected=", ".join(label.name for label in sorted(regions.labels)),

@@ -97,11 +97,11 @@ def test_a_report_in_the_output_folder_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_output_is_refused(scans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match=r"^output: an empty text; expected a path"):
+    with pytest.raises(SettingsError, match=r"^output: an empty string; expected a path"):
         htcnns.segment(**scans, output="")
-    with pytest.raises(SettingsError, match=r"^output: an empty text"):
+    with pytest.raises(SettingsError, match=r"^output: an empty string"):
         htcnns.segment_folder(tmp_path / "in", "")
-    with pytest.raises(SettingsError, match=r"^report: an empty text"):
+    with pytest.raises(SettingsError, match=r"^report: an empty string"):
         htcnns.RunSettings(report="")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 

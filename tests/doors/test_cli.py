@@ -80,7 +80,7 @@ def test_a_second_run_lists_what_it_kept_and_again_segments_it_again(segment: Co
 def test_a_run_that_sweeps_says_so(tmp_path: Path, segment: Command) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".htcnns-1-x.nii.gz.part").touch()
-    assert "removed 1 temporary file that a killed run had left" in segment().out.splitlines()
+    assert "removed 1 temporary file left by a killed run" in segment().out.splitlines()
 
 
 def test_an_empty_mask_is_said(tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_cases_are_listed_with_what_to_rename_and_nothing_is_run(
         [CASE, "BraTS 2023+", "t1n t2w t2f", "t1c", f"{CASE}_t1c.nii.gz to {CASE}-t1c.nii.gz"],
         ["BraTS2021_00495", "BraTS 2021-22", "t1n t1c t2w t2f", "-", ""],
     ]
-    assert f"not used: {folder}/{CASE}_t1c.nii.gz: named in another way than the cases beside it" in said.out
+    assert f"not used: {folder}/{CASE}_t1c.nii.gz: named differently from the cases beside it" in said.out
 
 
 def test_why_a_case_s_files_are_no_scans_stands_in_its_row(
@@ -276,7 +276,7 @@ def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
     said = htcnns("weights", "verify", "--weights", tmp_path / "weights")
     assert said.code == 4
     assert re.fullmatch(r"transbts: transbts\.safetensors [0-9a-f]{12} good\n", said.out)
-    sentence = r"htcnns: .*{}\.safetensors: {}: the file is damaged or another one; .* Restore it\.\n"
+    sentence = r"htcnns: .*{}\.safetensors: {}: the file is damaged or is the wrong one; .* Restore it\.\n"
     bad = (("unet", "unet"), ("other", "transbts"), ("axial_unet", "axial_unet"))
     assert re.fullmatch("".join(sentence.format(*names) for names in bad), said.err)
 
@@ -313,7 +313,7 @@ def test_all_flags_together(tmp_path: Path, segment: Command) -> None:
     )
     assert (said.code, said.err) == (0, "")
     assert "labels ET=1 NCR=2 ED=4" in said.out
-    assert "brats2024-ped also has CC (3), which no member can give" in said.out
+    assert "brats2024-ped also has CC (3), which no member can predict" in said.out
     assert sorted(path.name for path in tmp_path.glob("[rpv]*/*")) == [
         *(f"{CASE}-{region}.nii.gz" for region in ("ET", "TC", "WT")),
         f"{CASE}.png",
@@ -379,7 +379,7 @@ def test_an_empty_text_is_no_path(
     said = htcnns(*arguments)
     assert (said.code, said.out, list(tmp_path.iterdir())) == (2, "", [])
     assert re.fullmatch(
-        r"htcnns: Invalid value for '.*': an empty text; expected a path\. See htcnns --help\.\n", said.err
+        r"htcnns: Invalid value for '.*': an empty string; expected a path\. See htcnns --help\.\n", said.err
     )
 
 
@@ -387,7 +387,7 @@ def test_an_empty_text_is_no_path(
 def test_commas_alone_name_nothing(segment: Command, flag: str) -> None:
     said = segment(flag, ",")
     assert (said.code, said.out) == (2, "")
-    assert said.err.startswith(f"htcnns: {flag}: no name; found ',', expected names between commas.")
+    assert said.err.startswith(f"htcnns: {flag}: no name; found ',', expected names separated by commas.")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])

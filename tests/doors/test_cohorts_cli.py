@@ -41,7 +41,7 @@ def test_one_population_and_two_scanners(
     *read, sizes, accuracy, answer, where = said.out.splitlines()
     assert len(read) == 24
     assert sizes == f"12 in one and 12 in {second}, by their images"
-    assert accuracy.startswith("nearest neighbour of the same cohort: ")
+    assert accuracy.startswith("nearest neighbour in the same cohort: ")
     assert answer == f"{verdict} (told apart: p at most 0.05)"
     assert where == f"picture in {tmp_path}/map.png"
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
@@ -73,7 +73,7 @@ def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
     said = htcnns("cohorts", nnunet, nnunet, "--out", tmp_path / "map.png")
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith(f"htcnns: {nnunet}: names such as CASE_0000.nii.gz, but no dataset.json")
-    assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
+    assert said.err.endswith(". Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR.\n")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_too_few_patients_are_refused_before_a_case_is_read(
     said = htcnns("cohorts", *unreadable(3), "--out", tmp_path / "map.png")
     assert (said.code, said.out) == (3, "")
     assert said.err == (
-        "htcnns: too few patients to tell anything; found 3 and 3, expected at least 4 in each cohort, or more in one "
+        "htcnns: too few patients to compare; found 3 and 3, expected at least 4 in each cohort, or more in one "
         "of them. Give more cases.\n"
     )
 

@@ -91,7 +91,7 @@ def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable, name: str, te
     [
         (("--folds", "3"), 2, "--folds: 3 folds of 2 patients"),
         (("--folds", "nothing.csv"), 3, "nothing.csv: cannot be read"),
-        (("--rules", "brats2024-gli"), 2, "--rules: brats2024-gli does not score what the members give"),
+        (("--rules", "brats2024-gli"), 2, "--rules: brats2024-gli does not score what the members predict"),
         (("--without", "t3w"), 2, "t3w"),
         (("--only", "vnet"), 2, "--only: unknown member 'vnet'"),
         (("--only", "unet", "--source-cases", "{}"), 2, "--only: a transfer study trains every member"),
@@ -189,7 +189,7 @@ def test_a_source_patient_who_is_measured_is_one_sentence(tmp_path: Path, cv: Ca
     source = write_phantoms(tmp_path / "source", ["earlier"], patients=("a",))
     said = cv("--folds", "2", "--source-cases", source)
     assert said.code == 2
-    assert said.err.startswith("htcnns: --source-cases: earlier: of a patient that is measured; expected")
+    assert said.err.startswith("htcnns: --source-cases: earlier: same patient as a measured case; expected")
     assert not (tmp_path / "out").exists()
 
 
@@ -213,11 +213,11 @@ def test_what_cv_kept_is_tuned(tmp_path: Path, cv: Callable, htcnns: Callable, m
 @pytest.mark.parametrize(
     ("out", "rules", "says"),
     [
-        ("tuned", "brats2024-gli", "--rules: brats2024-gli does not score what the members give"),
+        ("tuned", "brats2024-gli", "--rules: brats2024-gli does not score what the members predict"),
         (
             "out",
             "brats2021",
-            ": its scores would be replaced; expected another folder than that of the cross-validation.",
+            ": its scores would be replaced; expected a folder other than that of the cross-validation.",
         ),
     ],
     ids=["other rules", "the folder of cv"],
@@ -254,7 +254,7 @@ def test_regions_that_cannot_be_tuned_are_one_sentence_under_any_rules(
     said = htcnns("tune", tmp_path, "--out", tmp_path / "tuned", "--rules", rules)
     assert (said.code, said.out) == (3, "")
     assert said.err == (
-        "htcnns: held-out cases with other regions than can be tuned; found WT TC ET RC, expected WT TC ET. "
+        "htcnns: held-out cases with regions that cannot be tuned; found WT TC ET RC, expected WT TC ET. "
         "Set thresholds and clean-up by hand, under [rules] of a recipe.\n"
     )
     assert not (tmp_path / "tuned").exists()

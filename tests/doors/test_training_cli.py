@@ -74,7 +74,7 @@ def test_a_fold_that_cannot_be_held_out_is_refused(train: Callable, arguments: t
     [
         (("--frozen-stages", "1"), "--frozen-stages: has no effect without weights to start from."),
         (("--early-rate", "0.5"), "--early-rate: has no effect without weights to start from."),
-        (("--validate-every", "500"), "--validate-every: has no effect without cases to look at."),
+        (("--validate-every", "500"), "--validate-every: has no effect without cases to validate on."),
         (("--threads", "-2"), "Invalid value for '--threads'"),
         (("--workers", "-1"), "Invalid value for '--workers'"),
     ],
@@ -95,8 +95,8 @@ def test_a_setting_of_no_effect_or_meaning_is_refused_before_training(
         (("--cavities", "2"), "--cavities: not a share; found 2.0, expected a number from 0 to 1. Use for instance"),
         (("--seed", "-1"), "Invalid value for '--seed'"),
         (("--first", "-1"), "Invalid value for '--first'"),
-        (("--patients", "p.csv"), "--patients: phantoms do not have this. "),
-        (("--beside", "brats2023=in"), "--beside: phantoms do not have this. "),
+        (("--patients", "p.csv"), "--patients: has no effect on phantoms. "),
+        (("--beside", "brats2023=in"), "--beside: has no effect on phantoms. "),
         ((*ANATOMY, "--beside", "brats2023=in"), "--beside: has no effect without a gallery. Leave it out, or name"),
         ((*ANATOMY, "--packed", "--labels", "brats2023"), "--labels: has no effect on packed cases"),
         ((*ANATOMY, "--without", "packs"), "--without: has no effect without shapes. "),
@@ -119,7 +119,7 @@ def test_a_setting_of_heads_without_effect_or_meaning_is_refused(
     [
         (
             ("--labels", "brats2021"),
-            "--labels: only one label set, without a pattern, has an effect on an npz of cubes",
+            "--labels: an npz of cubes takes one label set, without a pattern",
         ),
         (("--unlabelled", "a"), "--unlabelled: has no effect on an npz of cubes."),
     ],
@@ -135,7 +135,7 @@ def test_what_has_no_effect_on_cubes_is_refused(
 
 def test_a_pattern_for_cubes_is_refused(tmp_path: Path, htcnns: Callable) -> None:
     said = htcnns("pack", tmp_path / "cubes.npz", tmp_path / "out", "--labels", "brats2023=BraTS-*")
-    assert said.err.startswith("htcnns: --labels: only one label set, without a pattern,")
+    assert said.err.startswith("htcnns: --labels: an npz of cubes takes one label set, without a pattern")
 
 
 def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
@@ -144,7 +144,7 @@ def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
     said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith(f"htcnns: {nnunet}: names such as CASE_0000.nii.gz, but no dataset.json")
-    assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
+    assert said.err.endswith(". Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR.\n")
 
 
 def test_a_strange_dataset_json_is_to_be_corrected_where_no_order_can_be_given(
@@ -153,7 +153,7 @@ def test_a_strange_dataset_json_is_to_be_corrected_where_no_order_can_be_given(
     (nnunet / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "ADC"}}')
     said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
     assert said.err.startswith(f"htcnns: {nnunet}/dataset.json: unknown channel ADC;")
-    assert said.err.endswith(". Let a dataset.json there name each channel, as T1, T1ce, T2 or FLAIR.\n")
+    assert said.err.endswith(". Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR.\n")
 
 
 @pytest.fixture

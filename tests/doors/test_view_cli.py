@@ -73,8 +73,8 @@ def test_a_port_in_use_is_one_sentence(htcnns: Callable, tmp_path: Path, make_ca
         said = htcnns("view", tmp_path, "--port", port)
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        f"htcnns: --port: cannot be listened on (Address already in use); found {port}, expected a free port of "
-        "1024 to 65535. Give another, or none for any that is free.\n"
+        f"htcnns: --port: cannot listen on it (Address already in use); found {port}, expected a free port from "
+        "1024 to 65535. Give another, or none for any free one.\n"
     )
 
 

@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_shown_is_answered_with_its_sentence(site: Site) -
     answer = get(site, "cases/1/2")
     assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
     assert answer.content.decode().endswith(
-        f"{BARE}-t2w.nii.gz: named .gz but is not gzip; expected packed data. Take .gz out of its name or pack it.\n"
+        f"{BARE}-t2w.nii.gz: named .gz but is not gzip; expected gzip data. Take .gz out of its name or gzip it.\n"
     )
 
 
@@ -243,5 +243,5 @@ def test_a_browser_that_goes_away_ends_nothing(port: int, capfd: pytest.CaptureF
 
 
 def test_a_port_that_is_taken_is_named(site: Site, port: int) -> None:
-    with pytest.raises(SettingsError, match=rf"port: cannot be listened on .*found {port}, expected a free port"):
+    with pytest.raises(SettingsError, match=rf"port: cannot listen on it .*found {port}, expected a free port"):
         open_server(site, port=port)

@@ -209,7 +209,7 @@ def test_a_temporary_of_another_user_is_left_and_stops_nothing(tmp_path: Path, m
 def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "x.bin")
     before = os.lstat(tmp_path / "x.bin").st_ino
-    with pytest.raises(TakenError, match=r"cannot write x\.bin \(.*Move what stands there away"):
+    with pytest.raises(TakenError, match=r"cannot write x\.bin \(.*Move it away"):
         write_whole(tmp_path / "x.bin", b"content")
     assert (os.lstat(tmp_path / "x.bin").st_ino, os.listdir(tmp_path)) == (before, ["x.bin"])
 

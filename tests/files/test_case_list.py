@@ -109,8 +109,8 @@ def test_what_a_row_cannot_lead_to_is_its_own_fault_with_its_line(tmp_path: Path
         ({"t1c": "gone.nii.gz"}, "line 3: t1c: {home}/gone.nii.gz: does not exist; expected a NIfTI file"),
         ({"t1c": "."}, "line 3: t1c: {home}: is a folder"),
         ({"t1c": f"../in/ward/{NAMES[1]}/{NAMES[1]}-t1n.nii.gz"}, "line 3: P7: one file for two sequences"),
-        ({"case": "../P7"}, "line 3: ../P7: is no name"),
-        ({"case": ".P7"}, "line 3: .P7: is no name"),
+        ({"case": "../P7"}, "line 3: ../P7: cannot name a case"),
+        ({"case": ".P7"}, "line 3: .P7: cannot name a case"),
     ],
     ids=["no file", "folder", "one file twice", "path as name", "hidden"],
 )
@@ -158,13 +158,13 @@ def test_a_case_or_a_file_that_is_named_twice_is_refused_with_both_lines(
             "case,flar\n",
             "line 1: unknown column 'flar'; expected one of case, t1n, t1c, t2w, t2f. Did you mean 'flair'?",
         ),
-        ("l.csv", 'case\n"a\nb"\nc,d\n', "line 4: another number of cells; found 2, expected 1"),
+        ("l.csv", 'case\n"a\nb"\nc,d\n', "line 4: wrong number of cells; found 2, expected 1"),
         ("l.csv", 'case\n"a"b\n', "line 2: cannot be read as CSV"),
         ("l.csv", "case,t1c\n,x\n", "line 2: no name"),
-        ("l.json", "{}", "is no list"),
+        ("l.json", "{}", "is not a list"),
         ("l.json", "[", "cannot be read as JSON"),
-        ("l.json", '["a", 7]', "entry 2: is no case; found 7"),
-        ("l.json", '[{"case": "a", "t1c": 7}]', "entry 1: is no case"),
+        ("l.json", '["a", 7]', "entry 2: is not a case; found 7"),
+        ("l.json", '[{"case": "a", "t1c": 7}]', "entry 1: is not a case"),
         ("l.json", '[{"t1c": "a"}]', "entry 1: no column case"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_list_that_cannot_be_read_is_refused_with_the_line(
 
 def test_a_list_that_is_a_pipe_or_absent_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         search_list(tmp_path / "pipe", tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         search_list(tmp_path / "none", tmp_path)

@@ -129,7 +129,7 @@ def test_names_as_people_give_them_are_one_case(tmp_path: Path, files: tuple[str
     ids=["two names", "one of four", "codes", "numbers", "names after", "numbers after"],
 )
 def test_scans_of_two_patients_are_never_one_case(tmp_path: Path, files: tuple[str, ...], both: str) -> None:
-    with pytest.raises(InputError, match=f"/P7: {both} belong to two cases by their names; expected .*own.*alike[.]$"):
+    with pytest.raises(InputError, match=f"/P7: {both} are named like two different cases; expected .*own.*alike[.]$"):
         find_cases(_touch(tmp_path / "P7", *(f"{name}.nii.gz" for name in files)))
 
 
@@ -263,7 +263,7 @@ def test_a_near_miss_beside_a_case_is_to_be_renamed(tmp_path: Path, near_miss: s
         (T1C,),
     )
     assert row.rename == (f"{near_miss} to {advice}",)
-    assert result.leftovers[0].reason == "named in another way than the cases beside it"
+    assert result.leftovers[0].reason == "named differently from the cases beside it"
     assert result.leftovers[0].is_near_miss
 
 
@@ -504,7 +504,7 @@ def test_an_unreadable_folder_is_refused_before_any_work(tmp_path: Path, monkeyp
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr("htcnns.files.walk.os.scandir", refuse)
-    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); expected .*Give reading rights"):
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); expected .*Make it readable"):
         find_cases(tmp_path)
 
 
@@ -705,4 +705,4 @@ def test_an_archive_is_named(tmp_path: Path, ending: str) -> None:
 def test_a_packed_scan_is_one_in_another_format_and_no_archive(tmp_path: Path) -> None:
     _touch(tmp_path / "P7", *FREE, "a_t1.nii.gz.zip")
     (left,) = search(tmp_path).leftovers
-    assert left.reason == "packed, but not by gzip; convert it to .nii.gz"
+    assert left.reason == "compressed, but not with gzip; convert it to .nii.gz"

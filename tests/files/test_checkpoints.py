@@ -88,21 +88,21 @@ def test_an_interrupted_write_leaves_the_earlier_checkpoint(
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
     torch.save({"step": 1, "made_with": Path("x")}, tmp_path / "fit.pt")
-    with pytest.raises(InputError, match=r"is no checkpoint .Weights only load failed"):
+    with pytest.raises(InputError, match=r"is not a checkpoint .Weights only load failed"):
         read_checkpoint(tmp_path / "fit.pt")
 
 
 @pytest.mark.parametrize("content", [{"step": 1}, {"step": 1, "recipe": {}}], ids=["short", "of_an_older_version"])
 def test_a_checkpoint_of_other_parts_is_refused(tmp_path: Path, content: dict) -> None:
     torch.save(content, tmp_path / "fit.pt")
-    with pytest.raises(InputError, match=r"fit\.pt: is no checkpoint .*Delete it; the fit then starts again"):
+    with pytest.raises(InputError, match=r"fit\.pt: is not a checkpoint .*Delete it; the fit then starts again"):
         read_checkpoint(tmp_path / "fit.pt")
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "unet-all.pt"
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match=r"unet-all\.pt: is no checkpoint"):
+    with pytest.raises(InputError, match=r"unet-all\.pt: is not a checkpoint"):
         read_checkpoint(path)
 
 
@@ -115,7 +115,7 @@ def test_a_broken_batch_can_be_looked_at(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_held_is_refused_and_one_that_was_released_is_not(tmp_path: Path) -> None:
     path = tmp_path / "fit" / "lock"
-    message = r"lock: another process trains this fit\. Wait for it, or give another work folder"
+    message = r"lock: another process is training this fit\. Wait for it, or give another work folder"
     with locked(path), pytest.raises(OutputError, match=message), locked(path):
         pytest.fail("held twice")
     assert list(path.parent.iterdir()) == []
@@ -151,7 +151,7 @@ def test_the_lock_of_a_killed_process_ends_with_it(tmp_path: Path) -> None:
     holder = context.Process(target=hold, args=(tmp_path / "lock", has))
     holder.start()
     assert has.wait(60)
-    with pytest.raises(OutputError, match="another process trains this fit"), locked(tmp_path / "lock"):
+    with pytest.raises(OutputError, match="another process is training this fit"), locked(tmp_path / "lock"):
         pytest.fail("held twice")
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()

@@ -86,5 +86,5 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path: Path) -> None:
 def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
     make: dict[str, Callable[[Path], object]] = {"none": bool, "folder": Path.mkdir, "fifo": os.mkfifo}
     make[kind](tmp_path / "x")
-    with pytest.raises(InputError, match=r"(cannot be read \(No such file|is no regular file)"):
+    with pytest.raises(InputError, match=r"(cannot be read \(No such file|is not a regular file)"):
         sha256_of(tmp_path / "x")

@@ -49,9 +49,12 @@ def test_a_grid_that_may_hold_a_head_passes(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("grid", "says"),
     [
-        (Grid(STANDARD_SHAPE, _spaced(1e-3, 1e-3, 1e-3)), r"only 0\.24 x 0\.24 x 0\.155 mm large; expected a head, 30"),
-        (Grid(STANDARD_SHAPE, _spaced(0.1, 0.1, 0.1)), r"only 24 x 24 x 15\.5 mm large.*Fix the voxel size"),
-        (Grid((8, 8, 8), _spaced(1, 1, 1)), r"only 8 x 8 x 8 mm large"),
+        (
+            Grid(STANDARD_SHAPE, _spaced(1e-3, 1e-3, 1e-3)),
+            r"only 0\.24 x 0\.24 x 0\.155 mm in size; expected a head, 30",
+        ),
+        (Grid(STANDARD_SHAPE, _spaced(0.1, 0.1, 0.1)), r"only 24 x 24 x 15\.5 mm in size.*Fix the voxel size"),
+        (Grid((8, 8, 8), _spaced(1, 1, 1)), r"only 8 x 8 x 8 mm in size"),
         (Grid((400, 400, 400), _spaced(0.6, 0.6, 0.6)), r"found 400 x .* and 240 x 240 x 240 at 1 mm, expected .* 67"),
         (Grid((330, 330, 330), _spaced(1, 1, 1)), r"found 330 x 330 x 330 as stored and 330 x 330 x 330 at 1 mm"),
         (
@@ -97,17 +100,17 @@ def _moved(affine: np.ndarray, *, by_mm: float = 0.0, turn: np.ndarray | None = 
         (
             _spaced(1, 1, 2),
             _moved(_spaced(1, 1, 2), by_mm=1.5),
-            ("sform and qform lie up to 1.5 mm and 0.0 degrees apart; the sform is used",),
+            ("sform and qform differ by up to 1.5 mm and 0.0 degrees; the sform is used",),
         ),
         (
             _spaced(1, 1, 1),
             _moved(_spaced(1, 1, 1), turn=TURN),
-            ("sform and qform lie up to 2.9 mm and 3.0 degrees apart; the sform is used",),
+            ("sform and qform differ by up to 2.9 mm and 3.0 degrees; the sform is used",),
         ),
         (
             _spaced(1, 1, 1),
             np.eye(4),
-            ("sform and qform lie up to 111.7 mm and 180.0 degrees apart; the sform is used",),
+            ("sform and qform differ by up to 111.7 mm and 180.0 degrees; the sform is used",),
         ),
         (None, None, ("the header has no orientation; the axes are taken to run to the left, to the front and up",)),
     ],
@@ -136,7 +139,7 @@ def test_no_qform_beside_an_sform_makes_reading_fail(tmp_path: Path, values: lis
 
 @pytest.mark.parametrize(
     ("size", "doubt"),
-    [(1e30, "sform and qform lie up to"), (1e200, "the qform holds"), (float("nan"), "the qform holds")],
+    [(1e30, "sform and qform differ by up to"), (1e200, "the qform holds"), (float("nan"), "the qform holds")],
 )
 def test_a_qform_that_no_scanner_writes_is_said_and_not_used(tmp_path: Path, size: float, doubt: str) -> None:
     """NIfTI-2 has numbers whose squares are infinite."""

@@ -60,11 +60,34 @@ def test_lines_of_several_logs_in_one_file_do_not_mix(tmp_path: Path) -> None:
     assert sorted(_events(path)) == sorted(texts * 100)
 
 
+def test_a_line_that_another_log_is_writing_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, write, opened = tmp_path / "log", os.write, threading.Event()
+
+    def write_in_two_steps(number: int, content: bytes) -> int:
+        if len(content) > 100:  # the first part of the line is in the file, the rest is not
+            write(number, content[:60])
+            other.start()
+            assert not opened.wait(0.3)
+            return 60
+        return write(number, content)
+
+    def open_another() -> None:
+        with LineLog(path):
+            opened.set()
+
+    other = threading.Thread(target=open_another)
+    with LineLog(path) as log:
+        monkeypatch.setattr(os, "write", write_in_two_steps)
+        log.add(_line("x" * 100))
+    other.join()
+    assert _events(path) == ["x" * 100]
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda path: path.write_text("my notes"), "is no log; expected a log of earlier runs"),
-        (lambda path: path.write_text('{"case": 1}\n'), "is no log"),
+        (lambda path: path.write_text("my notes"), "is not a log; expected a log of earlier runs"),
+        (lambda path: path.write_text('{"case": 1}\n'), "is not a log"),
         (Path.mkdir, "is a folder"),
         (os.mkfifo, "is a device, a pipe or a socket"),
         (lambda path: path.symlink_to("/dev/null"), "is a device, a pipe or a socket"),

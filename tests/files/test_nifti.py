@@ -148,15 +148,15 @@ def test_a_file_of_more_than_one_piece_is_read_whole(tmp_path: Path, rng: np.ran
         (_put("f", 296, np.inf), r"affine holds NaN or infinity"),
         (_put("f", 280, 0.0), r"affine is singular"),
         (_put("f", 280, 1.0, 0, 0, 0, 1.0, 0, 0, 0), r"affine is singular"),
-        (_put("f", 280, 1000.0), r"5000 x 6 x 7 mm large; expected at most 512 mm"),
-        (_put("b", 123, 1), r"its header counts in metres; expected mm\. .* set the unit of its header \(xyzt_units\)"),
-        (_put("b", 123, 3 + 8), r"its header counts in micrometres; expected mm"),
+        (_put("f", 280, 1000.0), r"5000 x 6 x 7 mm in size; expected at most 512 mm"),
+        (_put("b", 123, 1), r"its header is in metres; expected mm\. .* set the unit of its header \(xyzt_units\)"),
+        (_put("b", 123, 3 + 8), r"its header is in micrometres; expected mm"),
         (_put("f", 112, 1.0, np.nan), r"not a valid NIfTI header \(Valid slope but invalid intercept"),
         (lambda block: block.__setitem__(slice(344, 348), b"ni1\0"), r"half of a \.hdr/\.img pair"),
         (lambda block: block.__setitem__(slice(344, 348), b"nope"), r"not a valid NIfTI header \(magic string"),
         (
             lambda block: block.__setitem__(slice(0, 4), b"DICM"),
-            r"not NIfTI; found b'DICM', expected a header's length",
+            r"not NIfTI; found b'DICM', expected a NIfTI header's length",
         ),
         (lambda block: block.__delitem__(slice(200, None)), r"cut short; found 200 of 348 header bytes"),
         (lambda block: block.__delitem__(slice(-11, None)), r"cut short; found 204 of 210 voxels"),
@@ -186,7 +186,7 @@ def test_millimetres_and_no_unit_are_read(tmp_path: Path, unit: int) -> None:
 
 
 def test_a_label_map_in_another_unit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"x\.nii: its header counts in metres"):
+    with pytest.raises(InputError, match=r"x\.nii: its header is in metres"):
         read_label_map(_file(tmp_path / "x.nii", _put("b", 123, 1)))
 
 
@@ -254,7 +254,7 @@ def test_absent_files_and_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.nii.gz").mkdir()
     with pytest.raises(InputError, match=r"absent\.nii\.gz: does not exist; expected a NIfTI file"):
         read_volume(tmp_path / "absent.nii.gz")
-    with pytest.raises(InputError, match=r"folder\.nii\.gz: is no regular file"):
+    with pytest.raises(InputError, match=r"folder\.nii\.gz: is not a regular file"):
         read_volume(tmp_path / "folder.nii.gz")
 
 
@@ -263,7 +263,7 @@ def test_a_file_without_reading_rights_is_refused(scan: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(InputError, match=r"t1c\.nii\.gz: cannot be read \(Permission denied\)\. Give reading rights"):
+    with pytest.raises(InputError, match=r"t1c\.nii\.gz: cannot be read \(Permission denied\)\. Make it readable"):
         read_volume(scan)
 
 
@@ -295,7 +295,7 @@ def test_what_is_no_label_is_refused_and_counted(tmp_path: Path, label_map: np.n
     values = label_map.astype(np.float32)
     values[0, 0, :2] = value
     write_case_file(tmp_path / "seg.nii.gz", values, OBLIQUE)
-    with pytest.raises(InputError, match=r"seg\.nii\.gz: 2 voxels are no labels; expected whole numbers"):
+    with pytest.raises(InputError, match=r"seg\.nii\.gz: 2 voxels are not labels; expected whole numbers"):
         read_label_map(tmp_path / "seg.nii.gz")
 
 

@@ -90,7 +90,7 @@ def test_a_folder_that_is_absent_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("x" * 300, r"cannot be looked at \(File name too long\)"),
+        ("x" * 300, r"cannot be accessed \(File name too long\)"),
         ("file/below", "does not exist"),
         ("file", "is a file"),
     ],

@@ -17,13 +17,13 @@ def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
 
 def test_a_fifo_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
-    with pytest.raises(InputError, match=r"x: is no regular file\. Give"):
+    with pytest.raises(InputError, match=r"x: is not a regular file\. Give"):
         read_regular(tmp_path / "x", most_bytes=3)
 
 
 def test_a_link_to_a_device_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").symlink_to("/dev/zero")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         read_regular(tmp_path / "x", most_bytes=3)
 
 

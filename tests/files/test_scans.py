@@ -93,7 +93,7 @@ def test_what_headers_leave_open_is_noted_once_for_all_that_share_it(case: Case)
     for_all = {"sform": (AFFINE, 2), "qform": (nib.affines.from_matvec(AFFINE[:3, :3], [5, 9, 4]), 1)}
     _place(case, T1N, **for_all)
     _place(case, T2F, **for_all)
-    said = "t1n, t2f: sform and qform lie up to 7.0 mm and 0.0 degrees apart; the sform is used"
+    said = "t1n, t2f: sform and qform differ by up to 7.0 mm and 0.0 degrees; the sform is used"
     assert read_case(case).notes == (said,)
 
 
@@ -109,7 +109,7 @@ def test_four_scans_in_metres_are_refused_by_the_cases_name(case: Case) -> None:
     _place(case, T2W, shape=shape, sform=(affine, 1), qform=(affine, 1))
     _place(case, T2F, shape=shape, sform=(affine, 1), qform=(affine, 1))
     with pytest.raises(
-        InputError, match=r"00001-000: the scans are only 0\.048 x 0\.048 x 0\.031 mm large; expected a"
+        InputError, match=r"00001-000: the scans are only 0\.048 x 0\.048 x 0\.031 mm in size; expected a"
     ):
         read_case(case)
 

@@ -129,7 +129,7 @@ def test_a_changed_byte_is_a_wrong_checksum(member: Member) -> None:
     content = bytearray(member.files[0].path.read_bytes())
     content[-1] ^= 1
     member.files[0].path.write_bytes(content)
-    says = f"first: the file is damaged or another one; found sha256 .*, expected {member.files[0].sha256[:12]}"
+    says = f"first: the file is damaged or is the wrong one; found sha256 .*, expected {member.files[0].sha256[:12]}"
     with pytest.raises(WeightsError, match=says):
         verify_file(member, member.files[0])
 
@@ -138,7 +138,8 @@ def test_one_bad_fold_among_good_ones_is_found(tmp_path: Path, member: Member) -
     bad = WeightsFile(tmp_path / "second.safetensors", member.files[0].sha256)
     bad.path.write_bytes(b"")
     with pytest.raises(
-        WeightsError, match=r"second.safetensors: first: the file is damaged or another one; found sha256 e3b0c44298fc"
+        WeightsError,
+        match=r"second.safetensors: first: the file is damaged or is the wrong one; found sha256 e3b0c44298fc",
     ):
         load_networks(replace(member, files=(*member.files, bad)))
 
@@ -192,7 +193,7 @@ def test_an_unexpected_tensor_is_named(network: torch.nn.Module, with_content: C
 def test_a_wrong_shape_prints_both(network: torch.nn.Module, with_content: Callable[[bytes], Member]) -> None:
     tensors = {**network.state_dict(), "decoder.transpconvs.0.bias": torch.zeros(5)}
     with pytest.raises(
-        WeightsError, match=r"another shape of decoder.transpconvs.0.bias; found \(5,\), expected \(4,\)"
+        WeightsError, match=r"decoder.transpconvs.0.bias has the wrong shape; found \(5,\), expected \(4,\)"
     ):
         load_networks(with_content(save_tensors(tensors)))
 
@@ -203,11 +204,11 @@ def test_a_wrong_shape_prints_both(network: torch.nn.Module, with_content: Calla
     [
         ({"network": "unett"}, "first: network: unknown network 'unett'; expected one of unet, .*axial_unet"),
         ({"size": {"channels": [4, 16], "n_convs": [1, 1]}}, r"expected \(16,"),
-        ({"size": {"channels": [4, 8], "n_convs": [1]}}, "first: size: unet cannot be built in that size"),
+        ({"size": {"channels": [4, 8], "n_convs": [1]}}, "first: size: unet cannot be built at that size"),
         ({"size": {"depth": 3}}, "unknown argument .depth.; expected one of channels, n_convs"),
         ({"size": {"channels": [8], "n_convs": [1]}}, "impossible channels; found .8., expected at least two"),
         ({"size": {"channels": [4, 8], "n_convs": [10**8, 1]}}, "impossible n_convs; found 100000000, expected"),
-        ({"size": {"channels": [4096] * 8, "n_convs": [64] * 8}}, "too large in that size; found .* million"),
+        ({"size": {"channels": [4096] * 8, "n_convs": [64] * 8}}, "too large at that size; found .* million"),
         ({"window": (8, 9, 8)}, "window: the window cannot be halved .*found 8 x 9 x 8"),
     ],
     ids=str,
@@ -270,5 +271,5 @@ def test_a_file_that_never_ends_is_refused(tmp_path: Path, member: Member, targe
     path = member.files[0].path
     path.unlink()
     path.symlink_to(tmp_path / target)
-    with pytest.raises(WeightsError, match=r"first.safetensors: first: is no regular file"):
+    with pytest.raises(WeightsError, match=r"first.safetensors: first: is not a regular file"):
         load_networks(member)

@@ -74,7 +74,7 @@ def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], No
     ("spoil", "says"),
     [
         (_file_of(MOST_FILE_BYTES + 1), "is too large"),
-        (_file_of(MOST_FILE_BYTES), "the file is damaged or another one"),
+        (_file_of(MOST_FILE_BYTES), "the file is damaged or is the wrong one"),
         (_tensor_of("strange", MOST_FILE_BYTES), "16 tensors missing and 1 unexpected"),
         (_tensor_of("x" * (MOST_HEADER_BYTES + 1), 2 * MOST_HEADER_BYTES), "has too long a header"),
         (_filled_with("1,", more=99), "is too large"),

@@ -37,12 +37,12 @@ def assert_as_itk(fused: Fused, masks: np.ndarray, region: Region) -> None:
 def assert_masks_as_itk(masks: np.ndarray) -> None:
     """Masks of a single region fuse as in SimpleITK, after the same number of iterations."""
     *expected, n_iterations = itk_staple(masks)
-    unsettled = f"WT: STAPLE had not settled after {n_iterations} iterations."
+    unsettled = f"WT: STAPLE had not converged after {n_iterations} iterations."
     with patch.object(fusion, "MAX_ITERATIONS", n_iterations):
         assert unsettled in fuse_masks(masks).notes
     with patch.object(fusion, "MAX_ITERATIONS", n_iterations + 1):
         fused = fuse_masks(masks)
-    assert not any("settled" in note for note in fused.notes)
+    assert not any("converged" in note for note in fused.notes)
     _assert_close(fused, Region.WT, *expected)
 
 

@@ -116,7 +116,7 @@ def test_staple_of_every_possible_vote_is_a_probability(n_members: int, n_voxels
 
 def test_staple_that_has_not_settled_says_so(label_maps: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fusion, "MAX_ITERATIONS", 2)
-    assert fuse(label_maps).notes[0] == "WT: STAPLE had not settled after 2 iterations."
+    assert fuse(label_maps).notes[0] == "WT: STAPLE had not converged after 2 iterations."
 
 
 def test_staple_of_empty_masks_is_zero_without_sensitivity():
@@ -410,6 +410,6 @@ def test_an_unknown_method_lists_the_known_ones(label_maps: np.ndarray):
 def test_the_mean_without_probabilities_says_what_it_needs(label_maps: np.ndarray):
     with pytest.raises(
         SettingsError,
-        match=r"^fusion: the mean has no probabilities; found label maps only, expected \(3, 3, I, J, K\)",
+        match=r"^fusion: the mean needs probabilities; found label maps only, expected \(3, 3, I, J, K\)",
     ):
         fuse(label_maps, method="mean")

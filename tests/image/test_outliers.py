@@ -66,7 +66,7 @@ def test_a_second_background_that_hides_the_head_is_refused(scan: np.ndarray) ->
     """Most of what is not 0 is -3.4e38, so that it sets the range, and the z-score would have two values."""
     scan[:, :, 10:] = -3.4e38
     scan[0] = 0
-    with pytest.raises(InputError, match=r"t1c: its values lie too far apart for one scale; found -3\.4e\+38 to "):
+    with pytest.raises(InputError, match=r"t1c: its values lie too far apart to be normalised; found -3\.4e\+38 to "):
         without_outliers(scan, scan != 0, Sequence.T1C)
 
 

@@ -33,7 +33,7 @@ def test_four_scans_of_a_brain_leave_nothing_to_say(scans: np.ndarray) -> None:
 
 def test_a_copy_is_said_of_its_pair(scans: np.ndarray) -> None:
     scans[3] = scans[1]
-    assert _notes(scans) == ["t1c and t2f are identical; expected two sequences"]
+    assert _notes(scans) == ["t1c and t2f are identical; expected two different scans"]
 
 
 def test_scans_that_differ_in_one_voxel_are_two(scans: np.ndarray) -> None:
@@ -77,8 +77,8 @@ def test_a_mask_is_known_before_resampling_blurs_it(scans: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("shape", "says"),
     [
-        ((133, 133, 131), ["does not look skull-stripped: 2317 ml of signal, a brain has below 2300 ml"]),
-        ((60, 60, 60), ["only 216 ml of signal, a brain has above 300 ml"]),
+        ((133, 133, 131), ["does not look skull-stripped: 2317 ml of signal, a brain has less than 2300 ml"]),
+        ((60, 60, 60), ["only 216 ml of signal, a brain has more than 300 ml"]),
         ((160, 160, 19), ["the signal is only 19 mm thick (160 x 160 x 19 mm); expected a whole brain"]),
         ((160, 160, 20), []),
         ((67, 67, 67), []),
@@ -92,7 +92,7 @@ def test_a_brain_of_another_size_is_said(shape: tuple[int, int, int], says: list
 def test_sheared_voxels_count_with_their_own_volume() -> None:
     whole_head = np.ones((133, 133, 131), bool)
     assert brain_notes(whole_head, voxel_ml=0.00099) == []
-    assert brain_notes(whole_head, voxel_ml=0.0001) == ["only 232 ml of signal, a brain has above 300 ml"]
+    assert brain_notes(whole_head, voxel_ml=0.0001) == ["only 232 ml of signal, a brain has more than 300 ml"]
 
 
 def test_a_single_slice_is_said(rng: np.random.Generator) -> None:
@@ -100,7 +100,7 @@ def test_a_single_slice_is_said(rng: np.random.Generator) -> None:
     slice_[:, 10:50, 10:50] = rng.uniform(100, 900, (4, 40, 40, 1))
     notes = preprocess(slice_, LPS, PreprocessSettings((1, 1, 1))).notes
     assert notes[-2:] == (
-        "only 1.6 ml of signal, a brain has above 300 ml",
+        "only 1.6 ml of signal, a brain has more than 300 ml",
         "the signal is only 1 mm thick (40 x 40 x 1 mm); expected a whole brain",
     )
 

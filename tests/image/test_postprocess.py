@@ -319,9 +319,9 @@ def test_an_unknown_field_is_refused_with_the_known_ones():
         ({"et_component_mean": 90}, "et_component_mean is impossible; found 90, expected a number from 0.0 to 1.0"),
         ({"et_total_mean": -0.1}, "et_total_mean is impossible; found -0.1"),
         ({"filled_regions": ["TCC"]}, "unknown region in filled_regions 'TCC'; expected one of WT, TC"),
-        ({"filled_regions": "TC"}, "filled_regions is no list of regions; found 'TC', expected names of"),
-        ({"filled_regions": ["TC", "TC"]}, r"filled_regions is no list of regions; found \['TC', 'TC'\]"),
-        ({"filled_regions": [["TC"]]}, "filled_regions is no list of regions; found"),
+        ({"filled_regions": "TC"}, "filled_regions is not a list of regions; found 'TC', expected names of"),
+        ({"filled_regions": ["TC", "TC"]}, r"filled_regions is not a list of regions; found \['TC', 'TC'\]"),
+        ({"filled_regions": [["TC"]]}, "filled_regions is not a list of regions; found"),
     ],
     ids=lambda part: str(part)[:40] if isinstance(part, dict) else "",
 )

@@ -355,7 +355,7 @@ def test_a_noisy_background_is_cut_off_and_said(rng: np.random.Generator) -> Non
     found = prepared.undo(prepared.brain[None])[0]
     assert found[head[0] > 0].all()
     assert found[head[0] == 0].sum() < 0.01 * 12**3
-    assert all("no constant background; the head is taken to lie above" in note for note in prepared.notes)
+    assert all("no constant background; the head is assumed to lie above" in note for note in prepared.notes)
     assert len(prepared.notes) == 4
 
 
@@ -396,7 +396,7 @@ def test_a_whole_head_does_not_look_skull_stripped(spacing_mm: float, monkeypatc
     monkeypatch.setattr(plausibility, "LARGEST_BRAIN_ML", 1.0)
     notes = preprocess(cube_head(), spaced(spacing_mm, spacing_mm, spacing_mm), TIGHT).notes
     n_ml = round(1.728 * spacing_mm**3)
-    assert notes[-1] == f"does not look skull-stripped: {n_ml} ml of signal, a brain has below 1 ml"
+    assert notes[-1] == f"does not look skull-stripped: {n_ml} ml of signal, a brain has less than 1 ml"
 
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0])

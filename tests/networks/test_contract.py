@@ -53,7 +53,9 @@ def test_each_axis_may_have_its_own_multiple() -> None:
     ("size", "instead"), [((128, 160, 120), "128 x 160 x 128"), ((32, 32, 16), "64 x 64 x 32")], ids=str
 )
 def test_a_window_that_does_not_fit_its_axes_is_refused(size: tuple[int, int, int], instead: str) -> None:
-    with pytest.raises(SettingsError, match=f"multiples of 32 x 32 x 16 larger than .* Use for instance {instead}"):
+    with pytest.raises(
+        SettingsError, match=f"multiples of 32 x 32 x 16 with at least one .* Use for instance {instead}"
+    ):
         require_window(size, (32, 32, 16), network="unet")
 
 

@@ -34,8 +34,8 @@ def test_every_named_size_has_an_outline_without_memory(name: str, size: str) ->
         ("transbts", TRANSBTS | {"layers": 10**8}, "impossible layers; found 100000000, expected whole numbers from 0"),
         ("transbts", TRANSBTS | {"hidden": 10**30}, "impossible hidden; found 10+, expected"),
         ("transbts", TRANSBTS | {"edge": True}, "impossible edge; found True"),
-        ("transbts", TRANSBTS | {"dropout": 2}, "transbts cannot be built in that size; found ValueError"),
-        ("transbts", TRANSBTS | {"norm": "none"}, "transbts cannot be built in that size; found KeyError"),
+        ("transbts", TRANSBTS | {"dropout": 2}, "transbts cannot be built at that size; found ValueError"),
+        ("transbts", TRANSBTS | {"norm": "none"}, "transbts cannot be built at that size; found KeyError"),
         ("transbts", TRANSBTS | {"heads": 65}, "impossible heads; found 65, expected whole numbers from 1 to 64"),
         ("unet", TINY | {"n_convs": [10**8, 1]}, "impossible n_convs"),
         ("unet", TINY | {"n_convs": [0, 1]}, "impossible n_convs; found 0, expected whole numbers from 1 to 64"),
@@ -44,25 +44,25 @@ def test_every_named_size_has_an_outline_without_memory(name: str, size: str) ->
         ("unet", TINY | {"channels": 4}, "impossible channels; found 4, expected at least two resolutions"),
         ("unet", TINY | {"channels": [4] * 9}, "impossible channels; found 9 values, expected at most 8"),
         ("unet", TINY | {"n_in": 3}, "unknown argument 'n_in'; expected one of channels, n_convs"),
-        ("unet", {"channels": [4096] * 4, "n_convs": [64] * 4}, "unet is too large in that size; found .* million"),
-        ("unet", {}, "unet cannot be built in that size; found TypeError"),
+        ("unet", {"channels": [4096] * 4, "n_convs": [64] * 4}, "unet is too large at that size; found .* million"),
+        ("unet", {}, "unet cannot be built at that size; found TypeError"),
         ("vnet", VNET | {"n_convs_up": [0]}, "impossible n_convs_up; found 0, expected whole numbers from 1 to 64"),
         ("vnet", VNET | {"n_convs": [10**8]}, "impossible n_convs; found 100000000"),
-        ("vnet", VNET | {"dropout": 2}, "vnet cannot be built in that size; found ValueError"),
+        ("vnet", VNET | {"dropout": 2}, "vnet cannot be built at that size; found ValueError"),
         ("dmfnet", DMFNET | {"mie": 1}, "impossible mie; found 1, expected true or false"),
         ("dmfnet", DMFNET | {"sie": [True]}, r"impossible sie; found \[True\], expected true or false"),
         ("dmfnet", DMFNET | {"groups": True}, "impossible groups; found True, expected whole numbers from 1"),
-        ("dmfnet", DMFNET | {"groups": 3}, "dmfnet cannot be built in that size; found ValueError"),
-        ("dmfnet", DMFNET | {"channels": [2, 8]}, "dmfnet cannot be built in that size; found ValueError"),
+        ("dmfnet", DMFNET | {"groups": 3}, "dmfnet cannot be built at that size; found ValueError"),
+        ("dmfnet", DMFNET | {"channels": [2, 8]}, "dmfnet cannot be built at that size; found ValueError"),
         ("swin_unetr", SWIN | {"attended": 9}, "impossible attended; found 9, expected whole numbers from 1 to 8"),
-        ("swin_unetr", SWIN | {"attended": [7]}, "swin_unetr cannot be built in that size; found TypeError"),
-        ("swin_unetr", SWIN | {"merging": "merging"}, "swin_unetr cannot be built in that size; found KeyError"),
-        ("swin_unetr", SWIN | {"merging": ["a"]}, "swin_unetr cannot be built in that size; found KeyError"),
-        ("swin_unetr", SWIN | {"heads": 2}, "swin_unetr cannot be built in that size; found TypeError"),
-        ("swin_unetr", SWIN | {"heads": [3]}, "swin_unetr cannot be built in that size; found ValueError"),
-        ("swin_unetr", SWIN | {"channels": [4, 4], "blocks": [], "heads": []}, "swin_unetr cannot be built in that s"),
+        ("swin_unetr", SWIN | {"attended": [7]}, "swin_unetr cannot be built at that size; found TypeError"),
+        ("swin_unetr", SWIN | {"merging": "merging"}, "swin_unetr cannot be built at that size; found KeyError"),
+        ("swin_unetr", SWIN | {"merging": ["a"]}, "swin_unetr cannot be built at that size; found KeyError"),
+        ("swin_unetr", SWIN | {"heads": 2}, "swin_unetr cannot be built at that size; found TypeError"),
+        ("swin_unetr", SWIN | {"heads": [3]}, "swin_unetr cannot be built at that size; found ValueError"),
+        ("swin_unetr", SWIN | {"channels": [4, 4], "blocks": [], "heads": []}, "swin_unetr cannot be built at that s"),
         ("segresnet", SEGRESNET | {"blocks_up": [65]}, "impossible blocks_up; found 65, expected whole numbers from 0"),
-        ("segresnet", SEGRESNET | {"groups": 3}, "segresnet cannot be built in that size; found ValueError"),
+        ("segresnet", SEGRESNET | {"groups": 3}, "segresnet cannot be built at that size; found ValueError"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -72,7 +72,7 @@ def test_other_sizes_are_refused_before_anything_is_allocated(name: str, size: d
 
 
 def test_a_table_of_positions_without_any_is_refused() -> None:
-    with pytest.raises(SettingsError, match="transbts cannot be built in that size"):
+    with pytest.raises(SettingsError, match="transbts cannot be built at that size"):
         outline_network("transbts", TRANSBTS | {"edge": 1}, (32, 32, 32), n_in=4, n_out=3)
 
 
@@ -112,7 +112,7 @@ def test_the_published_size_takes_the_papers_box(name: str) -> None:
 @pytest.mark.parametrize("shape", [(8, 1024, 8), (2, 2, 2**21), (256, 256, 256)], ids=str)
 def test_edges_that_no_run_could_take_are_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(
-        SettingsError, match=r"^box is too large for the memory; found .*, expected edges of at most 512"
+        SettingsError, match=r"^box is too large to fit in memory; found .*, expected edges of at most 512"
     ):
         require_edges(shape, what="box")
 

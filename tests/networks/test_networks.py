@@ -322,6 +322,6 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
 def test_an_impossible_size_names_what_a_size_consists_of(name: str, change: dict) -> None:
     wanted = ", ".join(NETWORKS[name].sizes["published"])
     with pytest.raises(
-        SettingsError, match=f"^size: {name} cannot be built in that size; found .*, expected values for {wanted}"
+        SettingsError, match=f"^size: {name} cannot be built at that size; found .*, expected values for {wanted}"
     ):
         build_network(name, {**TWO_TINY[name], **change})

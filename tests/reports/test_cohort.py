@@ -91,7 +91,7 @@ def test_notes_with_a_kind_are_findings_without_a_report_too() -> None:
 @pytest.mark.parametrize("state", [State.KEPT, State.NOT_STARTED])
 def test_a_report_is_of_a_case_that_is_done_or_failed(state: State) -> None:
     record = {"case": "P7", "title": "P7", "diameters": None, "least_dice": None, "state": state}
-    with pytest.raises(ValueError, match=f"{state} is no state of a report"):
+    with pytest.raises(ValueError, match=f"{state} is not a state of a report"):
         listed_record(record, report="P7.json")
 
 

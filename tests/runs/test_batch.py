@@ -227,7 +227,7 @@ def test_a_mask_is_never_given_up_for_an_empty_one(tmp_path: Path, three: Path, 
     before = _prints(tmp_path / "out")
     (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
     outcome = run(on_failure="empty")[1]
-    assert (outcome.state, outcome.notes) == (State.FAILED, ("the mask that lies there was left as it is",))
+    assert (outcome.state, outcome.notes) == (State.FAILED, ("the existing mask was left as it is",))
     assert _prints(tmp_path / "out") == before
 
 
@@ -285,7 +285,7 @@ def test_a_name_that_no_file_can_have_costs_only_its_case(
     outcomes = run(on_failure=on_failure)
     assert _states(outcomes) == [State.FAILED, State.DONE, State.DONE, State.DONE]
     assert outcomes[0].mask is None
-    says = f"{long}: too long a name; found a file name of 257 bytes to be written, expected one that fits in "
+    says = f"{long}: too long a name; found a file name of 257 bytes, expected one short enough for "
     assert outcomes[0].error == f"{says}{tmp_path}/out. Give the case a shorter name."
 
 
@@ -517,7 +517,7 @@ def test_what_stands_in_a_masks_place_costs_only_that_case(
     make(tmp_path / "out" / f"{NAMES[1]}.nii.gz")
     outcomes = run(on_failure=on_failure)
     assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
-    assert (outcomes[1].mask, "Move what stands there away" in outcomes[1].error) == (None, True)
+    assert (outcomes[1].mask, "Move it away" in outcomes[1].error) == (None, True)
 
 
 @pytest.mark.usefixtures("three")

@@ -186,7 +186,7 @@ def test_a_folder_in_a_reports_place_costs_only_that_report(
     outcomes = {outcome.case: outcome for outcome in run()}
     assert {name: outcome.state for name, outcome in outcomes.items()} == {CASE: State.DONE, OTHER: State.DONE}
     assert outcomes[OTHER].notes[-1].startswith(f"no report: {OTHER}: ")
-    assert "Move what stands there away" in outcomes[OTHER].notes[-1]
+    assert "Move it away" in outcomes[OTHER].notes[-1]
     assert (tmp_path / "out" / f"{OTHER}.nii.gz").is_file()
     assert not any(note.startswith("no report") for note in outcomes[CASE].notes)
 
@@ -304,7 +304,7 @@ def test_reports_and_previews_of_one_name_are_refused(tmp_path: Path, plan_of: C
 
 @pytest.mark.parametrize("report", [None, "r.json"])
 def test_a_map_of_disagreement_needs_a_folder(report: str | None) -> None:
-    with pytest.raises(SettingsError, match=r"^disagreement: has no place; found report .*, expected a folder"):
+    with pytest.raises(SettingsError, match=r"^disagreement: has nowhere to go; found report .*, expected a folder"):
         RunSettings(disagreement=True, report=report)
 
 
@@ -398,7 +398,7 @@ def test_a_mask_that_was_changed_by_hand_is_kept_with_a_note(
     (outcome,) = run()
     assert outcome.state is State.KEPT
     assert outcome.notes == (
-        "its mask is not the one that its report was made from; segment the case again for a report that fits",
+        "its mask is not the one that its report was made from; segment the case again for a matching report",
     )
     np.testing.assert_array_equal(read_label_map(path).array, mask.array)
 

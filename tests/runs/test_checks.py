@@ -43,7 +43,7 @@ def test_memory_is_enough_for_any_case_for_most_or_for_none(
     [
         (Disk(free_mib=9999, has_locks=True), CheckState.OK, "out can be written, 9999 MiB free"),
         (Disk(free_mib=9, has_locks=True), CheckState.WARN, "9 MiB free"),
-        (Disk(free_mib=9999, has_locks=False), CheckState.WARN, "no locks, by which runs share a folder"),
+        (Disk(free_mib=9999, has_locks=False), CheckState.WARN, "no locks, which runs need to share a folder"),
     ],
 )
 def test_an_output_has_room_and_locks(
@@ -128,7 +128,7 @@ def test_what_a_tiny_case_fails_by_is_what_a_run_would_fail_by(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
     def refuse(*_: object) -> None:
-        raise DeviceError("numbers that are not finite", remedy="Use precision fp32.")
+        raise DeviceError("returned values that are not finite", remedy="Use precision fp32.")
 
     monkeypatch.setattr(checks, "_forward_s", refuse)
     assert check_of("a tiny case").error.exit_code == DeviceError.exit_code

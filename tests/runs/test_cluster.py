@@ -141,7 +141,7 @@ def test_an_address_where_no_cluster_is_ends_in_one_sentence(tmp_path: Path, bat
     run = batch.start(tmp_path / "out", *ON_RAY, "--address", "127.0.0.1:1")
     _, err = run.communicate()
     assert (run.returncode, len(err.splitlines())) == (2, 1)
-    assert err.startswith("htcnns: --address: no Ray cluster that can be used (")
+    assert err.startswith("htcnns: --address: no usable Ray cluster (")
 
 
 def _assert_nothing_is_lost(run: subprocess.Popen[str], output: Path, log: Path, batch: Batch) -> None:

@@ -256,7 +256,7 @@ def test_a_mask_that_was_corrected_with_its_header_is_kept_from_every_run_but_on
     for _ in range(3):  # a failure leaves a report, too
         said = segment("--fusion", "majority")
         assert (said.code, mask.read_bytes()) == (7, content)
-        assert "found other bytes than its report says" in said.out
+        assert "found contents that do not match its report" in said.out
     assert segment("--fusion", "majority", "--again").code == 0
     assert mask.read_bytes() != content
 

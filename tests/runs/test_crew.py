@@ -159,12 +159,12 @@ def test_one_worker_less_is_told_and_the_last_one_ends_the_run(ray: StandIn) -> 
     ray.starts = [WeightsError("no weights here"), WeightsError("none here either")]
     with pytest.raises(WeightsError, match="none here either"):
         Crew(ray, None, [Room(1, 0)] * 2).wait_for_first(Watcher(on_pending=told.append))
-    assert told == ["one worker less: no weights here."]
+    assert told == ["lost a worker: no weights here."]
 
 
 def test_workers_that_end_before_they_start_are_given_up_after_three(ray: StandIn) -> None:
     ray.starts = [StandIn.RayError("No module named 'htcnns'")] * 3
-    with pytest.raises(DeviceError, match=r"found 3 in turn, the last by: No module named 'htcnns'"):
+    with pytest.raises(DeviceError, match=r"found 3 in a row, the last by: No module named 'htcnns'"):
         Crew(ray, None, [Room(1, 0)]).wait_for_first(Watcher())
 
 
@@ -203,6 +203,6 @@ def test_without_a_gpu_none_can_be_asked_for() -> None:
 def test_without_ray_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "find_spec", lambda _: None)
     with pytest.raises(
-        SettingsError, match=r"engine: Ray is not installed; .* Install it by pip install 'htcnns\[ray\]'"
+        SettingsError, match=r"engine: Ray is not installed; .* Install it with pip install 'htcnns\[ray\]'"
     ):
         cluster.require_ray()

@@ -222,7 +222,9 @@ def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble
 def test_numbers_that_are_not_finite_are_refused_not_cut(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
-    with pytest.raises(WeightsError, match=r"a: numbers that are not finite, in fp32 on cpu; .*weights are unusable"):
+    with pytest.raises(
+        WeightsError, match=r"a: returned values that are not finite, in fp32 on cpu; .*weights are unusable"
+    ):
         _say(ensemble_of([pointwise(bias=(0.0, math.nan, 0.0))]), prepared)
 
 
@@ -341,7 +343,7 @@ def test_a_manifest_whose_members_cannot_be_fused_is_at_fault_unless_somebody_ch
     manifest["members"].append({**manifest["members"][0], "name": "the last"})
     (weights / "manifest.json").write_text(json.dumps(manifest))
     members = read_manifest(weights)
-    with pytest.raises(WeightsError, match=rf"manifest\.json: members: {says}.*Name those to be fused, or restore"):
+    with pytest.raises(WeightsError, match=rf"manifest\.json: members: {says}.*Name the members to fuse, or restore"):
         load_ensemble(members, device=CPU, precision=torch.float32)
     with pytest.raises(SettingsError, match=rf"^members: {says}"):
         load_ensemble(members[:-1], device=CPU, precision=torch.float32)
@@ -390,7 +392,7 @@ def test_half_precision_says_nearly_the_same(prepared: Prepared, tiny_weights: P
 def test_members_whose_boxes_are_too_large_together_are_refused(ensemble_of: Make, always: Network) -> None:
     (member,) = ensemble_of([always(0.5, 0.5, 0.5)]).members
     members = tuple(replace(member, name=str(edges), window=edges) for edges in ((512, 512, 8), (8, 8, 512)))
-    with pytest.raises(SettingsError, match="the box that holds every window is too large for the memory"):
+    with pytest.raises(SettingsError, match="the box that holds every window is too large to fit in memory"):
         load_ensemble(members, device=CPU, precision=torch.float32)
 
 

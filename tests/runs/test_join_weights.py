@@ -100,7 +100,7 @@ def test_file_names_differ_in_more_than_the_case_of_their_letters(tmp_path: Path
 
 def test_a_file_where_the_folder_is_to_be_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(OutputError, match=r"out: is no folder"):
+    with pytest.raises(OutputError, match=r"out: is not a folder"):
         join_weights([tiny_weights], tmp_path / "out")
 
 

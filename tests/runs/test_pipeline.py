@@ -108,7 +108,7 @@ def test_a_region_that_one_member_alone_marks_is_said_though_the_fusion_is_empty
 ) -> None:
     answer = _segment(case, ensemble_of([always(0.9, 0.1, 0.1)], *[[always(0.1, 0.1, 0.1)]] * 2), "majority")
     assert not answer.label_map.any()
-    assert "WT: the members disagree; Dice with their fusion a 0.00, b 1.00, c 1.00" in answer.notes
+    assert "WT: the members disagree; Dice with their fusion: a 0.00, b 1.00, c 1.00" in answer.notes
 
 
 class _Fixed(Contract):
@@ -147,7 +147,7 @@ def test_specks_that_only_the_fusion_has_are_cleaned_as_the_members_are(
 
 def test_labels_that_no_member_can_give_are_named(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     notes = _segment(case, ensemble_of([pointwise()]), labels="brats2024-ped").notes
-    assert notes[-1] == "brats2024-ped also has CC (3), which no member can give"
+    assert notes[-1] == "brats2024-ped also has CC (3), which no member can predict"
 
 
 @pytest.mark.parametrize("way", ["RAS", "LIA", "PSR", "oblique"])

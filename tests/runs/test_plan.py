@@ -381,7 +381,7 @@ def test_an_unclear_case_is_never_taken_for_finished(two: Path, plan_of: Callabl
     (two / FIRST / f"{FIRST}-t1c.nii").write_bytes(b"another")
     outcomes = _run(plan_of(on_unclear="fail", on_failure="empty"))
     assert [outcome.state for outcome in outcomes] == [State.FAILED, State.KEPT]
-    assert outcomes[0].notes == ("the mask that lies there was left as it is",)
+    assert outcomes[0].notes == ("the existing mask was left as it is",)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_one_population_is_told_apart_as_seldom_as_chance_has_it() -> None:
 @pytest.mark.parametrize(("n_first", "n_second"), [(3, 3), (1, 30), (2, 3), (8, 0)], ids=str)
 def test_too_few_to_tell_anything_are_refused(n_first: int, n_second: int) -> None:
     n = n_first + n_second
-    with pytest.raises(InputError, match=rf"too few patients to tell anything; found {n_first} and {n_second}"):
+    with pytest.raises(InputError, match=rf"too few patients to compare; found {n_first} and {n_second}"):
         separated(np.arange(n, dtype=float)[:, None], np.arange(n) >= n_first)
 
 

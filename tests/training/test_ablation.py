@@ -81,7 +81,7 @@ def test_of_several_members_the_first_is_looked_at() -> None:
 
 
 def test_a_recipe_without_additions_is_refused() -> None:
-    with pytest.raises(SettingsError, match="recipe: compact names nothing to take away"):
+    with pytest.raises(SettingsError, match="recipe: compact names no additions to remove"):
         ablation_recipes(RECIPES["compact"])
 
 
@@ -194,7 +194,7 @@ def test_key_points_are_kept_beside_the_cases(ran: Ran, store: CaseStore) -> Non
 def test_cases_that_tell_too_little_are_refused_before_anything_is_trained(tmp_path: Path, store: CaseStore) -> None:
     poor = CaseStore({path: replace(card, known=(Region.WT,)) for path, card in store.files.items()})
     heard = Heard()
-    with pytest.raises(SettingsError, match="no case whose truth tells every region; expected WT, TC, ET"):
+    with pytest.raises(SettingsError, match="no case whose truth annotates every region; expected WT, TC, ET"):
         heard.run(plan_of(tmp_path, store), poor)
     assert heard.steps == []
 

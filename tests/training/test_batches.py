@@ -85,7 +85,7 @@ def test_exclusive_labels_are_those_that_the_regions_write(store: CaseStore) -> 
 
 def test_exclusive_labels_are_learnt_from_cases_that_tell_all_of_them(store: CaseStore) -> None:
     assert source(store, head=Head.SOFTMAX).names == {CaseKind.HEAD: ("a",)}
-    message = "found 0 cases that tell every region of wt-tc-et-rc"
+    message = "found 0 cases that annotate every region of wt-tc-et-rc"
     with pytest.raises(InputError, match=message):
         source(store, head=Head.SOFTMAX, regions=REGION_SETS["wt-tc-et-rc"])
 
@@ -132,7 +132,9 @@ def test_cases_that_know_no_region_of_the_recipe_are_left_out(store: CaseStore) 
 
 
 def test_no_case_to_train_on_is_refused(store: CaseStore) -> None:
-    message = "no case to train on; found 1 cases that tell a region of wt-tc-et, expected cases of a kind .*: piece"
+    message = (
+        "no case to train on; found 1 cases that annotate a region of wt-tc-et, expected cases of a kind .*: piece"
+    )
     with pytest.raises(InputError, match=message):
         source(store, cards=[make_card("a")], mix={CaseKind.PIECE: 1.0, CaseKind.HEAD: 0.0})
 

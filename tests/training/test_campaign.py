@@ -221,7 +221,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, store: CaseStore
     train(tmp_path / "old", store)
     swapped = (replace(TRANSBTS, name="unet"), replace(UNET, name="second"))
     with pytest.raises(
-        WeightsError, match=r"origin: .*unet: the weights are of another network; found unet, expected tra"
+        WeightsError, match=r"origin: .*unet: the weights are for another network; found unet, expected tra"
     ):
         train(tmp_path / "new", store, recipe=replace(RECIPE, members=swapped), origin=tmp_path / "old" / "weights")
 

@@ -139,7 +139,9 @@ def test_names_of_a_list_are_found_among_cases() -> None:
 
 def test_a_listed_case_that_is_not_there_is_named() -> None:
     lines = [listed("a", 0), Listed(frozenset(["TrainingData", "BraTS2021_01146_seg"]), 0)]
-    message = r"cases: has no case BraTS2021_01146_seg; found 1 of the 2 cases of the list missing, expected every case"
+    message = (
+        r"cases: has no case BraTS2021_01146_seg; found 1 of the 2 listed cases missing, expected every listed case"
+    )
     with pytest.raises(InputError, match=message):
         among("abc", lines, place="cases")
 
@@ -179,5 +181,5 @@ def test_cases_that_weights_were_trained_on_are_known(tmp_path: Path, tiny_weigh
 def test_weights_that_do_not_say_what_they_were_trained_on_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
     first, *others = read_manifest(tiny_weights)
     write_manifest(tmp_path, (replace(first, trained_on={"imported as": "nnunet-v2"}), *others))
-    with pytest.raises(WeightsError, match=r"origin: .*: nobody can tell what unet was trained on; expected the names"):
+    with pytest.raises(WeightsError, match=r"origin: .*: does not say what unet was trained on; expected the names"):
         seen_by(tmp_path, ["a"], FIVE)

@@ -205,7 +205,7 @@ def test_a_case_that_never_had_the_sequence_is_not_scored_without_it(tmp_path: P
 
 
 def test_an_extra_case_of_a_patient_who_is_trained_on_is_refused(tmp_path: Path, store: CaseStore) -> None:
-    with pytest.raises(SettingsError, match=rf"extra: {NAMES[0]}, .*: of a patient that is trained on"):
+    with pytest.raises(SettingsError, match=rf"extra: {NAMES[0]}, .*: same patient as a training case"):
         Heard().run(plan_of(tmp_path, Folds(PATIENTS, 2), extra=store), store)
 
 
@@ -218,7 +218,9 @@ def test_weights_that_saw_a_held_out_patient_are_refused(tmp_path: Path, ran: Ra
 
 
 def test_rules_on_labels_that_no_member_gives_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"rules: brats2024-gli does not score what the members give; found .*RC"):
+    with pytest.raises(
+        SettingsError, match=r"rules: brats2024-gli does not score what the members predict; found .*RC"
+    ):
         plan_of(tmp_path, Folds(PATIENTS, 2), rules="brats2024-gli")
 
 

@@ -201,7 +201,7 @@ def test_a_checkpoint_of_something_else_is_refused(
 
 
 def test_a_fit_that_another_process_trains_is_refused(tmp_path: Path, source: BatchSource) -> None:
-    with locked(tmp_path / "lock"), pytest.raises(OutputError, match="another process trains this fit"):
+    with locked(tmp_path / "lock"), pytest.raises(OutputError, match="another process is training this fit"):
         trained(source, tmp_path)
 
 

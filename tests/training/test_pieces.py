@@ -89,5 +89,5 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, content: dict[str, n
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cubes\.npz: is no file of cubes"):
+    with pytest.raises(InputError, match=r"cubes\.npz: is not a file of cubes"):
         pack_pieces(written(tmp_path, {"images": np.zeros(3)}), tmp_path / "cache", RULE)

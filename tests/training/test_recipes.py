@@ -89,7 +89,10 @@ def test_an_epoch_shows_every_case_once(n_cases: int, batch: int, expected: int)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps: impossible value; found 0 steps and 0 epochs, expected either of them, above 0"),
+        (
+            {"steps": 0},
+            "steps: impossible value; found 0 steps and 0 epochs, expected one of them above 0, the other 0",
+        ),
         ({"epochs": 3}, "found 5 steps and 3 epochs"),
         ({"steps": -1}, "found -1 steps"),
         ({"learning_rate": 0}, "learning_rate: impossible value"),
@@ -106,7 +109,10 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"members": (UNET, UNET)}, "members: impossible value; found unet, unet, expected members of different names"),
+        (
+            {"members": (UNET, UNET)},
+            "members: impossible value; found unet, unet, expected members with different names",
+        ),
         ({"members": ()}, "members: impossible value; found none"),
         ({"batch": 0}, "batch: impossible value; found 0, expected at least 1"),
         ({"checkpoint_steps": 0}, "checkpoint_steps: impossible value"),
@@ -120,7 +126,7 @@ def test_impossible_rounds_are_refused(change: dict, message: str) -> None:
         ({"generalised_dice_weight": float("inf")}, "generalised_dice_weight: impossible value"),
         ({"dice_weight": 0.0, "entropy_weight": 0.0, "key_point_weight": 1.0}, "dice_weight: .*for one of them"),
         ({"head": Head.SOFTMAX, "key_point_weight": 0.1}, "head: impossible value; found softmax, expected sigmoid"),
-        ({"mirror": "x"}, "mirror is no choice of axes; found 'x'"),
+        ({"mirror": "x"}, "mirror is not a choice of axes; found 'x'"),
         ({"rules": PostprocessRules(thresholds={"RC": 0.5})}, "unknown region in thresholds 'RC'"),
         (
             {"additions": (Addition("a"), Addition("a"))},
@@ -222,8 +228,8 @@ def test_a_member_is_mirrored_and_cleaned_as_its_recipe_says() -> None:
     ("name", "settings", "message"),
     [
         ("../up", {}, "name: impossible value; found '../up'"),
-        ("part", {"key_points": 0.0}, "settings: part: unknown number of a recipe 'key_points'.*key_point_weight"),
-        ("part", {"batch": 2.0}, "unknown number of a recipe 'batch'"),
+        ("part", {"key_points": 0.0}, "settings: part: unknown numeric setting 'key_points'.*key_point_weight"),
+        ("part", {"batch": 2.0}, "unknown numeric setting 'batch'"),
     ],
 )
 def test_impossible_additions_are_refused(name: str, settings: dict, message: str) -> None:
@@ -429,5 +435,5 @@ def test_the_compact_recipe_of_swin_unetr_differs_in_what_two_cores_need() -> No
     ids=["window", "resize"],
 )
 def test_a_recipe_whose_manifest_could_not_be_read_is_refused(settings: dict) -> None:
-    with pytest.raises(SettingsError, match=r"too large for the memory; found \[240, 240, 160\].*Correct the recipe"):
+    with pytest.raises(SettingsError, match=r"too large to fit in memory; found \[240, 240, 160\].*Correct the recipe"):
         replace(COMPACT, **settings)

@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_looked_into_is_one_sentence(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)  # by hand, as root may list everything
-    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); .*Give reading rights\.$"):
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); .*Make it readable\.$"):
         read(tmp_path)
 
 
@@ -305,7 +305,7 @@ def test_a_shape_with_an_unknown_number_is_refused(tmp_path: Path) -> None:
 
 def test_a_pack_of_something_else_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", other=np.zeros(3))
-    with pytest.raises(InputError, match="no pack of label maps"):
+    with pytest.raises(InputError, match="not a file of label maps"):
         read_shapes(tmp_path, BRATS)
 
 

@@ -128,7 +128,9 @@ def test_a_truth_of_another_grid_is_refused(data: Path, cache: Path) -> None:
     path = data / NAME / f"{NAME}-seg.nii.gz"
     volume = read_volume(path)
     write_case_file(path, volume.array[:-1].astype(np.uint8), volume.affine)
-    with pytest.raises(InputError, match=r"the truth has 33 x 34 x 33 voxels instead of 34 x 34 x 33.*Bring the truth"):
+    with pytest.raises(
+        InputError, match=r"the truth has 33 x 34 x 33 voxels instead of 34 x 34 x 33.*Resample the truth"
+    ):
         pack(data, cache, [RULE])
 
 
@@ -172,7 +174,7 @@ def test_the_cases_of_a_list_alone_are_packed(data: Path, cache: Path, add_case:
 
 
 def test_a_listed_case_that_is_not_there_is_refused_before_anything_is_written(data: Path, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"data: has no case BraTS-GLI-00009-000; found 1 of the 1 cases of the list"):
+    with pytest.raises(InputError, match=r"data: has no case BraTS-GLI-00009-000; found 1 of the 1 listed cases"):
         pack(data, cache, [RULE], listed=[Listed(frozenset(["BraTS-GLI-00009-000"]), 0)])
     assert not cache.exists()
 

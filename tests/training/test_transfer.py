@@ -166,12 +166,12 @@ def test_half_precision_weights_are_taken_as_float32() -> None:
         (
             shapes("transbts"),
             shapes("unet"),
-            "origin: old/manifest.json: member: the weights are of another network; found transbts, expected unet",
+            "origin: old/manifest.json: member: the weights are for another network; found transbts, expected unet",
         ),
         (
             shapes("unet", size={"channels": (4, 8), "n_convs": (1, 1)}),
             shapes("unet"),
-            r"the weights are of another size; found .*\[4, 8\].*, expected .*\[4, 8, 8\]",
+            r"the weights are for another size; found .*\[4, 8\].*, expected .*\[4, 8, 8\]",
         ),
         (
             shapes("unet", outputs=(Region.RC,)),

@@ -189,7 +189,7 @@ def test_a_source_patient_who_is_measured_is_refused(
     tmp_path: Path, make_plan: Callable[..., TransferPlan], make_store: MakeStore, name: str
 ) -> None:
     source = make_store("other-name", patients=(name,))
-    with pytest.raises(SettingsError, match="source_cases: other-name: of a patient that is measured"):
+    with pytest.raises(SettingsError, match="source_cases: other-name: same patient as a measured case"):
         make_plan(tmp_path, source=source)
 
 
@@ -217,7 +217,7 @@ def test_a_name_in_two_populations_is_refused_before_anything_is_trained(
 def test_weights_to_start_from_are_refused(tmp_path: Path, make_plan: Callable[..., TransferPlan]) -> None:
     whole = make_plan(tmp_path).held_out
     campaign = replace(whole.campaign, origin=tmp_path)
-    with pytest.raises(SettingsError, match="origin: a transfer study trains what it starts from"):
+    with pytest.raises(SettingsError, match="origin: a transfer study trains the weights that it starts from"):
         make_plan(tmp_path, held_out=replace(whole, campaign=campaign))
 
 
@@ -225,5 +225,5 @@ def test_a_target_whose_truths_tell_too_little_is_refused(
     tmp_path: Path, make_plan: Callable[..., TransferPlan], make_store: MakeStore
 ) -> None:
     target = make_store("target-1", "target-2", known=(Region.WT,))
-    with pytest.raises(SettingsError, match="no case of the target population tells every region"):
+    with pytest.raises(SettingsError, match="no case of the target population annotates every region"):
         make_plan(tmp_path, target=target)

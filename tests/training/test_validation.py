@@ -172,7 +172,7 @@ def test_processes_share_the_cases(others: CaseStore, tiny_weights: Path) -> Non
 
 
 def test_cases_of_patients_who_are_trained_on_are_refused(tmp_path: Path, store: CaseStore) -> None:
-    message = "validate_on: a, b: of a patient that is trained on; expected cases of other patients"
+    message = "validate_on: a, b: same patient as a training case; expected cases of other patients"
     with pytest.raises(SettingsError, match=message):
         train(tmp_path, store, validation=Validation(store=store))
     assert not (tmp_path / "work").exists()
@@ -180,7 +180,7 @@ def test_cases_of_patients_who_are_trained_on_are_refused(tmp_path: Path, store:
 
 def test_weights_that_saw_the_patients_are_refused(tmp_path: Path, store: CaseStore, others: CaseStore) -> None:
     origin = train(tmp_path / "old", others)
-    with pytest.raises(WeightsError, match=r"origin: .*have seen patients that are validated on \(c, d\)"):
+    with pytest.raises(WeightsError, match=r"origin: .*have seen patients used for validation \(c, d\)"):
         train(tmp_path / "new", store, origin=origin, validation=Validation(store=others))
     assert not (tmp_path / "new").exists()
 

@@ -178,7 +178,7 @@ FAULTS = {
         _trained_before(then=OTHER_NETWORK),
         (*TRAIN, "--work", "other", "--out", "tuned", "--from", "weights"),
         4,
-        r"--from: weights: unet: the weights are of another network; found unet, expected transbts\.",
+        r"--from: weights: unet: the weights are for another network; found unet, expected transbts\.",
     ),
     "no weights to start from": (
         _as_it_is,
@@ -214,7 +214,7 @@ FAULTS = {
         _as_it_is,
         (*TRAIN, "--validate-on", "packs"),
         2,
-        r"--validate-on: BraTS-GLI-00002-000, .*: of a patient that is trained on; expected cases of other patients",
+        r"--validate-on: BraTS-GLI-00002-000, .*: same patient as a training case; expected cases of other patients",
     ),
 }
 

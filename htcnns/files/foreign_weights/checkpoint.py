@@ -96,7 +96,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except _UNREADABLE as error:
         raise _unreadable(path, str(error)) from error
     if not isinstance(loaded, dict):
-        raise _unreadable(path, "it holds no table of names")
+        raise _unreadable(path, "it does not hold a dict")
     return Checkpoint(path, hashlib.sha256(content).hexdigest(), loaded)
 
 
@@ -121,7 +121,9 @@ def tensors_in(checkpoint: Checkpoint, key: str) -> dict[str, Tensor]:
     strange = next((name for name, each in tensors.items() if not (is_named[name] and _is_dense(each))), None)
     if strange is not None or len(tensors) < len(found) or len(tensors) > MOST_TENSORS:
         raise WeightsError(
-            f"{shown(strange)} is no plain tensor" if strange is not None else "too many tensors, or two of one name",
+            f"{shown(strange)} is not a plain tensor"
+            if strange is not None
+            else "too many tensors, or two with the same name",
             place=checkpoint.path,
             found=f"{len(found)} entries in {key}",
             expected=f"at most {MOST_TENSORS} tensors, each under its own name",
@@ -147,14 +149,14 @@ def _require_plain_archive(content: bytes, path: Path) -> None:
     if content.startswith(_BEFORE_1_6):
         return
     if not content.startswith(_ZIP):
-        raise _unreadable(path, "it begins otherwise")
+        raise _unreadable(path, "it starts with other bytes")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, struct.error, EOFError, ValueError, OSError, NotImplementedError) as error:
         raise _unreadable(path, str(error)) from error
     if any(entry.filename.endswith("constants.pkl") for entry in entries):
-        raise _unreadable(path, "it holds a program of TorchScript")
+        raise _unreadable(path, "it holds a TorchScript program")
     is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if is_packed or sum(entry.file_size for entry in entries) > len(content):
         raise _unreadable(path, "its archive is compressed, which torch.save never does")
@@ -177,11 +179,11 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
         return WeightsError(
             f"would run {call[1] or call[2]}, and was not loaded",
             place=path,
-            expected="tensors and plain data alone",
+            expected="only tensors and plain data",
             remedy="Ask whoever made it for the network's state dict.",
         )
     told = re.search(r"WeightsUnpickler error: (.*)", reason)  # torch's message begins with advice to take a risk
-    first = (told[1] if told else reason).strip().partition("\n")[0] or "it is cut or damaged"
+    first = (told[1] if told else reason).strip().partition("\n")[0] or "it is cut short or damaged"
     return WeightsError(
         f"cannot be read as a checkpoint ({first[:120].rstrip('.')})",
         place=path,

@@ -30,7 +30,7 @@ from htcnns.networks.contract import Head
 WINDOW = (128, 128, 128)
 CLIP = (0.002, 0.998)  # its preprocess.py
 NOTES = (
-    "outside the brain: here 0, in the published code whatever z-score 0 becomes there",
+    "outside the brain: here 0, in the published code the z-score of intensity 0",
     "softmax: here once, in the published code twice",
     "windows: here of 128 voxels, in the published code the whole scan at once",
     OWN_BRAIN,
@@ -72,7 +72,7 @@ def read(path: Path) -> Foreign:
     )
 
 
-KIND = Kind("DMFNet by its published code", the_file_itself, read, order="as its published code has them")
+KIND = Kind("DMFNet from its published code", the_file_itself, read, order="as in its published code")
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

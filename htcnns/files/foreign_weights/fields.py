@@ -12,7 +12,7 @@ from htcnns.networks.limits import MOST_MANIFEST_BYTES
 
 _T = TypeVar("_T")
 _WORDS: Mapping[type, str] = MappingProxyType(
-    {bool: "true or false", int: "a whole number", str: "a text", list: "a list", dict: "an object with fields"}
+    {bool: "true or false", int: "a whole number", str: "a string", list: "a list", dict: "an object with fields"}
 )
 
 
@@ -26,8 +26,8 @@ def read_object(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"no {path.name} there",
             place=path.parent,
-            expected="plans.json and dataset.json in the folder above those of the folds",
-            remedy="Put it there; nnU-Net keeps it beside the folders of the folds.",
+            expected="plans.json and dataset.json in the folder above the fold folders",
+            remedy="Put it there; nnU-Net keeps it beside the fold folders.",
         )
     try:
         content = read_json(path, most_bytes=MOST_MANIFEST_BYTES)
@@ -35,7 +35,7 @@ def read_object(path: Path) -> dict[str, Any]:
         raise error.inside(kind=WeightsError) from error
     if not isinstance(content, dict):
         raise WeightsError(
-            "is no JSON object",
+            "is not a JSON object",
             place=path,
             found=shown(content),
             expected=_WORDS[dict],
@@ -56,6 +56,6 @@ def field(data: Mapping, key: str, kind: type[_T], *, place: object) -> _T:
             f"{key} is {shown(value)}" if key in data else f"{key} is missing",
             place=place,
             expected=_WORDS[kind],
-            remedy="Restore the file as nnU-Net wrote it, or name the kind that it is.",
+            remedy="Restore the file as nnU-Net wrote it, or name the right kind.",
         )
     return value

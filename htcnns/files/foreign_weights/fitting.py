@@ -67,10 +67,10 @@ def shape_of(found: Mapping[str, Tensor], name: str, *, n_axes: int, place: obje
         WeightsError: the tensor is missing or has another number of axes.
     """
     if name not in found:
-        raise WeightsError(f"missing {name}", place=place, found=f"{len(found)} others", remedy=_WHOLE)
+        raise WeightsError(f"missing {name}", place=place, found=f"{len(found)} other tensors", remedy=_WHOLE)
     if found[name].ndim != n_axes:
         raise WeightsError(
-            f"another shape of {name}",
+            f"{name} has the wrong shape",
             place=place,
             found=tuple(found[name].shape),
             expected=f"{n_axes} axes",
@@ -86,11 +86,11 @@ def _require_shapes(
     others = [ours for ours, tensor in turned.items() if tensor.shape != outline[ours].shape]
     if others:
         raise WeightsError(
-            f"another shape of {names[others[0]]}, and of {len(others) - 1} other tensors",
+            f"{names[others[0]]} and {len(others) - 1} other tensors have the wrong shape",
             place=place,
             found=tuple(turned[others[0]].shape),
             expected=tuple(outline[others[0]].shape),
-            remedy="Give weights of a network of the size that they say.",
+            remedy="Give weights that match the network's size.",
         )
 
 
@@ -98,7 +98,7 @@ def _number(tensor: Tensor, wanted: Tensor, name: str | None, *, place: object) 
     """One tensor, checked, as float32; counts as whole numbers of the network's type."""
     if tensor.is_floating_point() != wanted.is_floating_point() or tensor.dtype is torch.bool:
         raise WeightsError(
-            f"{name} has another type",
+            f"{name} has the wrong type",
             place=place,
             found=str(tensor.dtype),
             expected="real numbers" if wanted.is_floating_point() else "whole numbers",

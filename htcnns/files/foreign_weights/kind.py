@@ -16,11 +16,11 @@ from htcnns.networks import outline_network
 from htcnns.networks.contract import Head, Network
 from htcnns.volume import Shape
 
-OWN_BRAIN = "z-scores: here within the brain of each sequence, in its own program within that of all sequences together"
+OWN_BRAIN = "z-scores: here over each sequence's own brain mask, in the original program over one mask of all sequences"
 BY_REGION = (
-    "masks: here regions are cut at half of their summed probability, in its own program the likeliest label counts"
+    "masks: here regions are cut at a summed probability of 0.5, in the original program the likeliest label wins"
 )
-WINDOWS_OF_LOGITS = "means over windows: here of probabilities, in its own program of logits"
+WINDOWS_OF_LOGITS = "means over windows: here of probabilities, in the original program of logits"
 UNCLEANED = PostprocessRules(et_component_voxels=0, et_total_voxels=0)  # the network's output as it is
 
 
@@ -56,7 +56,7 @@ class Description:
         """
         if named:
             return replace(self, sequences=named)
-        note = f"sequences: taken to be {', '.join(self.sequences)}, {taken}; the checkpoint does not say so"
+        note = f"sequences: assumed to be {', '.join(self.sequences)}, {taken}; the checkpoint does not say so"
         return replace(self, notes=(*self.notes, note)) if taken else self
 
     def outline(self, place: object) -> Network:
@@ -98,7 +98,7 @@ class Kind:
         title: human-readable name.
         find: function that returns the checkpoints that a path stands for.
         read: function that reads one checkpoint.
-        order: why its sequences are assumed, such as "as its code has them"; "" where the files name them.
+        order: why its sequences are assumed, such as "as in its code"; "" where the files name them.
     """
 
     title: str

@@ -78,7 +78,7 @@ def _regions(numbers: Mapping[str, tuple[int, ...]], place: object) -> Outputs:
             "the regions do not overlap as their names say",
             place=place,
             found="; ".join(f"{region.name} {list(each)}" for region, each in given.items()),
-            expected=f"numbers that make {', '.join(region.name for region in regions.regions)} of different labels",
+            expected=f"numbers that overlap as {', '.join(region.name for region in regions.regions)} do",
             remedy="Correct the names in dataset.json.",
         )
     return regions, Head.SIGMOID, tuple(given)
@@ -118,11 +118,11 @@ def _set_of(found: Iterable[Label | Region], known: Mapping[RegionSet, set], pla
         if members == outputs:
             return regions
     raise WeightsError(
-        "no set has these labels or regions",
+        "no region set has these labels or regions",
         place=place,
         found=", ".join(sorted(each.name for each in outputs)) or "none",
         expected=" or ".join(", ".join(sorted(each.name for each in members)) for members in known.values()),
-        remedy="Networks that give others cannot be used.",
+        remedy="Networks with other outputs cannot be used.",
     )
 
 

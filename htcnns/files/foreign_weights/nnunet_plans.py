@@ -49,7 +49,7 @@ def _is_each(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 _OF_PLANS: tuple[Requirement, ...] = (
     ("transpose_forward", _is_in([0, 1, 2]), "[0, 1, 2]: axes in the order of the file"),
-    ("image_reader_writer", _is_in("SimpleITKIO", "NibabelIO"), "SimpleITKIO or NibabelIO: scans as they lie"),
+    ("image_reader_writer", _is_in("SimpleITKIO", "NibabelIO"), "SimpleITKIO or NibabelIO: scans as stored"),
 )
 _OF_CONFIGURATION: tuple[Requirement, ...] = (
     ("spacing", _is_each(lambda mm: type(mm) in (int, float) and abs(mm - 1) < 1e-3), "1 mm along every axis"),
@@ -106,9 +106,9 @@ def read_plan(path: Path, configuration: str, *, norm: str | None = None) -> Pla
     place = (path, configuration)
     chosen = _resolved(plans, configuration, path)
     for requirements, data in ((_OF_PLANS, plans), (_OF_CONFIGURATION, chosen)):
-        _require(requirements, data, problem="preprocessing that differs from ours", place=place)
+        _require(requirements, data, problem="preprocessing that htcnns does not support", place=place)
     name, arguments = _architecture(chosen, place)
-    _require(_OF_NETWORK, arguments, problem="a network that differs from ours", place=place)
+    _require(_OF_NETWORK, arguments, problem="a network that htcnns cannot build", place=place)
     unknown = sorted(arguments.keys() - _SHAPES - {key for key, _, _ in _OF_NETWORK})
     if unknown:
         raise _other_network(f"an unknown argument {shown(unknown[0])}", place)
@@ -258,9 +258,9 @@ def _is_within(value: object, known: Mapping) -> bool:
 
 def _other_network(found: str, place: tuple) -> WeightsError:
     return WeightsError(
-        "a network that ours cannot be",
+        "a network that htcnns cannot build",
         place=place,
         found=found,
-        expected="PlainConvUNet or ResidualEncoderUNet over three axes that are halved together from the first on",
+        expected="PlainConvUNet or ResidualEncoderUNet over three axes, each halved without gaps from the start",
         remedy="Such weights cannot be used here.",
     )

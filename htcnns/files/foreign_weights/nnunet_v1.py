@@ -89,7 +89,7 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     ups = [shape_of(theirs, f"tu.{u}.weight", n_axes=5, place=path)[2:] for u in range(n_stages - 1)]
     if n_stages < 2 or set(ups) != {(2, 2, 2)}:
         raise WeightsError(
-            "a network that ours cannot be",
+            "a network that htcnns cannot build",
             place=path,
             found=f"{n_stages} resolutions, edges that grow by {', '.join(map(str, ups)) or 'nothing'}",
             expected="edges that double from each resolution to the next",
@@ -106,9 +106,7 @@ def _norm(theirs: Mapping[str, Tensor], norm: str | None, path: Path) -> dict[st
     """
     found = "batch" if any(name.endswith("instnorm.running_mean") for name in theirs) else norm or "instance"
     if found != (norm or found):
-        raise WeightsError(
-            "another normalisation", place=path, found=found, expected=norm, remedy="Name the kind that it is."
-        )
+        raise WeightsError("wrong normalisation", place=path, found=found, expected=norm, remedy="Name the right kind.")
     return {"norm": found} if found != "instance" else {}
 
 

@@ -62,7 +62,7 @@ def find(path: Path) -> tuple[Path, ...]:
         raise WeightsError(
             f"no fold_*/{FINAL} there",
             place=path,
-            expected=f"the folder with {PLANS} and the folders of the folds",
+            expected=f"the folder with {PLANS} and the fold folders",
             remedy="Give that folder, or the checkpoints themselves.",
         )
     return tuple(found)

@@ -64,10 +64,10 @@ def read(path: Path, *, merging: str) -> Foreign:
 def _kind(merging: str, when: str) -> Kind:
     find = partial(find_named, names=("model.pt", "*/model.pt"))
     reader = partial(read, merging=merging)
-    return Kind(f"MONAI's Swin UNETR, trained with {when}", find, reader, order="as its lists of folds have them")
+    return Kind(f"MONAI's Swin UNETR, trained with {when}", find, reader, order="as in its fold lists")
 
 
-UNTIL_1_4 = _kind("monai-1.4", "MONAI 1.4 or older, as the published ones")
+UNTIL_1_4 = _kind("monai-1.4", "MONAI 1.4 or older, as the published weights were")
 SINCE_1_5 = _kind("monai-1.5", "MONAI 1.5 or newer")
 
 

@@ -35,8 +35,8 @@ BLOCKS = [1, 2, 2, 4]
 POSITIONS = "position_encoding.position_embeddings"
 RULES = PostprocessRules(et_component_voxels=0, et_total_voxels=500, et_total_mean=1.0)  # its predict.py
 NOTES = (
-    "dropout and softmax: here off and once, in the published code always on and twice",
-    "windows: here overlapping ones are averaged, in the published code eight fixed ones are put together",
+    "dropout: here off, in the published code always on; softmax: here once, there twice",
+    "windows: here overlapping and averaged, in the published code eight fixed ones pieced together",
     OWN_BRAIN,
     BY_REGION,
 )
@@ -94,7 +94,7 @@ def read(path: Path) -> Foreign:
     )
 
 
-KIND = Kind("TransBTS by its published code", the_file_itself, read, order="as its published code has them")
+KIND = Kind("TransBTS from its published code", the_file_itself, read, order="as in its published code")
 
 
 def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _size(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     edge = round(n_tokens ** (1 / 3))
     if edge**3 != n_tokens:
         raise WeightsError(
-            f"{POSITIONS} is of no cube",
+            f"{POSITIONS} does not describe a cube",
             place=path,
             found=f"{n_tokens} tokens",
             expected="4096, which are 16 along each axis",

@@ -18,7 +18,9 @@ _FORMATS = MappingProxyType(
         **dict.fromkeys((".nrrd", ".nhdr"), "NRRD, not NIfTI"),
         **dict.fromkeys((".mgz", ".mgh"), "FreeSurfer's format, not NIfTI"),
         **dict.fromkeys((".mnc", ".mnc.gz"), "MINC, not NIfTI"),
-        **dict.fromkeys((".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".nii.gz.zip"), "packed, but not by gzip"),
+        **dict.fromkeys(
+            (".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".nii.gz.zip"), "compressed, but not with gzip"
+        ),
     }
 )
 

@@ -53,13 +53,13 @@ def test_it_says_what_it_wrote_and_how_near_that_is(run: Command, tmp_path: Path
     said = run(folder)
     assert (said.code, said.err) == (0, "")
     first, second, member, sees, *notes, last = said.out.splitlines()
-    near = r"logits up to [\d.]+; the original('s differ by \d.\de-\d\d at most| is not installed here to be compared)"
+    near = r"logits up to [\d.]+; the original('s differ by \d.\de-\d\d at most| is not installed here for comparison)"
     for number, line in enumerate((first, second)):
         path = folder / f"fold_{number}" / "checkpoint_final.pth"
         start = re.escape(f"nnunet-v2-{number}.safetensors from {path}: ")
         assert re.fullmatch(rf"{start}{near}; float16 moves them by 0\.0e\+00 at most", line)
     assert member == "nnunet-v2: unet, window 16 x 24 x 32"
-    assert sees == "  sees t1n, t1c, t2w, t2f; gives WT, TC, ET by a sigmoid"
+    assert sees == "  sees t1n, t1c, t2w, t2f; predicts WT, TC, ET by a sigmoid"
     assert notes == [f"  {OWN_BRAIN}", f"  {OF_LOGITS}"]
     assert last == f"in {tmp_path / 'out'}"
 
@@ -131,7 +131,9 @@ def test_another_member_of_that_name_is_not_replaced(run: Command, tmp_path: Pat
     before = contents(tmp_path / "out")
     said = run(folder / "fold_0")
     assert said.code == 2
-    assert said.err.startswith("htcnns: --name: member nnunet-v2 there is another one; found nnunet-v2-0.safetensors, ")
+    assert said.err.startswith(
+        "htcnns: --name: a different member nnunet-v2 is already there; found nnunet-v2-0.safetensors, "
+    )
     assert contents(tmp_path / "out") == before
 
 
@@ -141,7 +143,10 @@ def test_the_same_file_as_another_kind_does_not_replace_it(run: Command, tmp_pat
     before = contents(tmp_path / "out")
     said = run(path, "--kind", "nnunet-v1", "--name", "a")
     assert (said.code, contents(tmp_path / "out")) == (2, before)
-    assert "member a there is another one; found a.safetensors of other title, rules, trained on, expected" in said.err
+    assert (
+        "a different member a is already there; found a.safetensors with other title, rules, trained on, expected"
+        in said.err
+    )
 
 
 def test_the_same_file_with_other_sequences_does_not_replace_it(run: Command, tmp_path: Path, folder: Path) -> None:
@@ -192,7 +197,7 @@ def test_an_order_of_sequences_that_no_file_says_is_a_note(run: Command, tmp_pat
     said = run(written(tmp_path / "a.model", randomised(V1UNet())), "--kind", "kaist-bl")
     (member,) = read_manifest(tmp_path / "out")
     taken = "as in tasks 82 and 500, which were published; the checkpoint does not say so"
-    note = f"sequences: taken to be t1n, t1c, t2w, t2f, {taken}"
+    note = f"sequences: assumed to be t1n, t1c, t2w, t2f, {taken}"
     assert member.trained_on["differs"] == [OWN_BRAIN, note]
     assert f"  {note}\n" in said.out
 
@@ -204,8 +209,8 @@ def test_an_order_of_sequences_that_was_named_is_taken_without_a_note(run: Comma
     (member,) = read_manifest(tmp_path / "out")
     assert member.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
     assert member.trained_on["differs"] == [OWN_BRAIN]
-    assert "  sees t2f, t1c, t1n, t2w; gives WT, TC, ET by a sigmoid\n" in said.out
-    assert "taken to be" not in said.out
+    assert "  sees t2f, t1c, t1n, t2w; predicts WT, TC, ET by a sigmoid\n" in said.out
+    assert "assumed to be" not in said.out
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nnunet-v2"])
@@ -226,7 +231,7 @@ def test_a_file_of_another_member_is_not_replaced(run: Command, tmp_path: Path, 
     before = contents(tmp_path / "out")
     said = run(folder, "--name", "a")
     assert (said.code, contents(tmp_path / "out")) == (2, before)
-    assert "--name: member a-1 there is another one; found a-1.safetensors" in said.err
+    assert "--name: a different member a-1 is already there; found a-1.safetensors" in said.err
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "other.safetensors", "nnunet-v2-0.safetensors"])
@@ -237,7 +242,7 @@ def test_a_folder_with_anything_else_is_left_as_it_is(run: Command, tmp_path: Pa
     assert said.code == 2
     assert said.err == (
         f"htcnns: --out: {tmp_path / 'out'}: holds {name}, which was not imported; "
-        "expected a new folder, an empty one, or one of imported members alone. Give another folder.\n"
+        "expected a new or empty folder, or one with imported members only. Give another folder.\n"
     )
     assert contents(tmp_path / "out") == {name: b"mine"}
 
@@ -271,12 +276,16 @@ def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, fol
             r"\S*/nothing\.pth: cannot be read \(No such file or directory\)\. Restore the file\.",
         ),
         (("{}",), 4, r"\S*: no fold_\*/checkpoint_final\.pth there; expected the folder with plans\.json and .*"),
-        (("{}/theirs/plans.json",), 4, r"\S*/plans\.json: cannot be read as a checkpoint \(it begins otherwise\).*"),
+        (
+            ("{}/theirs/plans.json",),
+            4,
+            r"\S*/plans\.json: cannot be read as a checkpoint \(it starts with other bytes\).*",
+        ),
         ((), 2, r"Missing argument 'FILE'\. See htcnns --help\."),
         (
             ("{}/theirs", "--sequences", "t2f,t1c,t1n,t2w"),
             2,
-            "--sequences: files of nnunet-v2 say themselves in which order the network sees its sequences; found t2f.*",
+            "--sequences: files of nnunet-v2 state the order of the network's sequences themselves; found t2f.*",
         ),
         (
             ("{}/a.model", "--kind", "kaist-bl", "--sequences", "t2f,t1c,t1n"),
@@ -324,7 +333,7 @@ def test_a_program_in_a_checkpoint_does_not_run(run: Command, tmp_path: Path, fo
     said = run(folder)
     assert said.code == 4
     assert said.err == (
-        f"htcnns: {path}: would run {os.name}.system, and was not loaded; expected tensors and plain data alone. "
+        f"htcnns: {path}: would run {os.name}.system, and was not loaded; expected only tensors and plain data. "
         "Ask whoever made it for the network's state dict.\n"
     )
     assert not canary.exists()
@@ -355,7 +364,7 @@ def test_a_network_that_computes_something_else_than_the_original_is_refused(
     kind = KINDS["nnunet-v2"]
     doubled = replace(kind, read=lambda path: replace(kind.read(path), original=lambda x: x.new_ones(1, 3, 8, 8, 8)))
     monkeypatch.setattr(foreign_member, "KINDS", {"nnunet-v2": doubled})
-    with pytest.raises(WeightsError, match="computes something else here than in its own program; found logits that"):
+    with pytest.raises(WeightsError, match="computes different values here than in its own program; found logits that"):
         import_member(ImportSettings(files=(folder,), kind="nnunet-v2", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -61,8 +61,11 @@ def test_labels_come_in_the_order_of_their_numbers_after_the_background(
         ({"WT": [1, 2, 3, 4], "TC": [1, 3], "ET": 3, "RC": 4}, "do not overlap as their names say"),
         ({"WT": [1, 2, 3], "whole tumor": [1, 2], "TC": [1, 3], "ET": 3}, "do not overlap as their names say"),
         ({"WT": [1, 2, 3], "TC": [1, 3], "liver": 3}, "unknown label 'liver'; expected one of .*WT, TC"),
-        ({"WT": [1, 2, 3], "TC": [1, 3]}, "no set has these labels or regions; found TC, WT, expected ET, TC, WT or"),
-        ({"NCR": 1, "ED": 2}, "no set has these labels or regions; found ED, NCR"),
+        (
+            {"WT": [1, 2, 3], "TC": [1, 3]},
+            "no region set has these labels or regions; found TC, WT, expected ET, TC, WT or",
+        ),
+        ({"NCR": 1, "ED": 2}, "no region set has these labels or regions; found ED, NCR"),
         (
             {"NCR": 1, "ED": 2, "ET": 4},
             "impossible numbers of the labels; found .*, expected numbers from 1 to 3, each once",

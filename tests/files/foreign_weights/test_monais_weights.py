@@ -122,7 +122,7 @@ def test_a_mistake_in_our_merging_shows_in_the_comparison_with_monai(
 
     monkeypatch.setattr(Merging, "forward", mistaken)
     path = written_fold(tmp_path / "model.pt", network)
-    with pytest.raises(WeightsError, match="computes something else here than in its own program"):
+    with pytest.raises(WeightsError, match="computes different values here than in its own program"):
         import_member(ImportSettings(files=(path,), kind="swin-unetr-1.5", out=tmp_path / "out"))
 
 
@@ -134,7 +134,7 @@ def test_the_folds_of_a_folder_are_compared_with_monai_when_they_are_imported(
         written_fold(tmp_path / "theirs" / name / "model.pt", network)
     settings = ImportSettings(files=(tmp_path / "theirs",), kind="swin-unetr-1.5", out=tmp_path / "out")
     member, found = import_member(settings)
-    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its lists of folds have them; the checkpoint does not say so"
+    order = "sequences: assumed to be t2f, t1c, t1n, t2w, as in its fold lists; the checkpoint does not say so"
     assert member.trained_on["differs"] == [WINDOWS_OF_LOGITS, order]
     assert [file.path.name for file in member.files] == ["swin-unetr-1.5-0.safetensors", "swin-unetr-1.5-1.safetensors"]
     for each in found:
@@ -198,7 +198,7 @@ def test_the_bundle_is_compared_with_monai_when_it_is_imported(tmp_path: Path) -
         (224, 224, 144),
     )
     order = (
-        "sequences: taken to be t1c, t1n, t2w, t2f, as the bundle describes its input; the checkpoint does not say so"
+        "sequences: assumed to be t1c, t1n, t2w, t2f, as the bundle describes its input; the checkpoint does not say so"
     )
     assert member.trained_on["differs"] == [WINDOWS_OF_LOGITS, order]
     assert member.outputs == (Region.TC, Region.WT, Region.ET)
@@ -212,11 +212,15 @@ def test_the_bundle_is_compared_with_monai_when_it_is_imported(tmp_path: Path) -
         ("encoder1.layer.conv1.conv.weight", None, r"missing encoder1\.layer\.conv1\.conv\.weight"),
         ("swinViT.layers3.0.downsample.norm.bias", None, r"missing swinViT\.layers3\.0\.downsample\.norm\.bias"),
         ("out_dec0.weight", torch.ones(1), r"unexpected out_dec0\.weight; found 0 tensors missing and 1 unexpected"),
-        ("decoder5.transp_conv.conv.weight", torch.ones(2, 2), r"another shape of decoder5\.transp_conv\.conv\.weight"),
+        (
+            "decoder5.transp_conv.conv.weight",
+            torch.ones(2, 2),
+            r"decoder5\.transp_conv\.conv\.weight and .*wrong shape",
+        ),
         (
             "out.conv.conv.bias",
             torch.ones(4),
-            r"another shape of out\.conv\.conv\.bias, .*found \(4,\), expected \(3,\)",
+            r"out\.conv\.conv\.bias and .*wrong shape; found \(4,\), expected \(3,\)",
         ),
     ],
     ids=["missing", "width", "norm", "unexpected", "axes", "shape"],
@@ -243,7 +247,7 @@ def test_tables_that_follow_from_the_sizes_may_be_there_or_not(tmp_path: Path, n
         ("convInit.conv.weight", None, r"missing convInit\.conv\.weight"),
         ("up_samples.1.0.conv.weight", None, r"missing up_samples\.1\.0\.conv\.weight"),
         ("vae_fc1.weight", torch.ones(1), r"unexpected vae_fc1\.weight"),
-        ("conv_final.2.conv.bias", torch.ones(2), r"another shape of conv_final\.2\.conv\.bias"),
+        ("conv_final.2.conv.bias", torch.ones(2), r"conv_final\.2\.conv\.bias and .*wrong shape"),
     ],
     ids=["width", "missing", "unexpected", "shape"],
 )

@@ -80,7 +80,7 @@ def test_a_configuration_may_inherit_from_none(tmp_path: Path) -> None:
 
 
 def test_a_configuration_that_inherits_from_a_number_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"plans\.json: 3d_fullres: inherits_from is 3; expected a text\. Restore"):
+    with pytest.raises(WeightsError, match=r"plans\.json: 3d_fullres: inherits_from is 3; expected a string\. Restore"):
         read(tmp_path, theirs.plans(inherits_from=3))
 
 
@@ -108,7 +108,7 @@ def test_a_configuration_that_inherits_from_itself_is_refused(tmp_path: Path) ->
     ids=["spacing", "normalisation", "outside the brain", "preprocessor", "cascade", "none"],
 )
 def test_preprocessing_that_ours_is_not_is_refused_by_name(tmp_path: Path, changes: dict, says: str) -> None:
-    with pytest.raises(WeightsError, match=f"3d_fullres: preprocessing that differs from ours; .*{says}"):
+    with pytest.raises(WeightsError, match=f"3d_fullres: preprocessing that htcnns does not support; .*{says}"):
         read(tmp_path, theirs.plans(**changes))
 
 
@@ -117,7 +117,7 @@ def test_preprocessing_that_ours_is_not_is_refused_by_name(tmp_path: Path, chang
     [("transpose_forward", [2, 0, 1]), ("image_reader_writer", "NibabelIOWithReorient")],
 )
 def test_axes_that_are_not_as_in_the_file_are_refused(tmp_path: Path, key: str, value: object) -> None:
-    with pytest.raises(WeightsError, match=f"preprocessing that differs from ours; found {key}"):
+    with pytest.raises(WeightsError, match=f"preprocessing that htcnns does not support; found {key}"):
         read(tmp_path, theirs.plans() | {key: value})
 
 
@@ -154,7 +154,9 @@ def test_a_network_that_ours_cannot_be_is_refused_by_name(tmp_path: Path, argume
 def test_a_class_that_no_table_has_is_refused_and_not_imported(tmp_path: Path, name: str) -> None:
     plans = theirs.plans()
     plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = name
-    with pytest.raises(WeightsError, match=f"a network that ours cannot be; found '{name}', expected PlainConvUNet or"):
+    with pytest.raises(
+        WeightsError, match=f"a network that htcnns cannot build; found '{name}', expected PlainConvUNet or"
+    ):
         read(tmp_path, plans)
 
 

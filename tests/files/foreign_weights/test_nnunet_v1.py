@@ -84,10 +84,10 @@ def test_layers_without_biases_get_biases_of_zero(tmp_path: Path) -> None:
         (
             "kaist-bl-l-gn",
             V1UNet((64, 64, 64), norm="batch", scale=2),
-            "another normalisation; found batch, expected gr",
+            "wrong normalisation; found batch, expected gr",
         ),
-        ("kaist-bl", V1UNet((64, 64, 64), norm="batch", scale=2), "another shape of tu.1.weight, and of"),
-        ("kaist-bl-l-gn", V1UNet((64, 64, 64), norm="group"), "another shape of tu.1.weight, and of"),
+        ("kaist-bl", V1UNet((64, 64, 64), norm="batch", scale=2), "tu.1.weight and .* have the wrong shape"),
+        ("kaist-bl-l-gn", V1UNet((64, 64, 64), norm="group"), "tu.1.weight and .* have the wrong shape"),
     ],
     ids=["instance for batch", "batch for group", "narrow", "not narrow"],
 )
@@ -109,13 +109,13 @@ def test_edges_that_do_not_double_are_refused(tmp_path: Path) -> None:
     network = V1UNet()
     network.tu[1] = torch.nn.ConvTranspose3d(8, 4, (2, 2, 1), (2, 2, 1), bias=False)
     with pytest.raises(
-        WeightsError, match=r"a network that ours cannot be; found 3 resolutions, edges that grow by .*1"
+        WeightsError, match=r"a network that htcnns cannot build; found 3 resolutions, edges that grow by .*1"
     ):
         KINDS["nnunet-v1"].read(written(tmp_path / "a.model", network))
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsError, match="a network that ours cannot be; found 0 resolutions, edges that grow by noth"
+        WeightsError, match="a network that htcnns cannot build; found 0 resolutions, edges that grow by noth"
     ):
         KINDS["nnunet-v1"].read(written(tmp_path / "a.model", torch.nn.Linear(1, 1)))

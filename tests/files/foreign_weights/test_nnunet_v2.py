@@ -160,15 +160,15 @@ def _without(weights: dict, text: str) -> None:
         (lambda w: w.update(new=torch.zeros(1)), "unexpected new; found 0 tensors missing and 1 unexpected"),
         (
             lambda w: w.update({"decoder.seg_layers.0.bias": torch.zeros(5)}),
-            r"another shape of decoder\.seg_layers\.0\.bias, and of 0 other tensors; found \(5,\), expected \(3,\)",
+            r"decoder\.seg_layers\.0\.bias and 0 other tensors have the wrong shape; found \(5,\), expected \(3,\)",
         ),
         (
             lambda w: w.update({"decoder.seg_layers.0.bias": torch.zeros(1).expand(2**40)}),
-            r"'decoder\.seg_layers\.0\.bias' is no plain tensor; found 136 entries in network_weights, expected",
+            r"'decoder\.seg_layers\.0\.bias' is not a plain tensor; found 136 entries in network_weights, expected",
         ),
         (
             lambda w: w.update({"decoder.seg_layers.0.bias": torch.zeros(3, dtype=torch.int64)}),
-            r"decoder\.seg_layers\.0\.bias has another type; found torch\.int64, expected real numbers",
+            r"decoder\.seg_layers\.0\.bias has the wrong type; found torch\.int64, expected real numbers",
         ),
         (
             lambda w: w["decoder.seg_layers.1.bias"].fill_(torch.nan),
@@ -185,7 +185,7 @@ def test_tensors_that_do_not_fit_are_named(checkpoint: Path, network: torch.nn.M
 
 def test_how_many_tensors_have_another_shape_is_said(checkpoint: Path) -> None:
     write_v2_checkpoint(checkpoint, V2UNet((4, 8, 16)).state_dict())
-    with pytest.raises(WeightsError, match=r"another shape of encoder\.stages\.2.*, and of 8 other tensors"):
+    with pytest.raises(WeightsError, match=r"encoder\.stages\.2.* and 8 other tensors have the wrong shape"):
         read(checkpoint)
 
 
@@ -210,7 +210,7 @@ def test_a_trainer_that_puts_in_batch_normalisation_is_known(checkpoint: Path) -
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"trainer_name": 3}, "trainer_name is 3; expected a text"),
+        ({"trainer_name": 3}, "trainer_name is 3; expected a string"),
         ({"init_args": None}, "init_args is None; expected an object with fields"),
         ({"init_args": {}}, "init_args: configuration is missing"),
         ({"init_args": {"configuration": "2d"}}, r"plans\.json: no such configuration; found '2d', expected one of 3d"),
@@ -240,9 +240,7 @@ def test_a_checkpoint_without_its_facts_is_refused(
 
 def test_a_checkpoint_of_another_kind_is_to_be_named_as_that(checkpoint: Path) -> None:
     torch.save({"epoch": 1000, "state_dict": {}}, checkpoint)
-    with pytest.raises(
-        WeightsError, match=r"trainer_name is missing; expected a text\. .*or name the kind that it is\.$"
-    ):
+    with pytest.raises(WeightsError, match=r"trainer_name is missing; expected a string\. .*or name the right kind\.$"):
         read(checkpoint)
 
 
@@ -250,7 +248,7 @@ def test_a_checkpoint_of_another_kind_is_to_be_named_as_that(checkpoint: Path) -
     ("change", "says"),
     [
         ({"patch_size": [32, 24, 18]}, r"cannot be halved down to the deepest features; found 18 x 24 x 32 voxels, .*"),
-        ({"arguments": {"features_per_stage": [4096, 4096, 4096]}}, "is too large in that size; found .*"),
+        ({"arguments": {"features_per_stage": [4096, 4096, 4096]}}, "is too large at that size; found .*"),
     ],
     ids=["window", "parameters"],
 )

@@ -82,7 +82,7 @@ def test_sequences_are_cut_at_quantiles_and_what_differs_is_noted(
     assert "windows: here of 128 voxels, in the published code the whole scan at once" in differs
     assert (
         differs[-1]
-        == "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; the checkpoint does not say so"
+        == "sequences: assumed to be t2f, t1c, t1n, t2w, as in its published code; the checkpoint does not say so"
     )
 
 
@@ -94,9 +94,13 @@ def test_sequences_are_cut_at_quantiles_and_what_differs_is_noted(
         ("decoder_block2.conv1x1x1_shortcut.bn.weight", None, r"missing decoder_block2\.conv1x1x1_shortcut\.bn\.w"),
         ("encoder_block2.0.conv3x3x3_m2.conv.weight", None, r"missing encoder_block2\.0\.conv3x3x3_m2\.conv\.weight"),
         ("encoder_block2.0.space.weight", torch.ones(1), r"unexpected encoder_block2\.0\.space\.weight"),
-        ("seg.weight", torch.ones(3, 8, 1, 1, 1), r"another shape of seg\.weight, and of 0 .*found \(3, 8, 1, 1, 1\)"),
-        ("encoder_block2.0.weight1", torch.ones(2), r"another shape of encoder_block2\.0\.weights.*found \(4,\), exp"),
-        ("encoder_block2.0.weight1", torch.ones(1, 1), r"another shape of encoder_block2\.0\.weight1; found \(1, 1\)"),
+        ("seg.weight", torch.ones(3, 8, 1, 1, 1), r"seg\.weight and 0 other .*found \(3, 8, 1, 1, 1\)"),
+        ("encoder_block2.0.weight1", torch.ones(2), r"encoder_block2\.0\.weights and .*wrong shape; found \(4,\), exp"),
+        (
+            "encoder_block2.0.weight1",
+            torch.ones(1, 1),
+            r"encoder_block2\.0\.weight1 has the wrong shape; found \(1, 1\)",
+        ),
     ],
     ids=["missing", "branch", "shortcut", "width", "unexpected", "shape", "long weight", "deep weight"],
 )

@@ -83,7 +83,7 @@ def test_its_unused_layers_may_be_there_or_not(tmp_path: Path, original: torch.n
 
 def test_positions_of_no_cube_are_refused(tmp_path: Path, original: torch.nn.Module) -> None:
     path = written(tmp_path / "a.pth", original, **{POSITIONS: torch.zeros(1, 9, EMBEDDING)})
-    with pytest.raises(WeightsError, match=f"{POSITIONS} is of no cube; found 9 tokens"):
+    with pytest.raises(WeightsError, match=f"{POSITIONS} does not describe a cube; found 9 tokens"):
         read(path)
 
 
@@ -122,7 +122,7 @@ def test_it_is_mirrored_and_cleaned_as_in_the_published_code(
     assert member.mirror == "ijk"
     assert member.rules == PostprocessRules(et_component_voxels=0, et_total_voxels=500, et_total_mean=1.0)
     assert {OWN_BRAIN, BY_REGION} < set(member.trained_on["differs"])
-    order = "sequences: taken to be t2f, t1c, t1n, t2w, as its published code has them; the checkpoint does not say so"
+    order = "sequences: assumed to be t2f, t1c, t1n, t2w, as in its published code; the checkpoint does not say so"
     assert member.trained_on["differs"][-1] == order
 
 
