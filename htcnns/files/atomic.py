@@ -129,11 +129,12 @@ def require_file_place(path: Path, *, setting: str) -> None:
     raise OutputError(problem, place=path, setting=setting, expected="the name of a file", remedy=remedy)
 
 
-def require_folder_place(path: Path, *, setting: str) -> None:
+def require_folder_place(path: Path, *, setting: str, remedy: str = "Give another folder.") -> None:
     """Raise OutputError where the path is something other than a folder.
 
     Args:
         setting: Python name of the setting that names the folder.
+        remedy: last sentence of the error.
     """
     if os.path.lexists(path) and not os.path.isdir(path):
         raise OutputError(
@@ -141,7 +142,7 @@ def require_folder_place(path: Path, *, setting: str) -> None:
             place=path,
             setting=setting,
             expected="a folder, or an unused name",
-            remedy="Give another folder, or a file name that ends in .json.",
+            remedy=remedy,
         )
 
 

@@ -58,8 +58,9 @@ def read_pieces(path: Path) -> Iterator[Piece]:
         raise InputError(
             "holds arrays whose shapes do not match",
             place=path,
-            found=f"images of {size_text(images.shape)}, label maps of {size_text(label_maps.shape)}",
-            expected=f"images of {size_text(wanted)}",
+            found=f"images of {size_text(images.shape)}, label_maps of {size_text(label_maps.shape)}, "
+            f"valid of {size_text(valid.shape)}, {len(names)} names",
+            expected=f"images of {size_text(wanted)}, label_maps and valid of the same cubes",
             remedy="Make it again.",
         )
     i, j, k = (float(mm) for mm in spacing)

@@ -278,7 +278,8 @@ def _folders_to_write(output: Path, settings: RunSettings) -> tuple[Path, ...]:
     if settings.report_file:
         require_file_place(settings.report_file, setting="report")
     if settings.report_folder:
-        require_folder_place(settings.report_folder, setting="report")
+        remedy = "Give another folder, or a file name that ends in .json."
+        require_folder_place(settings.report_folder, setting="report", remedy=remedy)
         require_place_for_cohort(settings.report_folder)
     if settings.log:
         require_log_place(settings.log)

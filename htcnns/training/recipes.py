@@ -123,7 +123,7 @@ class Addition:
     def __post_init__(self) -> None:
         numbers = [each.name for each in fields(Recipe) if each.type in (float, "float")]
         if not re.fullmatch(r"[\w-]+", self.name):
-            raise _impossible("name", repr(self.name), "letters, digits and hyphens, as folders are named after it")
+            raise _impossible("name", repr(self.name), "letters, digits, - and _, as folders are named after it")
         for name in self.settings:
             require_known(name, numbers, what="numeric setting", setting="settings", place=self.name)
 

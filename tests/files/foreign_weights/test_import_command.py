@@ -155,7 +155,7 @@ def test_the_same_file_with_other_sequences_does_not_replace_it(run: Command, tm
     (folder / "dataset.json").write_text(json.dumps(SWAPPED))
     said = run(folder)
     assert (said.code, contents(tmp_path / "out")) == (2, before)
-    assert "nnunet-v2-1.safetensors of other sequences, expected a name of its own for each member" in said.err
+    assert "nnunet-v2-1.safetensors with other sequences, expected a name of its own for each member" in said.err
 
 
 def test_an_import_that_was_interrupted_can_be_made_again(run: Command, tmp_path: Path, folder: Path) -> None:
