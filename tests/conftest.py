@@ -21,7 +21,7 @@ from htcnns.image.postprocess import PostprocessRules
 from htcnns.labels import GLIOMA, SEQUENCES
 from htcnns.networks import build_network
 
-# A seed decides on the random weights; these cut them so that a quarter of a phantom is WT, some of that TC, some ET.
+# A seed fixes the random weights; these thresholds make a quarter of a phantom WT, some of that TC, some ET.
 _TINY = {
     "unet": ({"channels": (4, 8), "n_convs": (1, 1)}, (0.54, 0.48, 0.46)),
     "transbts": (
@@ -88,7 +88,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights folder with three members of random numbers, named as their networks, with windows of 32 voxels."""
+    """A weights folder with three random members, named after their networks, with windows of 32 voxels."""
     folder = tmp_path_factory.mktemp("tiny") / "weights"
     folder.mkdir()
     write_manifest(folder, tuple(_tiny_member(folder, name) for name in _TINY))
@@ -126,9 +126,9 @@ def _phantom(shape: tuple[int, int, int], seed: int) -> Phantom:
 
 @pytest.fixture(scope="session")
 def make_case() -> Callable[..., Path]:
-    """A function that writes a synthetic case and gives its folder.
+    """A function that writes a synthetic case and returns its folder.
 
-    Without more words the case lies in a folder of its own and its brain is one window of 32 voxels.
+    By default the case lies in a folder of its own and its brain fits one window of 32 voxels.
     """
 
     def make(
@@ -172,7 +172,7 @@ def store_as() -> Callable[[Path, Path, str], Path]:
 
 @pytest.fixture(scope="session")
 def turn_to() -> Callable[[Path, Path], np.ndarray]:
-    """A function that reads a mask with its axes as those of another file."""
+    """A function that reads a mask with its axes turned to those of another file."""
 
     def turn(mask: Path, other: Path) -> np.ndarray:
         return np.asarray(_turned(nib.load(mask), nib.io_orientation(nib.load(other).affine)).dataobj)
@@ -181,13 +181,13 @@ def turn_to() -> Callable[[Path, Path], np.ndarray]:
 
 
 def _turned(image: nib.Nifti1Image, axes: np.ndarray) -> nib.Nifti1Image:
-    """The image with its voxel axes ordered and reversed to these."""
+    """The image with its voxel axes permuted and flipped to these."""
     return image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), axes))
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a command line ended with and printed."""
+    """Exit code of a command line, and what it printed."""
 
     code: int
     out: str
@@ -196,7 +196,7 @@ class Said:
 
 @pytest.fixture
 def htcnns(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """A function that runs the command line in this process, on one argument each."""
+    """A function that runs the command line in this process with these arguments."""
 
     def run(*arguments: object) -> Said:
         capfd.readouterr()

@@ -1,4 +1,4 @@
-"""Bad inputs, one by one: a clear sentence, the right exit code, and the other case's mask as it would be anyway."""
+"""Bad inputs, one by one: a clear sentence, the right exit code, and the other case's mask unchanged."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def segment(htcnns: Command, tmp_path: Path, tiny_weights: Path) -> Command:
 
 
 def _header(kind: str, offset: int, *values: float | bytes) -> Callable[[Path], None]:
-    """Spoils a packed scan: these values at that place of its header."""
+    """Spoils a packed scan: these values at that offset of its header."""
 
     def change(path: Path) -> None:
         content = bytearray(gzip.decompress(path.read_bytes()))
@@ -180,7 +180,7 @@ CASE_FAULTS = {
 
 
 @pytest.mark.parametrize(("spoil", "says"), CASE_FAULTS.values(), ids=CASE_FAULTS.keys())
-def test_a_bad_case_is_said_in_a_sentence_and_costs_only_itself(
+def test_a_bad_case_fails_alone_and_is_reported_in_a_sentence(
     tmp_path: Path, scans: Path, segment: Command, good_mask: bytes, spoil: Spoil, says: str
 ) -> None:
     spoil(scans / BAD / f"{BAD}-t2w.nii.gz")
@@ -194,10 +194,10 @@ def test_a_bad_case_is_said_in_a_sentence_and_costs_only_itself(
     assert (tmp_path / "out" / f"{GOOD}.nii.gz").read_bytes() == good_mask
 
 
-def test_a_file_without_reading_rights_costs_only_its_case(
+def test_a_file_without_read_permission_fails_only_its_case(
     tmp_path: Path, scans: Path, segment: Command, good_mask: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused by hand, as root may read everything."""
+    """The refusal is simulated, as root may read everything."""
     locked, real = scans / BAD / f"{BAD}-t1c.nii.gz", Path.open
 
     def refuse(path: Path, *arguments: object, **named: object) -> object:
@@ -212,9 +212,9 @@ def test_a_file_without_reading_rights_costs_only_its_case(
     assert (tmp_path / "out" / f"{GOOD}.nii.gz").read_bytes() == good_mask
 
 
-def test_a_promise_of_gigabytes_is_refused_before_it_is_allocated(scans: Path, segment: Command) -> None:
+def test_a_header_promising_gigabytes_is_refused_before_allocation(scans: Path, segment: Command) -> None:
     segment()  # what is loaded once is not counted
-    _header("h", 40, 3, 2000, 2000, 60)(scans / BAD / f"{BAD}-t2w.nii.gz")  # 0.9 GiB as a float, but none follow
+    _header("h", 40, 3, 2000, 2000, 60)(scans / BAD / f"{BAD}-t2w.nii.gz")  # 0.9 GiB as floats, but none follow
     _header("h", 40, 3, 2000, 2000, 2000)(scans / BAD / f"{BAD}-t1n.nii.gz")
     tracemalloc.start()
     said = segment("--again")
@@ -251,7 +251,7 @@ def _nnunet(dataset: str | None) -> Callable[[Path], None]:
 
 
 def _emptied(*names: str) -> Callable[[Path], None]:
-    """Empties the folder and puts files without content there."""
+    """Empties the folder and puts empty files there."""
 
     def empty(folder: Path) -> None:
         shutil.rmtree(folder)
@@ -454,7 +454,7 @@ def test_bad_weights_stop_the_run_before_anything_is_written(
         "previews are a file",
     ],
 )
-def test_a_place_that_cannot_be_written_is_said_before_any_work(
+def test_a_place_that_cannot_be_written_is_reported_before_any_work(
     tmp_path: Path, segment: Command, flags: tuple[str, str], says: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -474,7 +474,7 @@ def test_an_output_that_is_a_file_is_refused_and_stays(tmp_path: Path, segment: 
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_two_cases_for_one_short_name_are_refused(
+def test_two_cases_with_one_short_name_are_refused(
     tmp_path: Path, scans: Path, make_case: Callable[..., Path], segment: Command
 ) -> None:
     make_case(scans, "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
@@ -489,7 +489,7 @@ def test_two_cases_for_one_short_name_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_a_name_that_cannot_be_printed_is_segmented_all_the_same(
+def test_a_case_whose_name_cannot_be_printed_is_segmented(
     tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path, encoding: str
 ) -> None:
     name = os.fsdecode(b"caf\xe9 [red]")
@@ -503,8 +503,8 @@ def test_a_name_that_cannot_be_printed_is_segmented_all_the_same(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("scans")
-def test_a_disk_that_takes_no_more_ends_the_run_with_a_sentence(tmp_path: Path, tiny_weights: Path) -> None:
-    """A real failure of a real write: the process may make no file above 200 bytes."""
+def test_a_failed_write_ends_the_run_with_a_sentence(tmp_path: Path, tiny_weights: Path) -> None:
+    """A real write fails: the process may write no file above 200 bytes."""
     done = _process(tmp_path, tiny_weights, limit=200)
     assert done.returncode == 6
     assert re.fullmatch(rf"htcnns: .*out: cannot write {GOOD}\.nii\.gz \(File too large\).*\.\n", done.stderr)
@@ -523,7 +523,7 @@ def test_a_process_ends_as_the_function_does(tmp_path: Path, scans: Path, tiny_w
 def _process(
     folder: Path, weights: Path, *arguments: object, limit: int = resource.RLIM_INFINITY, encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[str]:
-    """Segment `in` into `out` in a process of its own, whose files may have `limit` bytes."""
+    """Segment `in` into `out` in a process of its own, whose files may have at most `limit` bytes."""
     command = [sys.executable, "-m", "htcnns", "segment", folder / "in", folder / "out", "--weights", weights]
     return subprocess.run(
         [*map(str, command), *QUICK, *map(str, arguments)],

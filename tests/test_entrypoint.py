@@ -25,7 +25,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tiny_weights: Path) -> Call:
-    """A function that calls the door as `docker run IMAGE …` does; the tiny members are the shipped ones here."""
+    """A function that calls the door as `docker run IMAGE …` does; the tiny members stand in for the shipped ones."""
     monkeypatch.setattr("htcnns.files.manifest.shipped_weights", lambda: tiny_weights)
     for name in ("HOME", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.setenv(name, "/nonexistent")
@@ -79,7 +79,7 @@ def test_a_weights_folder_counts_only_with_a_manifest(
     assert capsys.readouterr().out == says
 
 
-def test_a_damaged_mask_from_before_costs_infer_no_case(call: Call, mounts: Path) -> None:
+def test_a_damaged_older_mask_does_not_fail_infer(call: Call, mounts: Path) -> None:
     (mounts / "io2" / f"{CASES[0]}.nii.gz").write_bytes(b"damaged")
     code, out, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
     masks = [np.asarray(nib.load(mounts / "io2" / name).dataobj) for name in _masks(mounts)]
@@ -87,7 +87,7 @@ def test_a_damaged_mask_from_before_costs_infer_no_case(call: Call, mounts: Path
     assert out.splitlines()[-1] == "2 done"
 
 
-def test_infer_writes_one_mask_a_case_and_nothing_else(call: Call, mounts: Path) -> None:
+def test_infer_writes_one_mask_per_case_and_nothing_else(call: Call, mounts: Path) -> None:
     code, out, err = call(
         "infer",
         f"--data_path={mounts}/io0",
@@ -101,7 +101,7 @@ def test_infer_writes_one_mask_a_case_and_nothing_else(call: Call, mounts: Path)
     assert "ignored" not in out
 
 
-def test_infer_needs_no_parameters_and_ignores_unknown_flags_aloud(call: Call, mounts: Path) -> None:
+def test_infer_needs_no_parameters_and_reports_ignored_flags(call: Call, mounts: Path) -> None:
     code, out, _ = call(
         *("infer", "--data_path", mounts / "io0", "--output_path", mounts / "io2"),
         *("--parameters_file", mounts / "absent.yaml", "--gpus=all", "--verbose"),
@@ -154,7 +154,9 @@ def test_infer_writes_the_numbers_it_is_asked_for(call: Call, mounts: Path) -> N
     ],
     ids=["no flags", "no output", "no such folder", "label set", "on failure"],
 )
-def test_a_wrong_infer_is_one_line_on_stderr(call: Call, arguments: tuple[str, ...], code: int, says: str) -> None:
+def test_a_wrong_infer_call_prints_one_line_on_stderr(
+    call: Call, arguments: tuple[str, ...], code: int, says: str
+) -> None:
     found, out, err = call("infer", *arguments)
     assert (found, out) == (code, "")
     assert re.fullmatch(rf"htcnns: {says}\n", err)
@@ -172,13 +174,13 @@ def test_flags_alone_segment_input_to_output_with_short_names(call: Call, monkey
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help", "help"])
-def test_help_tells_the_three_ways_of_calling(call: Call, flag: str) -> None:
+def test_help_lists_the_three_ways_of_calling(call: Call, flag: str) -> None:
     code, out, err = call(flag)
     assert (code, err) == (0, "")
     assert "infer --data_path=DIR --output_path=DIR" in out
 
 
-def test_an_unknown_word_is_refused(call: Call) -> None:
+def test_an_unknown_command_is_refused(call: Call) -> None:
     code, out, err = call("segment", "in", "out")
     assert (code, out) == (2, "")
     assert err.startswith("htcnns: unknown command 'segment'; known are infer and htcnns.")
@@ -211,7 +213,7 @@ def _thin_nifti2(pattern: str) -> Callable[[Path], None]:
 
 
 def _make_thin(path: Path) -> None:
-    """The scan becomes NIfTI-2 with an affine that is singular in the float32 of NIfTI-1."""
+    """Store the scan as NIfTI-2 with an affine that is singular in the float32 of NIfTI-1."""
     image = nib.Nifti2Image(np.asarray(nib.load(path).dataobj), np.diag([1e-60, 1.0, 1.0, 1.0]))
     path.write_bytes(gzip.compress(image.to_bytes()))
 
@@ -224,7 +226,7 @@ def _long_gzip_field(flag: bytes) -> Callable[[Path], None]:
 
 
 def _add_gzip_field(path: Path, flag: bytes) -> None:
-    """The gzip member gets a name (8) or a comment (16) of more than half a MiB."""
+    """Give the gzip member a name (8) or a comment (16) of more than half a MiB."""
     whole = gzip.compress(gzip.decompress(path.read_bytes()))
     path.write_bytes(whole[:3] + flag + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
 
@@ -245,7 +247,7 @@ def _metaimage(case: Path) -> None:
     _ = [path.rename(path.with_name(path.name.replace(".nii.gz", ".mha"))) for path in sorted(case.iterdir())]
 
 
-FAILS_ALONE = {  # and whether an empty mask comes out under infer
+FAILS_ALONE = {  # and whether infer writes an empty mask
     "metres": (_unit(1), True),
     "micrometres": (_unit(3), True),
     "thin NIfTI-2": (_thin_nifti2("*-t1c.nii.gz"), True),
@@ -261,13 +263,13 @@ COSTS_INFER_ITSELF = FAILS_ALONE | {name: (spoil, True) for name, spoil in NOT_C
 
 @pytest.fixture
 def good_mask(call: Call, mounts: Path) -> bytes:
-    """The mask of the case that nothing happens to, when it is alone."""
+    """The mask of the untouched case, segmented alone."""
     assert call("infer", f"--data_path={mounts}/io0/{CASES[1]}", f"--output_path={mounts}/alone")[0] == 0
     return (mounts / "alone" / f"{CASES[1]}.nii.gz").read_bytes()
 
 
 @pytest.mark.parametrize(("spoil", "has_mask"), COSTS_INFER_ITSELF.values(), ids=COSTS_INFER_ITSELF.keys())
-def test_one_hostile_case_costs_infer_only_that(
+def test_one_hostile_case_fails_alone_under_infer(
     call: Call, mounts: Path, good_mask: bytes, spoil: Callable[[Path], None], has_mask: bool
 ) -> None:
     spoil(mounts / "io0" / CASES[0])
@@ -278,7 +280,7 @@ def test_one_hostile_case_costs_infer_only_that(
     assert (mounts / "io2" / f"{CASES[0]}.nii.gz").is_file() is has_mask
 
 
-def test_scans_without_a_grid_that_a_mask_can_lie_on_get_one_on_the_standard_grid(call: Call, mounts: Path) -> None:
+def test_scans_without_a_usable_grid_get_a_mask_on_the_standard_grid(call: Call, mounts: Path) -> None:
     _thin_nifti2("*.nii.gz")(mounts / "io0" / CASES[0])
     call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
     assert nib.load(mounts / "io2" / f"{CASES[0]}.nii.gz").shape == (240, 240, 155)
@@ -291,7 +293,7 @@ def test_scans_without_a_grid_that_a_mask_can_lie_on_get_one_on_the_standard_gri
     [("io2/{}.nii.gz", "1 done, 1 kept"), ("io0/{}/{}-t1c.nii.gz", "1 kept, 1 failed")],
     ids=["mask", "t1c"],
 )
-def test_a_mask_or_a_t1c_that_is_spoilt_after_a_run_costs_the_next_run_only_that_case(
+def test_a_mask_or_t1c_damaged_after_a_run_affects_only_its_case_in_the_next(
     call: Call, mounts: Path, good_mask: bytes, place: str, says: str, flag: bytes
 ) -> None:
     call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
@@ -309,7 +311,7 @@ def test_a_mask_or_a_t1c_that_is_spoilt_after_a_run_costs_the_next_run_only_that
 def test_one_hostile_case_fails_alone_without_arguments(
     call: Call, mounts: Path, good_mask: bytes, spoil: Callable[[Path], None]
 ) -> None:
-    """As without arguments, but with the mounts in the place of `/input` and `/output`."""
+    """The call without arguments, but with the mounts in place of `/input` and `/output`."""
     spoil(mounts / "io0" / CASES[0])
     code, out, err = call("htcnns", "segment", mounts / "io0", mounts / "io2", "--short-names")
     assert (code, err) == (7, "")
@@ -319,7 +321,7 @@ def test_one_hostile_case_fails_alone_without_arguments(
 
 
 @pytest.mark.parametrize("spoil", NOT_CLEAR.values(), ids=NOT_CLEAR.keys())
-def test_a_case_that_is_not_clear_is_asked_about_without_arguments(
+def test_an_unclear_case_stops_the_run_without_arguments(
     call: Call, mounts: Path, spoil: Callable[[Path], None]
 ) -> None:
     spoil(mounts / "io0" / CASES[0])
@@ -328,7 +330,7 @@ def test_a_case_that_is_not_clear_is_asked_about_without_arguments(
     assert re.fullmatch(rf"htcnns: .*{CASES[0]}.*[.?]\n", err)
 
 
-def test_names_with_line_ends_are_no_obstacle(call: Call, mounts: Path, good_mask: bytes) -> None:
+def test_line_breaks_in_names_do_no_harm(call: Call, mounts: Path, good_mask: bytes) -> None:
     for path in sorted((mounts / "io0" / CASES[0]).iterdir()):
         path.rename(path.with_name(f"\n{path.name}"))
     code, _, err = call("infer", f"--data_path={mounts}/io0", f"--output_path={mounts}/io2")
@@ -336,14 +338,14 @@ def test_names_with_line_ends_are_no_obstacle(call: Call, mounts: Path, good_mas
     assert (mounts / "io2" / f"{CASES[1]}.nii.gz").read_bytes() == good_mask
 
 
-def test_a_folder_without_rights_costs_infer_only_its_case(
+def test_an_unreadable_folder_fails_only_its_case_under_infer(
     call: Call, mounts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused by hand, as root may read everything."""
+    """The refusal is simulated, as root may read everything."""
     real = os.scandir
 
     def refuse(folder: Path) -> object:
-        if str(folder).endswith(CASES[0]):  # a number where a temporary folder is removed
+        if str(folder).endswith(CASES[0]):  # a file descriptor where a temporary folder is removed
             raise PermissionError(13, "Permission denied")
         return real(folder)
 
@@ -357,7 +359,7 @@ def test_a_folder_without_rights_costs_infer_only_its_case(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 @pytest.mark.parametrize("module", ["htcnns.doors.terminal", "htcnns.doors.run_printer", "torch"])
-def test_a_signal_during_the_imports_ends_it_without_a_traceback(number: signal.Signals, module: str) -> None:
+def test_a_signal_during_imports_ends_the_process_without_a_traceback(number: signal.Signals, module: str) -> None:
     code = (
         "import builtins, os, runpy, sys; real = builtins.__import__\n"
         "def note(name, *rest, **named):\n"

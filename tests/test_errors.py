@@ -54,7 +54,7 @@ def test_an_error_keeps_its_parts_as_text() -> None:
     ],
     ids=lambda part: "+".join(part) if isinstance(part, dict) else "",
 )
-def test_a_sentence_has_the_parts_that_there_are(parts: dict, sentence: str) -> None:
+def test_a_sentence_has_only_the_given_parts(parts: dict, sentence: str) -> None:
     assert str(InputError("no brain found", **parts)) == sentence
 
 
@@ -65,7 +65,7 @@ def test_a_sentence_has_all_four_parts() -> None:
     assert error.sentence(FLAGS.__getitem__) == expected.format("--overlap")
 
 
-def test_a_door_that_renames_settings_is_not_asked_where_there_is_none() -> None:
+def test_without_a_setting_the_door_is_not_asked_to_rename_one() -> None:
     assert InputError("no brain found").sentence(FLAGS.__getitem__) == "no brain found."
 
 
@@ -78,7 +78,7 @@ def test_an_error_survives_pickling(kind: type[HtcnnsError]) -> None:
     assert str(copy) == str(error)
 
 
-def test_a_place_is_put_before_the_one_that_is_there() -> None:
+def test_a_place_is_put_before_the_existing_one() -> None:
     error = InputError("no voxels", place="a.nii", remedy="Give another.")
     placed = error.at("case 1")
     assert str(placed) == "case 1: a.nii: no voxels. Give another."
@@ -90,14 +90,14 @@ def test_a_place_is_put_where_there_was_none() -> None:
     assert InputError("no voxels").at("case 1").place == "case 1"
 
 
-def test_a_place_is_said_once() -> None:
+def test_the_first_place_is_not_repeated() -> None:
     placed = InputError("no voxels").at("case 1").at("a.nii")
     assert placed.at("a.nii") is placed
     assert placed.at("case 1").place == "case 1: a.nii: case 1"
     assert InputError("no voxels", place="case 10").at("case 1").place == "case 1: case 10"
 
 
-def test_a_mistake_inside_a_file_has_no_setting_of_the_reader() -> None:
+def test_a_mistake_inside_a_file_keeps_its_setting_only_as_a_place() -> None:
     error = SettingsError("out of range", place="unet", setting="window", found="3")
     other = error.inside("manifest.json", kind=WeightsError, remedy="Correct the manifest.")
     assert type(other) is WeightsError
@@ -106,7 +106,7 @@ def test_a_mistake_inside_a_file_has_no_setting_of_the_reader() -> None:
     assert error.inside(kind=WeightsError).places == ("unet", "window")
 
 
-def test_a_note_on_an_error_does_not_keep_it_from_being_pickled() -> None:
+def test_an_error_with_a_note_survives_pickling() -> None:
     error = InputError("no voxels", place=("case 1", "a.nii"), remedy="Give another.")
     error.add_note("seen while testing")
     again = pickle.loads(pickle.dumps(error))
@@ -120,7 +120,7 @@ def test_every_kind_has_its_own_exit_code() -> None:
     assert others == [0, 7, 130, 143]
 
 
-def test_a_known_name_is_taken() -> None:
+def test_a_known_name_is_accepted() -> None:
     require_known("mean", ("staple", "mean"), what="fusion")
 
 
@@ -132,7 +132,7 @@ def test_an_unknown_name_lists_the_known_ones_and_names_the_nearest() -> None:
     )
 
 
-def test_a_name_near_to_none_asks_to_choose() -> None:
+def test_a_name_close_to_none_asks_the_user_to_choose() -> None:
     with pytest.raises(
         SettingsError, match=r"^unknown fusion 'x'; expected one of staple, mean\. Choose one of them\.$"
     ):
@@ -153,12 +153,12 @@ def test_a_short_value_is_shown_as_it_is(value: object) -> None:
     ["a" * 81, [0] * 1000, 10**100, dict.fromkeys("abcdefghijklmnopqrst")],
     ids=lambda each: type(each).__name__,
 )
-def test_of_a_long_value_the_beginning_is_shown(value: object) -> None:
+def test_only_the_beginning_of_a_long_value_is_shown(value: object) -> None:
     assert shown(value) == f"{repr(value)[:79]}…"
 
 
 def nested(n: int, times: int) -> list:
-    """A list with n levels of lists in it; each has the next so many times."""
+    """A list with n levels of lists in it; each holds the next one `times` times."""
     value: list = []
     for _ in range(n):
         value = [value] * times
@@ -181,12 +181,12 @@ def in_itself() -> list:
     ],
     ids=["100,000 deep", "a hundred times in itself", "a thousand times each", "in itself"],
 )
-def test_of_what_is_nested_only_the_outermost_levels_are_shown(value: list, text: str) -> None:
+def test_only_the_outermost_levels_of_a_nested_value_are_shown(value: list, text: str) -> None:
     assert shown(value) == text
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"), [("unt", "unet"), ("UNET", "unet"), ("transbs", "transbts"), ("axialunet", "axial_unet")]
 )
-def test_did_you_mean_the_nearest(name: str, nearest: str) -> None:
+def test_did_you_mean_names_the_nearest(name: str, nearest: str) -> None:
     assert did_you_mean(name, ["unet", "transbts", "axial_unet"]) == f"Did you mean {nearest!r}?"

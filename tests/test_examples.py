@@ -1,4 +1,4 @@
-"""The examples for clusters: linted, held against schemas and the command line, and run on a cluster that is faked."""
+"""The examples for clusters: linted, checked against schemas and the command line, and run on a fake cluster."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ def _executable(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_are_executable_and_shellcheck_has_nothing_to_say(script: Path) -> None:
+def test_scripts_are_executable_and_pass_shellcheck(script: Path) -> None:
     command = [str(Path(sys.executable).with_name("shellcheck")), str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -44,7 +44,7 @@ def test_scripts_are_executable_and_shellcheck_has_nothing_to_say(script: Path) 
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """A folder with an `srun` that runs its words, an `apptainer` that notes them, and an `htcnns`."""
+    """A folder with an `srun` that runs its arguments, an `apptainer` that records them, and an `htcnns`."""
     folder = tmp_path / "bin"
     folder.mkdir()
     _executable(folder / "srun", '#!/bin/bash\nexec "$@"\n')
@@ -67,7 +67,7 @@ def _call(script: str, folder: Path, *words: object, **variables: object) -> sub
 
 
 def _array(first: int, last: int, *, count: int, step: int = 1) -> dict[str, int]:
-    """What Slurm tells a task of its array."""
+    """What Slurm tells a task about its array."""
     names = (f"SLURM_ARRAY_TASK_{name}" for name in ("MIN", "MAX", "STEP", "COUNT"))
     return dict(zip(names, (first, last, step, count), strict=True))
 
@@ -75,7 +75,7 @@ def _array(first: int, last: int, *, count: int, step: int = 1) -> dict[str, int
 @pytest.mark.slow
 @pytest.mark.usefixtures("bin_folder")
 @pytest.mark.parametrize(("first", "step"), [(1, 1), (0, 2)], ids=["1-2", "0-2:2"])
-def test_the_tasks_of_a_slurm_array_do_each_case_once(
+def test_the_tasks_of_a_slurm_array_segment_each_case_once(
     tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path, first: int, step: int
 ) -> None:
     for name in NAMES:
@@ -97,7 +97,7 @@ def test_the_tasks_of_a_slurm_array_do_each_case_once(
 
 
 @pytest.mark.usefixtures("bin_folder")
-def test_the_image_is_run_by_slurm_with_the_same_words_and_the_folders_bound(tmp_path: Path) -> None:
+def test_slurm_runs_the_image_with_the_same_arguments_and_binds_the_folders(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     array = {"SLURM_ARRAY_TASK_ID": 3} | _array(0, 7, count=8)
     done = _call("slurm-array.sh", tmp_path, "in", "out", "r", HTCNNS_SIF="a.sif", **array)
@@ -112,7 +112,7 @@ def test_the_image_is_run_by_slurm_with_the_same_words_and_the_folders_bound(tmp
 
 @pytest.mark.usefixtures("bin_folder")
 @pytest.mark.parametrize("array", [_array(5, 5, count=1), _array(2, 5, count=2)], ids=["5", "2,5"])
-def test_some_tasks_of_an_array_are_their_own_shards_once_more(tmp_path: Path, array: dict) -> None:
+def test_rerun_tasks_of_an_array_keep_their_shards(tmp_path: Path, array: dict) -> None:
     (tmp_path / "in").mkdir()
     how = array | {"SLURM_ARRAY_TASK_ID": 5, "HTCNNS_SHARDS": 8, "HTCNNS_SIF": "a.sif"}
     assert _call("slurm-array.sh", tmp_path, "in", "out", "r", **how).returncode == 0
@@ -129,7 +129,7 @@ def test_an_array_with_gaps_is_refused_unless_the_number_of_shards_is_named(tmp_
 
 
 @pytest.mark.usefixtures("bin_folder")
-def test_apptainer_gets_the_folders_where_the_image_looks_for_them(tmp_path: Path) -> None:
+def test_apptainer_binds_the_folders_where_the_image_looks_for_them(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     done = _call("apptainer.sh", tmp_path, "in", "out", "r", "--shard", "0/2")
     assert (done.returncode, done.stderr) == (0, "")
@@ -141,7 +141,7 @@ def test_apptainer_gets_the_folders_where_the_image_looks_for_them(tmp_path: Pat
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_without_folders_says_what_it_wants(tmp_path: Path, script: Path) -> None:
+def test_a_script_called_without_folders_says_what_it_needs(tmp_path: Path, script: Path) -> None:
     done = _call(script.name, tmp_path)
     assert (done.returncode, "folder of cases" in done.stderr) == (1, True)
 
@@ -150,7 +150,7 @@ def _job() -> dict:
     return yaml.safe_load((FOLDER / "kubernetes-job.yaml").read_text(encoding="utf-8"))
 
 
-def test_the_job_is_indexed_and_its_shards_are_its_completions() -> None:
+def test_the_job_is_indexed_and_has_one_shard_per_completion() -> None:
     job, spec = _job(), _job()["spec"]
     assert (job["apiVersion"], job["kind"], spec["completionMode"]) == ("batch/v1", "Job", "Indexed")
     (container,) = spec["template"]["spec"]["containers"]
@@ -161,7 +161,7 @@ def test_the_job_is_indexed_and_its_shards_are_its_completions() -> None:
     assert 1 <= spec["parallelism"] <= spec["completions"]
 
 
-def test_a_retry_is_for_what_may_end_otherwise() -> None:
+def test_only_what_may_succeed_later_is_retried() -> None:
     spec = _job()["spec"]
     fail, ignore = spec["podFailurePolicy"]["rules"]
     assert fail["action"] == "FailIndex"  # which needs a limit for each index, and pods that are not restarted in place

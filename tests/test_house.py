@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: which way imports point, where libraries live, what things are called."""
+"""The house rules that a machine can check: which way imports point, where libraries live, what things are called."""
 
 import ast
 import re
@@ -91,7 +91,7 @@ MODULES = {module_name(path): path for path in paths()}
 
 
 def offenders(faults_of: Callable[[str], Collection[object]]) -> dict[str, list[object]]:
-    """The modules with what is wrong in them; one test looks at all of them, as pytest takes longer for hundreds."""
+    """The modules with what is wrong in them; one test checks them all, as hundreds of tests would take longer."""
     return {module: list(faults) for module in MODULES if (faults := faults_of(module))}
 
 
@@ -164,7 +164,7 @@ def test_imports_are_written_in_full() -> None:
     assert offenders(relative) == {}
 
 
-def test_imports_inside_functions_stand_in_doors_or_bring_an_optional_library() -> None:
+def test_imports_inside_functions_are_in_doors_or_of_an_optional_library() -> None:
     def later(module: str) -> set[str]:
         return imported_by(module) - imported_by(module, in_functions=False) - OPTIONAL.get(module, set())
 
@@ -182,7 +182,7 @@ def test_a_library_lives_in_one_place(library: str, homes: list[str]) -> None:
 
 
 def touches_the_disk(tree: ast.Module) -> list[str]:
-    """What of a module looks at the disk: imports, calls of open, methods of paths."""
+    """What in a module touches the disk: imports, uses of open, methods of paths, np.load and the like."""
     nodes = list(ast.walk(tree))
     plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     named = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
@@ -194,7 +194,7 @@ def touches_the_disk(tree: ast.Module) -> list[str]:
 
 
 def speaks(tree: ast.Module) -> list[str]:
-    """What of a module speaks to people: calls of print, and texts that name a command-line flag."""
+    """What in a module speaks to people: print, streams, warnings, and texts that name a command-line flag."""
     nodes = list(ast.walk(tree))
     printed = [node.id for node in nodes if isinstance(node, ast.Name) and node.id == "print"]
     streams = [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr")]
@@ -261,12 +261,12 @@ def test_every_module_is_named_after_what_it_holds() -> None:
     assert names & NAMELESS == set()
 
 
-def test_tests_have_names_that_differ() -> None:
+def test_no_two_test_files_share_a_name() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
 
 
-def test_the_top_of_the_repository_holds_what_it_should() -> None:
+def test_the_top_of_the_repository_holds_nothing_unexpected() -> None:
     names = {path.split("/")[0] for path in tracked()}
     assert {name for name in names if not name.startswith(".")} - TOP_LEVEL == set()
 

@@ -65,7 +65,7 @@ def test_every_sequence_has_its_own_name_among_the_spellings() -> None:
         ("my_Brats18_copy", "brats2023"),
     ],
 )
-def test_the_cases_name_says_the_default_label_set(case: str, expected: str) -> None:
+def test_the_case_name_decides_the_default_label_set(case: str, expected: str) -> None:
     assert default_label_set(case).name == expected
 
 
@@ -80,7 +80,7 @@ def test_an_unknown_label_set_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["brats2023-gli", "BraTS2023-PED", "brats23", "brats2023_met"])
-def test_a_task_of_2023_is_led_to_the_numbers_of_its_year(name: str) -> None:
+def test_a_task_of_2023_is_pointed_to_the_label_set_of_its_year(name: str) -> None:
     with pytest.raises(SettingsError, match=r"Did you mean 'brats2023'\? It is the set of every task of that year\.$"):
         label_set(name)
 
@@ -88,12 +88,12 @@ def test_a_task_of_2023_is_led_to_the_numbers_of_its_year(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["brats2017", "brats-2018", "BraTS2019", "brats2020-gli", "BraTS2021", "brats2022", "brats20"]
 )
-def test_the_years_that_number_as_2021_did_are_led_to_its_label_set(name: str) -> None:
+def test_years_numbered_like_2021_are_pointed_to_its_label_set(name: str) -> None:
     with pytest.raises(SettingsError, match=r"Did you mean 'brats2021'\? Its numbers are those of 2017 to 2022\.$"):
         label_set(name)
 
 
-def test_another_unknown_label_set_is_led_to_the_nearest() -> None:
+def test_any_other_unknown_label_set_is_pointed_to_the_nearest() -> None:
     with pytest.raises(SettingsError, match=r"Did you mean 'brats2024-ped'\?$"):
         label_set("brats2024-pde")
 
@@ -101,7 +101,7 @@ def test_another_unknown_label_set_is_led_to_the_nearest() -> None:
 @pytest.mark.parametrize(
     "name", ["brats2024", "BraTS2025", "brats-2026", "brats24", "brats2024-ssa", "brats2025-men-rt", "brats2026-GoAT"]
 )
-def test_the_years_that_number_by_task_are_led_to_every_label_set_of_theirs(name: str) -> None:
+def test_years_numbered_by_task_are_pointed_to_all_their_label_sets(name: str) -> None:
     with pytest.raises(
         SettingsError, match=r"brats2024-gli, brats2024-met or brats2024-ped by the task; .* brats2023\.$"
     ):
@@ -109,7 +109,7 @@ def test_the_years_that_number_by_task_are_led_to_every_label_set_of_theirs(name
 
 
 @pytest.mark.parametrize("task", ["gli", "met", "ped"])
-def test_a_task_of_a_later_year_is_led_to_its_label_set(task: str) -> None:
+def test_a_task_of_a_later_year_is_pointed_to_its_label_set(task: str) -> None:
     with pytest.raises(SettingsError, match=rf"Did you mean 'brats2024-{task}'\?$"):
         label_set(f"brats2025-{task}")
 
@@ -213,7 +213,7 @@ def test_regions_are_the_unions_of_numbers_that_the_challenge_scores(
     assert set(every_number[mask].tolist()) == numbers
 
 
-def test_masks_are_composed_with_the_later_over_the_earlier() -> None:
+def test_later_masks_are_composed_over_earlier_ones() -> None:
     masks = np.array([[0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 0, 1]], bool)
     label_map = GLIOMA.compose(masks)
     assert label_map.dtype == np.uint8
@@ -227,14 +227,14 @@ def test_a_cavity_is_written_over_the_tumour_and_lies_outside_it() -> None:
     np.testing.assert_array_equal(region_mask(label_map, Region.WT), [1, 1, 0, 0, 0])
 
 
-def test_paediatric_tissues_are_written_ed_net_cc_et() -> None:
+def test_paediatric_tissues_are_written_in_order_ed_net_cc_et() -> None:
     regions = REGION_SETS["et-net-cc-ed"]
     assert regions.regions == (Region.ED, Region.NET, Region.CC, Region.ET)
     masks = np.array([[1, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0]], bool)
     np.testing.assert_array_equal(regions.compose(masks), [Label.ED, Label.NCR, Label.CC, Label.ET, 0])
 
 
-def test_a_mask_too_few_or_too_many_is_our_mistake() -> None:
+def test_a_missing_or_extra_mask_is_our_mistake() -> None:
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         GLIOMA.compose(np.zeros((2, 3), bool))
     with pytest.raises(ValueError, match="argument 2 is longer"):
@@ -242,7 +242,7 @@ def test_a_mask_too_few_or_too_many_is_our_mistake() -> None:
 
 
 @each_region_set
-def test_a_region_set_gives_each_label_once_and_takes_away_to_one_that_it_has(regions: RegionSet) -> None:
+def test_a_region_set_writes_each_label_once_and_falls_back_to_one_of_its_own(regions: RegionSet) -> None:
     assert len(set(regions.labels)) == len(set(regions.regions)) == len(regions.strokes)
     assert {stroke.beneath for stroke in regions.strokes} <= {Label.BACKGROUND, *regions.labels}
     assert all(stroke.label in stroke.region.value for stroke in regions.strokes)
@@ -268,7 +268,7 @@ def test_the_regions_of_a_composed_label_map_nest(masks: np.ndarray) -> None:
 
 @each_region_set
 @given(data=st.data())
-def test_composing_the_regions_of_a_label_map_gives_it_back(regions: RegionSet, data: st.DataObject) -> None:
+def test_composing_the_regions_of_a_label_map_restores_it(regions: RegionSet, data: st.DataObject) -> None:
     label_map = data.draw(arrays(np.uint8, (3, 4, 2), elements=st.sampled_from([0, *regions.labels])))
     masks = [region_mask(label_map, region) for region in regions.regions]
     np.testing.assert_array_equal(regions.compose(masks), label_map)

@@ -1,4 +1,4 @@
-"""README and CONTRIBUTING tell the truth: commands, flags, make targets, tree, exit codes and links are the code's."""
+"""The READMEs and CONTRIBUTING match the code: commands, flags, make targets, tree, exit codes and links."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ def tree() -> dict[str, str]:
 
 
 def command_at(words: list[str]) -> typer.core.TyperCommand:
-    """The command that these words name, or the group where they name no more."""
+    """The command that these words name, or the innermost group where they name none."""
     command = typer.main.get_command(app)
     for word in words:
         if word not in getattr(command, "commands", {}):
@@ -77,7 +77,7 @@ def test_each_command_line_exists_with_its_flags(line: str) -> None:
 
 
 @pytest.mark.parametrize("command", every_command())
-def test_every_command_has_its_line(command: str) -> None:
+def test_every_command_is_mentioned(command: str) -> None:
     assert re.search(rf"htcnns {command}\b", ALL)
 
 

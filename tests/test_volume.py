@@ -80,13 +80,13 @@ def test_grids_within_the_tolerance_are_the_same() -> None:
     assert grid_difference(Grid((4, 4, 4), far), here) == "lies up to 0.512 mm off"
 
 
-def test_grids_of_other_shapes_differ_wherever_they_lie() -> None:
+def test_grids_of_different_shapes_differ_even_in_the_same_place() -> None:
     one, other = Grid((4, 4, 4), np.eye(4)), Grid((4, 4, 5), np.eye(4))
     assert grid_difference(one, other) == "has 4 x 4 x 4 voxels instead of 4 x 4 x 5"
     assert grid_difference(other, one) == "has 4 x 4 x 5 voxels instead of 4 x 4 x 4"
 
 
-def test_a_grid_that_lies_nowhere_is_not_the_same_as_itself() -> None:
+def test_a_grid_with_a_nan_affine_differs_from_itself() -> None:
     nowhere = Grid((4, 4, 4), np.full((4, 4), np.nan))
     assert grid_difference(nowhere, nowhere) == "lies up to nan mm off"
 
@@ -148,7 +148,7 @@ def test_turning_back_undoes_turning(order: tuple[int, int, int], flips: tuple[b
     np.testing.assert_array_equal(turn_back(turned, order, flips), array)
 
 
-def test_the_box_holds_every_true_and_no_more() -> None:
+def test_the_box_holds_every_true_voxel_and_no_more() -> None:
     mask = np.zeros((8, 9, 10), bool)
     mask[2, 3, 9] = mask[5, 3, 4] = True
     assert bounding_box(mask) == (slice(2, 6), slice(3, 4), slice(4, 10))
@@ -159,7 +159,7 @@ def test_an_empty_mask_has_no_box() -> None:
 
 
 @given(mask=arrays(bool, (3, 4, 5)))
-def test_uncropping_the_box_of_a_mask_gives_it_back(mask: np.ndarray) -> None:
+def test_uncropping_the_box_of_a_mask_restores_it(mask: np.ndarray) -> None:
     box = bounding_box(mask) or (slice(0, 0), slice(0, 0), slice(0, 0))
     np.testing.assert_array_equal(uncrop(mask[box], box, mask.shape), mask)
 

@@ -1,4 +1,4 @@
-"""An installed package works alone: code, command and shipped weights come out of the wheel."""
+"""An installed wheel works on its own: it brings the code, the command and the shipped weights."""
 
 import shutil
 import signal
@@ -59,7 +59,7 @@ def test_an_installed_wheel_does_not_need_the_checkout(installed: Path, tmp_path
     assert Path(done.stdout.strip()).is_relative_to(installed.parent)
 
 
-def test_every_package_is_in_the_wheel(installed: Path) -> None:
+def test_every_module_and_data_file_is_in_the_wheel(installed: Path) -> None:
     (packages,) = (installed.parent / "lib").glob("python*/site-packages")
     kinds = ("*.py", "*.schema.json", "cohort.*", "viewer_page/*")
     ours = {path.relative_to(ROOT) for kind in kinds for path in (ROOT / "htcnns").rglob(kind)}

@@ -72,7 +72,7 @@ def no_channels() -> Iterator[None]:
     except InputError as error:
         if error.setting != "channels":
             raise
-        remedy = "Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR."
+        remedy = "Name each channel in a dataset.json there: T1, T1ce, T2 or FLAIR."
         places = error.places
         raise InputError(
             error.problem, place=places, found=error.found, expected=error.expected, remedy=remedy

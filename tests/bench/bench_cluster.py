@@ -1,4 +1,4 @@
-"""`make bench-cluster`: what Ray costs beside a plain batch: one worker with every CPU against one process, in turn.
+"""`make bench-cluster`: what Ray costs over a plain batch: one worker with every CPU against one process, in turn.
 
 Run with both cores free: python tests/bench/bench_cluster.py --data DIR (folder with brats/)
 """
@@ -19,7 +19,7 @@ MOST = 1.05  # of the plain batch's time, for cases of about 10 s
 
 
 def main() -> int:
-    """Print the figures; 0 when the bar holds."""
+    """Print the figures; returns 0 when Ray is within the limit and the masks are the same."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--members", default="unet,axial_unet", help="those with which a case takes about 10 s here")
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _batch_s(scans: Path, output: Path, *flags: str) -> float:
-    """Seconds from the start of the run to its end, by the log: neither imports nor Ray's start."""
+    """Seconds from the start of the run to its end, by the log; excludes imports and Ray's start."""
     log = output.parent / f"{output.name}.jsonl"
     command = [sys.executable, "-m", "htcnns", "segment", str(scans), str(output), "--log", str(log), *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -1,7 +1,7 @@
 """`make bench`: the same networks over the same prepared cases, by htcnns and by nnU-Net v2's own predictor, in turn.
 
-Each has a process of its own, as in use: what one does to its memory or threads does not touch the other.
-nnU-Net is no dependency: `--nnunet DIR` is where `pip install --no-deps --target DIR -r tests/bench/nnunet.txt` put it.
+Each has a process of its own, as in use: what one does to memory or threads does not affect the other.
+nnU-Net is not a dependency: for `--nnunet DIR`, run `pip install --no-deps --target DIR -r tests/bench/nnunet.txt`.
 Run with both cores free: python tests/bench/bench_nnunet.py --data DIR --nnunet DIR
 """
 
@@ -46,7 +46,7 @@ DATASET = {  # nnU-Net's own words for three overlapping regions, numbered as in
 
 
 def main() -> int:
-    """Print the figures; 0 when every bar holds."""
+    """Print the figures; returns 0 when every limit is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--nnunet", type=Path, required=True)
@@ -74,18 +74,18 @@ def main() -> int:
 
 
 def _process(prepare: Callable[..., object], *arguments: object) -> ProcessPoolExecutor:
-    """A fresh process that is prepared and then does one thing after another."""
+    """A fresh process that is prepared and then runs one task after another."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, mp_context=spawn, initializer=prepare, initargs=arguments)
 
 
 def _add_nnunet(folder: Path) -> None:
     sys.path.append(str(folder))  # last, so that our own packages stay as they are pinned
-    import_module("nnunetv2.inference.predict_from_raw_data")  # seconds that are no case's
+    import_module("nnunetv2.inference.predict_from_raw_data")  # takes seconds that count for no case
 
 
 def _run(segment: Callable[[ReadyCase, Ensemble], np.ndarray], case: Case) -> tuple[np.ndarray, float, float]:
-    """The label map of a case by the shipped members, seconds from the prepared case on, and GiB at the peak so far."""
+    """The label map of a case by the shipped members, the seconds it took once prepared, and the peak GiB so far."""
     ensemble = _ensemble()
     prepared = prepare_case(case, ensemble)
     began = time.perf_counter()
@@ -100,7 +100,7 @@ def _ensemble() -> Ensemble:
 
 
 def _ours(case: ReadyCase, ensemble: Ensemble) -> np.ndarray:
-    """The label map on the case's grid, with all settings as they come: networks, clean-up, fusion."""
+    """The label map on the case's grid, with default settings: networks, clean-up, fusion."""
     numbers = LABEL_SETS["brats2023"]
     return segment_prepared(case, ensemble, settings=RunSettings(), numbers=numbers, on_window=lambda: None).label_map
 
@@ -123,7 +123,7 @@ def _theirs(case: ReadyCase, ensemble: Ensemble) -> np.ndarray:
 
 
 def _predictor(network: Network, device: torch.device) -> Any:
-    """nnU-Net's predictor around one of our networks, with everything else as it comes."""
+    """nnU-Net's predictor around one of our networks, at the step above and without mirroring."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 

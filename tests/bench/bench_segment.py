@@ -27,7 +27,7 @@ MOST_OVERHEAD, START_S, MOST_GIB = 1.05, 10.0, 4.0
 
 
 def main() -> int:
-    """Print the figures; 0 when every bar holds."""
+    """Print the figures; returns 0 when every limit is met and two runs agree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     brats = parser.parse_args().data / "brats"
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _batch(scans: Path, output: Path) -> bool:
-    """Segment in a process of its own and hold it to the bars."""
+    """Segment in a process of its own; returns whether it keeps the limits."""
     report = output.parent / f"{output.name}.json"
     command = [sys.executable, "-m", "htcnns", "segment", str(scans), str(output), "--report", str(report)]
     began = time.perf_counter()

@@ -43,7 +43,7 @@ class BarePasses:
         self._known = torch.ones(1, 3, dtype=torch.bool)
 
     def seconds(self) -> float:
-        """How long one takes now."""
+        """How long one forward and backward pass takes now."""
         began = time.perf_counter()
         self._network.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16):
@@ -53,7 +53,7 @@ class BarePasses:
 
 
 class InTurn:
-    """Times a fit's steps, as whole as they are, and bare passes in turn, as machines are quicker now and then."""
+    """Times whole steps of a fit and bare passes in turn, as the speed of a machine varies."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._passes = BarePasses(recipe)

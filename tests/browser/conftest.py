@@ -30,7 +30,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(chromium: Browser) -> Iterator[Tab]:
-    """A fresh page of a laptop's size; afterwards there must be no complaint of it and no stray request."""
+    """A fresh page of a laptop's size; afterwards it must have no complaints and no stray requests."""
     context = chromium.new_context(viewport=LAPTOP)
     tab = Tab(context.new_page())
     context.on("request", lambda request: note_stray(tab, request.url))

@@ -1,4 +1,4 @@
-"""The browser of the tests works, and sees what a page should not do."""
+"""The browser of the tests works, and the tab notes what a page should not do."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_a_quiet_page_has_no_complaint(tab: Tab, tmp_path: Path) -> None:
     ["console.error('said')", "console.warn('said')", "throw new Error('said')"],
     ids=["error", "warn", "throw"],
 )
-def test_what_a_page_complains_of_is_seen(tab: Tab, tmp_path: Path, script: str) -> None:
+def test_a_pages_complaint_is_seen(tab: Tab, tmp_path: Path, script: str) -> None:
     opened(tab, tmp_path, f"<script>{script}</script>")
     (complaint,) = tab.complaints
     tab.complaints.clear()
@@ -35,7 +35,7 @@ def test_a_request_that_leaves_the_page_is_seen(tab: Tab, tmp_path: Path) -> Non
     opened(tab, tmp_path, "<img src='http://127.0.0.1:9/a.png'>")
     strays = [*tab.strays]
     tab.strays.clear()
-    tab.complaints.clear()  # that nobody answered
+    tab.complaints.clear()  # that the request failed
     assert strays == ["http://127.0.0.1:9/a.png"]
 
 

@@ -1,4 +1,4 @@
-"""A batch of 200 small cases, 10 of them broken in ten ways: what is written, in how much memory, and its page."""
+"""A batch of 200 small cases, 10 of them broken in ten ways: what is written, how much memory it takes, its page."""
 
 import json
 import re
@@ -104,7 +104,7 @@ def test_190_masks_and_10_sentences(batch: Batch) -> None:
     sentences = [line for line in batch.lines if re.match(r"\[\d+/200\] FAILED ", line)]
     assert batch.code == 7
     assert sorted(sentence.split()[2].rstrip(":") for sentence in sentences) == broken
-    assert all(sentence.endswith(".") for sentence in sentences)  # what to do stands at its end
+    assert all(sentence.endswith(".") for sentence in sentences)  # it ends with what to do
     masks = {path.name for path in (batch.folder / "out").iterdir()}
     assert masks == {f"{name_of(number)}.nii.gz" for number in range(N) if number not in BROKEN}
     assert batch.lines[-3:-1] == ["190 done, 10 failed", f"failed: {', '.join(broken)}"]
@@ -132,7 +132,7 @@ def test_its_page_loads_sorts_and_filters(batch: Batch, tab: Tab) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-    assert metrics["ProcessTime"] < 2.0  # seconds of the page's process: the clock on the wall counts other work, too
+    assert metrics["ProcessTime"] < 2.0  # CPU seconds of the page's process: the wall clock also counts other work
     assert page.locator("#failed li").count() == 5
     page.locator("#by-state").select_option(label="failed (10)")
     expect(page.locator("#count")).to_have_text("10 of 200 cases")

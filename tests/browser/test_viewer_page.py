@@ -1,4 +1,4 @@
-"""The viewer in a real Chromium, used as a person does: WebGL by software, so cases and pictures are small."""
+"""The viewer in a real Chromium, used as a person would; WebGL runs in software, so cases and pictures are small."""
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -20,8 +20,8 @@ from htcnns.volume import voxel_ml
 pytestmark = pytest.mark.slow
 
 FIRST, HOSTILE, BARE = "BraTS-GLI-00001-000", "<img src=x onerror=alert(1)>", "z-bare"
-SIZE = {"width": 1024, "height": 600}  # the smallest with the panels beside the drawing
-PATIENCE_MS = 240_000  # a machine that does other things takes long to draw without a graphics card
+SIZE = {"width": 1024, "height": 600}  # the smallest size that has the panels beside the drawing
+PATIENCE_MS = 240_000  # a busy machine takes long to draw without a graphics card
 NAMES = [HOSTILE, FIRST, BARE]  # as they are sorted
 PHANTOM = make_phantom((34, 36, 33), seed=2)
 
@@ -57,7 +57,7 @@ def viewer(tab: Tab, address: str) -> Tab:
 
 
 def wait_for(tab: Tab, case: str) -> None:
-    """Wait until that case is drawn: no message stands over it any more."""
+    """Wait until that case is drawn and no message covers it."""
     tab.page.locator("h1", has_text=case).wait_for()
     tab.page.locator("#message").wait_for(state="hidden")
 
@@ -101,7 +101,7 @@ def test_another_sequence_looks_different_at_the_same_place(viewer: Tab) -> None
     assert text(viewer, "#place-mm") == place
 
 
-def test_the_mask_is_less_as_outlines_less_without_a_label_and_nothing_without_opacity(viewer: Tab) -> None:
+def test_outlines_a_hidden_label_and_no_opacity_each_show_less_of_the_mask(viewer: Tab) -> None:
     viewer.page.keyboard.press("a")
     filled = share_of_colour(drawn(viewer))
     viewer.page.locator("#outlines").check()
@@ -114,7 +114,7 @@ def test_the_mask_is_less_as_outlines_less_without_a_label_and_nothing_without_o
     assert text(viewer, "#opacity-value") == "0 %"
 
 
-def test_cases_come_by_click_key_and_name_and_one_without_mask_says_so(viewer: Tab) -> None:
+def test_cases_open_by_click_key_and_name_and_one_without_mask_says_so(viewer: Tab) -> None:
     viewer.page.locator("#next").click()
     wait_for(viewer, FIRST)
     assert text(viewer, "#position") == "2 of 3"
@@ -131,7 +131,7 @@ def test_cases_come_by_click_key_and_name_and_one_without_mask_says_so(viewer: T
     wait_for(viewer, FIRST)
 
 
-def test_keys_move_and_show_help_as_it_says(viewer: Tab) -> None:
+def test_keys_do_what_the_help_says(viewer: Tab) -> None:
     place = text(viewer, "#place-mm")
     viewer.page.keyboard.press("ArrowUp")
     assert height_mm(text(viewer, "#place-mm")) > height_mm(place)
@@ -148,7 +148,7 @@ def test_keys_move_and_show_help_as_it_says(viewer: Tab) -> None:
     viewer.page.locator("#help").wait_for(state="hidden")
 
 
-def test_a_script_from_elsewhere_is_not_run(viewer: Tab) -> None:
+def test_an_injected_script_is_not_run(viewer: Tab) -> None:
     viewer.page.evaluate("() => document.head.append(document.createElement('script'))")
     viewer.page.evaluate("() => { document.head.lastChild.textContent = 'globalThis.ran = true' }")
     assert viewer.page.evaluate("() => globalThis.ran === undefined")

@@ -1,4 +1,4 @@
-"""The image, built once, and a function that runs it as locked up as the strictest challenge does."""
+"""The image, built once, and a function that runs it as locked down as the strictest challenge does."""
 
 import subprocess
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The tag of an image built from the Dockerfile; without an engine these tests fail, as they were asked for."""
+    """The tag of an image built from the Dockerfile; without an engine these tests fail, since they were asked for."""
     engine = _docker("info")
     if engine.returncode:
         pytest.fail(f"needs a Docker engine, or leave these tests out with -m 'not image'; {engine.stderr[-500:]}")
@@ -26,9 +26,9 @@ def image() -> str:
 
 @pytest.fixture(scope="session")
 def run_image(image: str) -> Run:
-    """A function that runs the image on those arguments and keeps what it printed.
+    """A function that runs the image with those arguments and keeps what it printed.
 
-    Its mounts map a path inside the container to one here; all but the one inside at `writable` are read-only.
+    Its mounts map a path in the container to one here; all are read-only but the one whose path there is `writable`.
     """
 
     def run(

@@ -1,7 +1,7 @@
 """The image as each challenge calls it: any user, no network, nothing to write to but the output folder and /tmp.
 
-Synthetic heads are segmented in seconds by tiny random members, mounted over the shipped ones; those are tried on the
-head of the demo and on real cases.
+Synthetic heads are segmented in seconds by tiny random members, mounted over the shipped ones; the shipped ones are
+tested on the head of the demo and on real cases.
 """
 
 import gzip
@@ -34,7 +34,7 @@ def tumours(output: Path) -> dict[str, bool]:
 
 
 def tumours_in_files(output: Path) -> dict[str, bool]:
-    """The same of regular files alone."""
+    """The same, for regular files only."""
     return {path.name: bool(read_label_map(path).array.any()) for path in output.iterdir() if path.is_file()}
 
 
@@ -61,7 +61,7 @@ def three_cases(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
 def whole_masks(
     tmp_path_factory: pytest.TempPathFactory, run_image: Run, make_case: Callable[..., Path], tiny_weights: Path
 ) -> dict[str, bytes]:
-    """The masks of the three cases by name when nothing is wrong with any."""
+    """The masks of the three cases, by name, when nothing is wrong with any of them."""
     folder = tmp_path_factory.mktemp("whole")
     for name in THREE:
         make_case(folder / "input", name)
@@ -80,11 +80,11 @@ def neighbours(output: Path, whole_masks: dict[str, bytes]) -> Callable[[], bool
 
 
 def cut_short(path: Path) -> None:
-    """As a copy that was broken off leaves a file."""
+    """Cut the file short, as an interrupted copy leaves it."""
     path.write_bytes(path.read_bytes()[:2000])
 
 
-def test_flat_case_of_2021_gives_its_five_digits_and_labels_1_2_4(
+def test_flat_case_of_2021_gets_a_five_digit_mask_name_and_labels_1_2_4(
     run_image: Run, make_case: Callable[..., Path], tmp_path: Path, output: Path, tiny_weights: Path
 ) -> None:
     scans = make_case(tmp_path / "input", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
@@ -130,7 +130,7 @@ def test_infer_uses_weights_that_are_mounted_with_a_manifest(
     assert tumours(output) == {"BraTS-GLI-00001-000.nii.gz": True}
 
 
-def test_nested_cases_of_2025_give_one_mask_each(
+def test_nested_cases_of_2025_get_one_mask_each(
     run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
 ) -> None:
     done = run_image(mounts={"/input": three_cases, "/output": output, WEIGHTS: tiny_weights})
@@ -140,7 +140,7 @@ def test_nested_cases_of_2025_give_one_mask_each(
 
 
 @pytest.mark.parametrize("damage", [cut_short, Path.unlink], ids=["cut short", "missing"])
-def test_broken_case_among_three_gives_an_empty_mask_under_infer(
+def test_broken_case_among_three_gets_an_empty_mask_under_infer(
     damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
 ) -> None:
     damage(three_cases / THREE[1] / f"{THREE[1]}-t2f.nii.gz")
@@ -153,7 +153,7 @@ def test_broken_case_among_three_gives_an_empty_mask_under_infer(
 
 
 @pytest.mark.parametrize("damage", [cut_short, Path.unlink], ids=["cut short", "missing"])
-def test_broken_case_among_three_gives_no_mask_without_arguments(
+def test_broken_case_among_three_gets_no_mask_without_arguments(
     damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
 ) -> None:
     damage(three_cases / THREE[1] / f"{THREE[1]}-t2f.nii.gz")
@@ -169,32 +169,32 @@ def t1c_of(case: Path) -> Path:
 
 
 def put_unit(path: Path, unit: int) -> None:
-    """The unit of length in a scan's header becomes another."""
+    """Change the unit of length in a scan's header."""
     content = bytearray(gzip.decompress(path.read_bytes()))
     content[123] = unit
     path.write_bytes(gzip.compress(bytes(content)))
 
 
 def put_gzip_field(path: Path, flag: bytes) -> None:
-    """The gzip member gets a name (8) or a comment (16) of more than half a MiB; the file may be another user's."""
+    """Give the gzip member a name (8) or a comment (16) of more than half a MiB; the file may be another user's."""
     whole = gzip.compress(gzip.decompress(path.read_bytes()))
     path.unlink()
     path.write_bytes(whole[:3] + flag + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])
 
 
 def make_thin(path: Path) -> None:
-    """The scan becomes NIfTI-2 with an affine that is singular in the float32 of NIfTI-1."""
+    """Store the scan as NIfTI-2 with an affine that is singular in the float32 of NIfTI-1."""
     image = nib.Nifti2Image(np.asarray(nib.load(path).dataobj), np.diag([1e-60, 1.0, 1.0, 1.0]))
     path.write_bytes(gzip.compress(image.to_bytes()))
 
 
 def in_metres(case: Path) -> None:
-    """The t1c counts in metres."""
+    """The header of the t1c is in metres."""
     put_unit(t1c_of(case), 1)
 
 
 def in_micrometres(case: Path) -> None:
-    """The t1c counts in micrometres."""
+    """The header of the t1c is in micrometres."""
     put_unit(t1c_of(case), 3)
 
 
@@ -225,13 +225,13 @@ def folder_for_the_mask(case: Path) -> None:
 
 
 def metaimage(case: Path) -> None:
-    """The scans are called as those of another format."""
+    """The scans are named like those of another format."""
     for path in sorted(case.iterdir()):
         path.rename(path.with_name(path.name.replace(".nii.gz", ".mha")))
 
 
 def header_and_image(case: Path) -> None:
-    """The scans are called as pairs of files."""
+    """The scans are named like pairs of header and image files."""
     for path in sorted(case.iterdir()):
         path.with_name(path.name.replace(".nii.gz", ".img")).touch()
         path.rename(path.with_name(path.name.replace(".nii.gz", ".hdr")))
@@ -264,7 +264,7 @@ def name_of(damage: Callable[[Path], None]) -> str:
 
 
 @pytest.mark.parametrize("damage", [*FAIL_ALONE, *NOT_CLEAR], ids=name_of)
-def test_a_hostile_case_among_three_costs_infer_only_that(
+def test_a_hostile_case_among_three_fails_alone_under_infer(
     damage: Callable[[Path], None],
     run_image: Run,
     three_cases: Path,
@@ -307,7 +307,7 @@ CALLS = pytest.mark.parametrize(
 
 @CALLS
 @pytest.mark.parametrize("field", [b"\x08", b"\x10"], ids=["name", "comment"])
-def test_a_mask_that_is_spoilt_after_a_run_is_made_again(
+def test_a_mask_damaged_after_a_run_is_made_again(
     called: tuple[str, ...],
     field: bytes,
     run_image: Run,
@@ -326,7 +326,7 @@ def test_a_mask_that_is_spoilt_after_a_run_is_made_again(
 
 
 @CALLS
-def test_a_t1c_that_is_spoilt_after_a_run_costs_no_mask(
+def test_a_t1c_damaged_after_a_run_changes_no_mask(
     called: tuple[str, ...],
     run_image: Run,
     three_cases: Path,
@@ -343,7 +343,7 @@ def test_a_t1c_that_is_spoilt_after_a_run_costs_no_mask(
     assert {path.name: path.read_bytes() for path in output.iterdir()} == whole_masks
 
 
-def test_a_prediction_whose_gzip_cannot_be_read_is_one_sentence(
+def test_a_prediction_with_unreadable_gzip_is_reported_in_one_line(
     run_image: Run, output: Path, whole_masks: dict[str, bytes]
 ) -> None:
     for name, content in whole_masks.items():
@@ -356,7 +356,7 @@ def test_a_prediction_whose_gzip_cannot_be_read_is_one_sentence(
     assert f"{THREE[1]}.nii.gz: damaged" in done.stderr
 
 
-def test_a_folder_for_a_picture_costs_only_its_case(
+def test_a_folder_in_place_of_a_picture_fails_only_its_case(
     run_image: Run,
     three_cases: Path,
     output: Path,
@@ -379,7 +379,7 @@ def test_a_folder_for_a_picture_costs_only_its_case(
 
 
 @CALLS
-def test_line_ends_in_the_names_of_scans_are_no_obstacle(
+def test_line_breaks_in_scan_names_do_no_harm(
     called: tuple[str, ...],
     run_image: Run,
     three_cases: Path,
@@ -396,7 +396,7 @@ def test_line_ends_in_the_names_of_scans_are_no_obstacle(
 
 
 @CALLS
-def test_what_is_not_taken_is_named(
+def test_what_is_not_used_is_listed(
     called: tuple[str, ...], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
 ) -> None:
     names = ("BraTS-GLI-00004-000.zip", "x\ny.nii.gz", "t1.mha")
@@ -412,7 +412,7 @@ def test_what_is_not_taken_is_named(
 
 
 @pytest.mark.parametrize("damage", NOT_CLEAR, ids=name_of)
-def test_a_case_that_is_not_clear_is_asked_about_without_arguments(
+def test_an_unclear_case_stops_the_run_without_arguments(
     damage: Callable[[Path], None], run_image: Run, three_cases: Path, output: Path, tiny_weights: Path
 ) -> None:
     damage(three_cases / THREE[1])
@@ -430,7 +430,7 @@ def test_root_owns_the_masks_that_it_asked_for(
     assert owners(output) == {(0, 0)}
 
 
-def test_surroundings_of_the_caller_change_nothing(
+def test_the_callers_environment_changes_nothing(
     run_image: Run, three_cases: Path, output: Path, tmp_path: Path, tiny_weights: Path
 ) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('the torch of somebody else')\n")
@@ -441,7 +441,7 @@ def test_surroundings_of_the_caller_change_nothing(
 
 
 @pytest.mark.parametrize("called", [(), ("infer", "--data_path=/input", "--output_path=/output")], ids=["", "infer"])
-def test_output_that_cannot_be_written_is_said_before_any_work(
+def test_output_that_cannot_be_written_is_reported_before_any_work(
     called: tuple[str, ...], run_image: Run, three_cases: Path, output: Path
 ) -> None:
     done = run_image(*called, mounts={"/input": three_cases, "/output": output}, writable="")
@@ -466,7 +466,7 @@ def test_report_and_pictures_go_to_a_second_mount(
     assert tumours(output) == {f"{name}.nii.gz": True for name in THREE}
 
 
-def test_input_that_was_not_mounted_is_said(run_image: Run, output: Path) -> None:
+def test_input_that_was_not_mounted_is_reported(run_image: Run, output: Path) -> None:
     done = run_image(mounts={"/output": output})
     assert done.returncode == InputError.exit_code, done.stdout + done.stderr
     assert "/input: does not exist" in done.stderr
@@ -478,7 +478,7 @@ def test_command_that_does_not_exist_is_refused(run_image: Run) -> None:
     assert "unknown command 'segmnet'; known are infer and htcnns" in done.stderr
 
 
-def test_every_command_works_behind_its_name(run_image: Run) -> None:
+def test_help_and_the_htcnns_command_work(run_image: Run) -> None:
     assert "docker run IMAGE" in run_image("--help").stdout
     assert "segment" in run_image("htcnns", "--help").stdout
     assert run_image("weights", "verify", options=("--entrypoint", "htcnns")).returncode == EXIT_DONE
@@ -503,7 +503,7 @@ def test_real_flat_case_of_2021_shows_all_its_labels(run_image: Run, output: Pat
     assert numbers(output / "00495.nii.gz") == {0, 1, 2, 4}
 
 
-def test_real_case_of_2023_gives_the_same_bytes_by_either_call(
+def test_real_case_of_2023_gets_the_same_bytes_from_either_call(
     run_image: Run, tmp_path: Path, output: Path, data: Path
 ) -> None:
     name = "BraTS-GLI-00000-000"

@@ -1,4 +1,4 @@
-"""The networks beside the method's three in the real image: labels after treatment, and several systems fused."""
+"""Networks other than the method's three, in the real image: post-treatment labels, and several systems fused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ UNCLEANED = PostprocessRules(et_component_voxels=0, et_total_voxels=0)
 
 
 def member(folder: Path, network: str, regions: RegionSet, head: Head, **more: object) -> Member:
-    """A member of random numbers in the compact size, its file in the folder."""
+    """A member with random weights in the compact size; writes its file to the folder."""
     size = NETWORKS[network].sizes["compact"]
     outputs = regions.regions if head is Head.SIGMOID else (Label.BACKGROUND, *regions.labels)
     with torch.random.fork_rng():
@@ -47,7 +47,7 @@ def member(folder: Path, network: str, regions: RegionSet, head: Head, **more: o
     )
 
 
-def test_a_v_net_after_treatment_writes_the_labels_of_2024(
+def test_a_post_treatment_v_net_writes_the_labels_of_2024(
     run_image: Callable, make_case: Callable[..., Path], tmp_path: Path, output: Path
 ) -> None:
     (tmp_path / "weights").mkdir()

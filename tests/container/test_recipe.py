@@ -1,4 +1,4 @@
-"""What the image and .venv are made from says the same everywhere; needs no engine."""
+"""The files that the image and .venv are made from agree with each other; needs no engine."""
 
 import re
 import tomllib
@@ -39,7 +39,7 @@ def test_image_has_the_version_of_the_project() -> None:
     assert label[1] == project()["version"]
 
 
-def test_nothing_goes_into_the_image_unnamed() -> None:
+def test_only_named_files_go_into_the_image() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
     assert {rule for rule in rules if rule.startswith("!")} == {

@@ -1,4 +1,4 @@
-"""What several doors are asked to take."""
+"""Inputs for the tests of several doors."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def nnunet(tmp_path: Path) -> Path:
-    """A folder of one case as nnU-Net names it, of empty files, without a dataset.json."""
+    """A folder with one case of empty files, named as nnU-Net names them, without a dataset.json."""
     folder = tmp_path / "nnunet"
     folder.mkdir()
     for channel in range(4):

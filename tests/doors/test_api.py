@@ -23,7 +23,7 @@ def scans(tmp_path: Path, make_case: Callable[..., Path]) -> dict[str, Path]:
     return {name: next(folder.rglob(f"*-{name}.nii.gz")) for name in SCANS}
 
 
-def test_one_case_gives_what_its_mask_holds(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+def test_segment_returns_what_its_mask_holds(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
     settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32")
     answer = htcnns.segment(**scans, output=tmp_path / "mask.nii.gz", settings=settings)
     written = read_label_map(tmp_path / "mask.nii.gz").array
@@ -32,7 +32,7 @@ def test_one_case_gives_what_its_mask_holds(tmp_path: Path, scans: dict[str, Pat
 
 
 @pytest.mark.slow
-def test_a_folder_gives_the_same_mask_as_its_case(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
+def test_a_folder_gets_the_same_mask_as_its_case(tmp_path: Path, scans: dict[str, Path], tiny_weights: Path) -> None:
     settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", labels="brats2021")
     answer = htcnns.segment(**scans, settings=settings)
     outcomes = htcnns.segment_folder(
@@ -44,7 +44,7 @@ def test_a_folder_gives_the_same_mask_as_its_case(tmp_path: Path, scans: dict[st
     assert (tmp_path / "r.json").is_file()
 
 
-def test_channels_without_a_dataset_json_are_given_in_their_order(
+def test_without_a_dataset_json_channels_follow_the_order_given(
     tmp_path: Path, scans: dict[str, Path], tiny_weights: Path
 ) -> None:
     (tmp_path / "nnunet").mkdir()
@@ -69,7 +69,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path: P
 
 
 @pytest.mark.parametrize("setting", [{"report": "r.json"}, {"previews": "p"}, {"on_failure": "empty"}], ids=str)
-def test_what_concerns_a_folder_is_refused_for_one_case(scans: dict[str, Path], setting: dict) -> None:
+def test_a_folder_setting_is_refused_for_one_case(scans: dict[str, Path], setting: dict) -> None:
     with pytest.raises(SettingsError, match=rf"^{next(iter(setting))}: has no effect on one case"):
         htcnns.segment(**scans, settings=htcnns.RunSettings(**setting))
 
@@ -133,7 +133,7 @@ def test_a_mask_never_replaces_a_device_or_a_pipe(tmp_path: Path, scans: dict[st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", SCANS)
-def test_a_case_without_one_sequence_is_segmented_where_that_is_allowed(
+def test_a_case_without_one_sequence_is_segmented_if_allowed(
     tmp_path: Path, scans: dict[str, Path], tiny_weights: Path, missing: str
 ) -> None:
     settings = htcnns.RunSettings(weights=tiny_weights, precision="fp32", allow_missing=True)
@@ -148,7 +148,7 @@ def test_a_case_without_one_sequence_is_segmented_where_that_is_allowed(
 
 
 @pytest.mark.parametrize(("allowed", "missing"), [(False, ("t2f",)), (True, ("t1n", "t1c"))])
-def test_a_case_without_more_sequences_than_allowed_is_refused(
+def test_a_case_missing_more_sequences_than_allowed_is_refused(
     tmp_path: Path, scans: dict[str, Path], tiny_weights: Path, allowed: bool, missing: tuple[str, ...]
 ) -> None:
     settings = htcnns.RunSettings(weights=tiny_weights, allow_missing=allowed)

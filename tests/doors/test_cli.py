@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, exit codes, one sentence for a mistake."""
+"""The command line as a user sees it: help, exit codes, one sentence for a mistake."""
 
 import json
 import os
@@ -30,7 +30,7 @@ COMMANDS = [
 
 @pytest.fixture
 def segment(htcnns: Command, tmp_path: Path, tiny_weights: Path, make_case: Callable[..., Path]) -> Command:
-    """A function that segments a folder of one case with a tiny member, and these further arguments."""
+    """A function that segments a folder of one case with a tiny member and any further arguments."""
     make_case(tmp_path / "in", CASE)
     flags = ("--weights", tiny_weights, "--members", "unet", "--device", "cpu", "--precision", "fp32")
     return lambda *more: htcnns("segment", tmp_path / "in", tmp_path / "out", *flags, *more)
@@ -58,10 +58,10 @@ def test_help_does_not_wait_for_torch(command: tuple[str, ...]) -> None:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "False"
-    assert time.perf_counter() - began < 30  # 0.3 s on a machine with nothing else to do
+    assert time.perf_counter() - began < 30  # 0.3 s on an idle machine
 
 
-def test_done_is_zero(tmp_path: Path, segment: Command) -> None:
+def test_success_exits_with_zero(tmp_path: Path, segment: Command) -> None:
     said = segment()
     assert (said.code, said.err) == (0, "")
     first, case, last = (line for line in said.out.splitlines() if not line.startswith(" "))
@@ -71,19 +71,19 @@ def test_done_is_zero(tmp_path: Path, segment: Command) -> None:
     assert last == "1 done"
 
 
-def test_a_second_run_lists_what_it_kept_and_again_segments_it_again(segment: Command) -> None:
+def test_a_second_run_lists_what_it_kept_and_the_again_flag_repeats_it(segment: Command) -> None:
     segment()
     assert f"[1/1] {CASE}: kept, finished before (--again segments it again)" in segment().out.splitlines()
     assert segment("--again").out.splitlines()[-1] == "1 done"
 
 
-def test_a_run_that_sweeps_says_so(tmp_path: Path, segment: Command) -> None:
+def test_a_run_that_removes_temporary_files_says_so(tmp_path: Path, segment: Command) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".htcnns-1-x.nii.gz.part").touch()
     assert "removed 1 temporary file left by a killed run" in segment().out.splitlines()
 
 
-def test_an_empty_mask_is_said(tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_mask_is_reported(tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.Tensor.sigmoid", lambda logits: torch.full_like(logits, 0.25))
     said = segment()
     assert said.code == 0
@@ -91,7 +91,7 @@ def test_an_empty_mask_is_said(tmp_path: Path, segment: Command, monkeypatch: py
     assert (tmp_path / "out" / f"{CASE}.nii.gz").is_file()
 
 
-def test_a_failed_case_is_seven_and_named_at_the_end(
+def test_a_failed_case_exits_with_seven_and_is_named_at_the_end(
     tmp_path: Path, segment: Command, make_case: Callable[..., Path]
 ) -> None:
     (make_case(tmp_path / "in", "P7", naming="free") / "P7_t1c.nii.gz").unlink()
@@ -126,7 +126,7 @@ def test_a_mistake_is_one_line_on_stderr(htcnns: Command, arguments: tuple[str, 
     [(("--members", "nobody"), 2), (("--device", "cuda"), 5), (("--report", "{}/file/below"), 6)],
     ids=["settings", "device", "output"],
 )
-def test_each_kind_of_mistake_has_its_code(
+def test_each_kind_of_mistake_has_its_exit_code(
     tmp_path: Path, segment: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str], code: int
 ) -> None:
     (tmp_path / "file").touch()
@@ -147,7 +147,7 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch, segmen
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), SystemExit(1)], ids=["pipe", "exit"])
-def test_a_broken_pipe_that_is_not_the_printed_lines_is_no_success(
+def test_a_broken_pipe_or_exit_not_from_stdout_is_raised(
     monkeypatch: pytest.MonkeyPatch, segment: Command, error: BaseException
 ) -> None:
     def fail(*_: object) -> None:
@@ -174,7 +174,7 @@ def test_cases_are_listed_with_what_to_rename_and_nothing_is_run(
     assert f"not used: {folder}/{CASE}_t1c.nii.gz: named differently from the cases beside it" in said.out
 
 
-def test_why_a_case_s_files_are_no_scans_stands_in_its_row(
+def test_a_row_says_why_the_files_of_its_case_are_not_scans(
     tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
 ) -> None:
     make_case(tmp_path, CASE)
@@ -185,7 +185,7 @@ def test_why_a_case_s_files_are_no_scans_stands_in_its_row(
     assert (said.code, said.err) == (0, "")
 
 
-def test_cases_of_which_none_has_a_scan_are_listed_and_end_as_a_run_would(
+def test_cases_without_any_scan_are_listed_and_exit_as_a_run_would(
     tmp_path: Path, htcnns: Command, tiny_weights: Path
 ) -> None:
     _touch(tmp_path / "in", *(f"{CASE}-{word}.mha" for word in ("t1n", "t1c", "t2w", "t2f")))
@@ -196,14 +196,14 @@ def test_cases_of_which_none_has_a_scan_are_listed_and_end_as_a_run_would(
     assert listed.err.startswith(f"htcnns: {CASE}: t1n, t1c, t2w, t2f missing, as {CASE}-t1c.mha is MetaImage")
 
 
-def test_brackets_in_a_case_s_name_are_no_markup(
+def test_brackets_in_a_case_s_name_are_not_markup(
     tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
 ) -> None:
     make_case(tmp_path, "[red]P7", naming="free")
     assert "[red]P7" in htcnns("cases", tmp_path).out
 
 
-def test_a_code_of_an_emoji_in_a_case_s_name_stays_as_it_is(
+def test_an_emoji_code_in_a_case_s_name_stays_as_it_is(
     tmp_path: Path, htcnns: Command, segment: Command, make_case: Callable[..., Path]
 ) -> None:
     folder = make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "a:skull:b")
@@ -214,7 +214,7 @@ def test_a_code_of_an_emoji_in_a_case_s_name_stays_as_it_is(
     assert "not used, 1 file: c:skull:d.nii.gz" in said
 
 
-def test_a_folder_s_name_gives_the_terminal_no_commands(
+def test_a_folder_s_name_sends_no_commands_to_the_terminal(
     tmp_path: Path, htcnns: Command, segment: Command, make_case: Callable[..., Path]
 ) -> None:
     folder = make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "two\n\x1b[2Jlines")
@@ -225,7 +225,7 @@ def test_a_folder_s_name_gives_the_terminal_no_commands(
     assert "\x1b" not in listed.out + said.out
 
 
-def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segment: Command) -> None:
+def test_files_that_belong_to_no_case_are_listed_at_the_start(tmp_path: Path, segment: Command) -> None:
     names = [f"{number:02}.nii.gz" for number in range(22)]
     _touch(tmp_path / "in" / "other", *names)
     lines = segment().out.splitlines()
@@ -235,7 +235,7 @@ def test_files_that_belong_to_no_case_are_told_at_the_start(tmp_path: Path, segm
     )
 
 
-def test_a_list_is_said_at_the_start_and_its_bad_rows_are_all_named_by_cases(
+def test_a_list_is_named_at_the_start_and_cases_reports_all_its_bad_rows(
     tmp_path: Path, htcnns: Command, segment: Command
 ) -> None:
     path = tmp_path / "list.txt"
@@ -263,7 +263,7 @@ def test_members_are_listed_and_verified(htcnns: Command, tiny_weights: Path) ->
     assert all(line.endswith(" good") for line in verified.out.splitlines())
 
 
-def test_every_damaged_member_is_found_by_verify_and_the_good_one_named(
+def test_verify_finds_every_damaged_member_and_names_the_good_one(
     tmp_path: Path, htcnns: Command, tiny_weights: Path
 ) -> None:
     shutil.copytree(tiny_weights, tmp_path / "weights")
@@ -293,7 +293,7 @@ def test_the_doctor_says_that_a_run_would_work(tmp_path: Path, htcnns: Command, 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_doctor_ends_as_the_run_would(tmp_path: Path, htcnns: Command, tiny_weights: Path) -> None:
+def test_the_doctor_exits_as_the_run_would(tmp_path: Path, htcnns: Command, tiny_weights: Path) -> None:
     shutil.copytree(tiny_weights, tmp_path / "weights")
     (tmp_path / "weights" / "unet.safetensors").write_bytes(b"half a file")
     (tmp_path / "out").touch()
@@ -320,7 +320,7 @@ def test_all_flags_together(tmp_path: Path, segment: Command) -> None:
     ]
 
 
-def test_without_arguments_the_process_s_own_are_taken(
+def test_main_without_arguments_uses_those_of_the_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["htcnns", "cases", "nowhere"])
@@ -335,7 +335,7 @@ def _touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def test_cases_that_are_not_clear_are_listed_with_the_others_and_said(
+def test_unclear_cases_are_listed_with_the_others_and_reported(
     tmp_path: Path, htcnns: Command, make_case: Callable[..., Path]
 ) -> None:
     folder = make_case(tmp_path, CASE)
@@ -348,7 +348,7 @@ def test_cases_that_are_not_clear_are_listed_with_the_others_and_said(
     assert re.fullmatch(rf"htcnns: .*two files for t1c of {CASE}: .*\.\n", said.err)
 
 
-def test_a_case_in_another_format_is_named_and_costs_only_itself(tmp_path: Path, segment: Command) -> None:
+def test_a_case_in_another_format_is_named_and_fails_alone(tmp_path: Path, segment: Command) -> None:
     _touch(tmp_path / "in" / "P8", "a_t1.hdr", "a_t1.img", "a_t2.hdr", "a_t2.img")
     said = segment()
     assert (said.code, said.err) == (7, "")
@@ -372,7 +372,7 @@ def test_a_case_in_another_format_is_named_and_costs_only_itself(tmp_path: Path,
     ],
     ids=" ".join,
 )
-def test_an_empty_text_is_no_path(
+def test_an_empty_string_is_not_a_path(
     tmp_path: Path, htcnns: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -415,7 +415,7 @@ def test_a_report_never_replaces_a_pipe_or_a_device(
     ],
     ids=lambda words: " ".join(words).replace("x" * 300, "long"),
 )
-def test_a_name_that_no_file_system_takes_is_one_line(
+def test_a_name_too_long_for_the_file_system_is_reported_in_one_line(
     tmp_path: Path,
     htcnns: Command,
     make_case: Callable[..., Path],
@@ -433,7 +433,7 @@ PRINTS = [("--help",), ("weights", "list"), ("cases", "{}"), ("recipes", "list")
 
 
 def _read_by_nobody(*arguments: object, encoding: str = "utf-8") -> tuple[int, bytes]:
-    """Exit code and stderr of a process whose reader has gone before it begins, as under `| true`."""
+    """Exit code and stderr of a process whose reader is gone before it starts, as with `| true`."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -451,7 +451,7 @@ def _read_by_nobody(*arguments: object, encoding: str = "utf-8") -> tuple[int, b
 @pytest.mark.slow
 @pytest.mark.parametrize("command", PRINTS, ids=lambda words: words[0])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(
+def test_a_gone_reader_and_a_limited_encoding_are_not_errors(
     tmp_path: Path, make_case: Callable[..., Path], command: tuple[str, ...], encoding: str
 ) -> None:
     make_case(tmp_path, "caf\u00e9 \u811a", naming="free")
@@ -460,7 +460,7 @@ def test_a_reader_that_has_gone_and_a_poor_terminal_are_no_errors(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("weights", "verify")], ids=lambda words: words[-1])
-def test_what_is_verified_for_nobody_is_no_error(tiny_weights: Path, command: tuple[str, ...]) -> None:
+def test_a_check_that_nobody_reads_succeeds(tiny_weights: Path, command: tuple[str, ...]) -> None:
     assert _read_by_nobody(*command, "--weights", tiny_weights) == (0, b"")
 
 
@@ -487,13 +487,13 @@ def test_an_evaluation_that_nobody_reads_writes_its_files(tmp_path: Path) -> Non
     assert [path.name for path in sorted(tmp_path.glob("y.*"))] == ["y.csv", "y.json", "y.md"]
 
 
-def test_a_signal_while_it_is_imported_ends_it_without_a_traceback() -> None:
+def test_a_signal_during_import_ends_it_without_a_traceback() -> None:
     done = _interrupted_at("htcnns.doors.cli", "import htcnns.__main__", signal.SIGINT)
     assert (done.returncode, done.stderr) == (130, "")
 
 
 def _interrupted_at(module: str, code: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Run the code in a process that gets the signal when it begins to import the module."""
+    """Run the code in a process that receives the signal when it begins to import the module."""
     before = (
         "import builtins, os; real = builtins.__import__\n"
         "def note(name, *rest, **named):\n"

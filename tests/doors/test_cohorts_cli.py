@@ -1,4 +1,4 @@
-"""Two cohorts from the command line: one population, two scanners, by images and by a member, and what is refused."""
+"""Comparing cohorts from the command line: same or other scanner, by images or by a member, and what is refused."""
 
 import sys
 from collections.abc import Callable
@@ -15,7 +15,7 @@ EXPONENTS = (0.7, 0.65, 1.4, 0.75)  # what the other scanner makes of t1n, t1c, 
 
 @pytest.fixture(scope="session")
 def cohorts(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Path]) -> Path:
-    """Folders `one` and `other` of phantoms of one population, and `rescanned`, `other` by another scanner."""
+    """Folders `one` and `other` of phantoms of one population, and `rescanned`: `other` by another scanner."""
     root = tmp_path_factory.mktemp("cohorts")
     for seed in range(24):
         name = f"BraTS-GLI-{seed:05}-000"
@@ -33,7 +33,7 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., P
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("second", "verdict"), [("other", "not told apart"), ("rescanned", "told apart")])
-def test_one_population_and_two_scanners(
+def test_two_scanners_are_told_apart_and_one_population_is_not(
     tmp_path: Path, cohorts: Path, htcnns: Callable, second: str, verdict: str
 ) -> None:
     said = htcnns("cohorts", cohorts / "one", cohorts / second, "--out", tmp_path / "map.png")
@@ -58,7 +58,7 @@ def test_features_of_a_member_are_compared(tmp_path: Path, cohorts: Path, htcnns
     assert said.err.startswith("htcnns: --member: several members; found unet, transbts, axial_unet")
 
 
-def test_a_patient_of_both_cohorts_is_refused(tmp_path: Path, htcnns: Callable, make_case: Callable) -> None:
+def test_a_patient_in_both_cohorts_is_refused(tmp_path: Path, htcnns: Callable, make_case: Callable) -> None:
     for folder, visit in (("a", "000"), ("b", "001")):
         make_case(tmp_path / folder, f"BraTS-GLI-00007-{visit}")
     said = htcnns("cohorts", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "map.png")
@@ -67,18 +67,18 @@ def test_a_patient_of_both_cohorts_is_refused(tmp_path: Path, htcnns: Callable, 
     assert not (tmp_path / "map.png").exists()
 
 
-def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
+def test_nnunet_names_without_an_order_point_only_to_dataset_json(
     tmp_path: Path, htcnns: Callable, nnunet: Path
 ) -> None:
     said = htcnns("cohorts", nnunet, nnunet, "--out", tmp_path / "map.png")
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith(f"htcnns: {nnunet}: names such as CASE_0000.nii.gz, but no dataset.json")
-    assert said.err.endswith(". Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR.\n")
+    assert said.err.endswith(". Name each channel in a dataset.json there: T1, T1ce, T2 or FLAIR.\n")
 
 
 @pytest.fixture
 def unreadable(tmp_path: Path, make_case: Callable[..., Path]) -> Callable[[int], tuple[Path, Path]]:
-    """A function that makes two folders of so many patients, whose scans would be refused once they were read."""
+    """A function that makes two folders of n patients each, whose scans would be refused if they were read."""
 
     def run(n: int) -> tuple[Path, Path]:
         for number in range(2 * n):
@@ -110,7 +110,7 @@ def test_without_scikit_learn_no_case_is_read(
     assert said.err.startswith("htcnns: map of cohorts: scikit-learn is not installed. Install it: ")
 
 
-def test_a_picture_that_cannot_be_written_is_said_first(tmp_path: Path, htcnns: Callable) -> None:
+def test_a_picture_that_cannot_be_written_is_reported_first(tmp_path: Path, htcnns: Callable) -> None:
     said = htcnns("cohorts", tmp_path / "gone", tmp_path / "gone", "--out", tmp_path)
     assert said.code == 6
     assert said.err.startswith(f"htcnns: --out: {tmp_path}: is a folder")

@@ -1,4 +1,4 @@
-"""The demo with the shipped members: what is found is held against what is known."""
+"""The demo with the shipped members: what they find is compared with what is known."""
 
 import re
 import signal
@@ -24,7 +24,7 @@ def test_the_shipped_members_find_the_phantoms_tumour(tmp_path: Path, capsys: py
     assert (tmp_path / "previews" / f"{CASE}.png").stat().st_size > 10_000
 
 
-def test_the_demo_segments_its_own_case_alone(
+def test_the_demo_segments_only_its_own_case(
     tmp_path: Path, make_case: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmented: list[str] = []
@@ -39,7 +39,9 @@ def test_the_demo_segments_its_own_case_alone(
     assert (segment_demo(tmp_path), segmented) == (130, [CASE])
 
 
-def test_a_folder_that_cannot_be_made_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(**_: object) -> None:
         raise AssertionError("the phantom was made first")
 

@@ -1,4 +1,4 @@
-"""Cross-validation from the command line: files, tables and one sentence for a mistake."""
+"""Cross-validation and tuning from the command line: files, tables and one sentence for a mistake."""
 
 import csv
 from collections.abc import Callable
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cv(tmp_path: Path, htcnns: Callable) -> Callable:
-    """A function that cross-validates two phantoms, with these further arguments."""
+    """A function that cross-validates two phantoms, with any further arguments."""
     packs = write_phantoms(tmp_path / "packs", ["a", "b"])
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(TINY_RECIPE)
@@ -48,7 +48,7 @@ def test_scores_folds_and_tables_are_written(tmp_path: Path, cv: Callable) -> No
     assert {row["case"] for row in others} == {"child by fold 0", "child by fold 1"}
 
 
-def test_cases_without_a_sequence_are_scored_into_files_of_their_own(tmp_path: Path, cv: Callable) -> None:
+def test_scores_without_a_sequence_are_written_to_their_own_files(tmp_path: Path, cv: Callable) -> None:
     said = cv("--folds", "2", "--without", "t2f", "--without", "t1n")
     assert (said.code, said.err) == (0, "")
     assert "### Held-out cases without t2f: mean and 95 % interval over 2, brats2021" in said.out
@@ -56,7 +56,7 @@ def test_cases_without_a_sequence_are_scored_into_files_of_their_own(tmp_path: P
         assert [row["case"] for row in rows(tmp_path / "out" / name)] == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3
 
 
-def test_one_member_of_every_fold_is_trained_by_itself_and_not_again(tmp_path: Path, cv: Callable) -> None:
+def test_a_member_trained_alone_in_every_fold_is_not_trained_again(tmp_path: Path, cv: Callable) -> None:
     said = cv("--folds", "2", "--only", "unet")
     assert (said.code, said.err) == (0, "")
     assert said.out.endswith("trained unet in every fold; run without --only for the scores\n")
@@ -107,7 +107,7 @@ def test_a_list_of_folds_is_followed(tmp_path: Path, cv: Callable, name: str, te
         "study without a sequence",
     ],
 )
-def test_a_mistake_is_one_sentence_before_anything_is_trained(
+def test_a_mistake_is_reported_before_anything_is_trained(
     tmp_path: Path, cv: Callable, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     others = write_phantoms(tmp_path / "others", ["c"])
@@ -130,7 +130,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_trained(
     ],
     ids=["scores", "folds", "transfer", "extra", "list", "link to the list", "the user's folds"],
 )
-def test_no_file_of_a_cross_validation_takes_the_place_of_another(
+def test_no_file_of_a_cross_validation_overwrites_another(
     tmp_path: Path, cv: Callable, arguments: tuple[str, ...], setting: str
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -146,7 +146,7 @@ def test_no_file_of_a_cross_validation_takes_the_place_of_another(
 
 @pytest.fixture
 def others(tmp_path: Path) -> tuple[object, ...]:
-    """Flags with a source population, and with two synthetic heads, one of which has a measured patient's tumour."""
+    """Flags for a source population and two synthetic heads, one of which has a measured patient's tumour."""
     source = write_phantoms(tmp_path / "source", ["s", "t"])
     grown = write_phantoms(tmp_path / "grown", ["grown"], kind=CaseKind.SYNTHETIC)
     copied = write_phantoms(tmp_path / "copied", ["copied"], kind=CaseKind.SYNTHETIC, patients=("b",))
@@ -154,7 +154,9 @@ def others(tmp_path: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.slow
-def test_with_cases_of_others_cv_is_a_transfer_study(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
+def test_with_source_and_synthetic_cases_cv_is_a_transfer_study(
+    tmp_path: Path, cv: Callable, others: tuple[object, ...]
+) -> None:
     extra = write_phantoms(tmp_path / "extra", ["child"])
     said = cv("--folds", "2", "--extra", extra, "--table", tmp_path / "table.md", *others)
     assert (said.code, said.err) == (0, "")
@@ -177,7 +179,7 @@ def test_with_cases_of_others_cv_is_a_transfer_study(tmp_path: Path, cv: Callabl
     }
 
 
-def test_one_kind_of_others_is_enough(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
+def test_synthetic_cases_alone_are_enough(tmp_path: Path, cv: Callable, others: tuple[object, ...]) -> None:
     said = cv("--folds", "2", *others[2:])
     assert (said.code, said.err) == (0, "")
     assert {row["row"] for row in rows(tmp_path / "out" / "transfer.csv")} == {
@@ -185,7 +187,7 @@ def test_one_kind_of_others_is_enough(tmp_path: Path, cv: Callable, others: tupl
     }
 
 
-def test_a_source_patient_who_is_measured_is_one_sentence(tmp_path: Path, cv: Callable) -> None:
+def test_a_source_patient_who_is_also_measured_is_refused(tmp_path: Path, cv: Callable) -> None:
     source = write_phantoms(tmp_path / "source", ["earlier"], patients=("a",))
     said = cv("--folds", "2", "--source-cases", source)
     assert said.code == 2
@@ -193,7 +195,9 @@ def test_a_source_patient_who_is_measured_is_one_sentence(tmp_path: Path, cv: Ca
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cv_kept_is_tuned(tmp_path: Path, cv: Callable, htcnns: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_cv_can_be_tuned(
+    tmp_path: Path, cv: Callable, htcnns: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(thresholds, "_SIZES", (0,))
     monkeypatch.setattr(thresholds, "_THRESHOLDS", (0.3, 0.5))
     assert cv("--folds", "2").code == 0
@@ -222,7 +226,7 @@ def test_what_cv_kept_is_tuned(tmp_path: Path, cv: Callable, htcnns: Callable, m
     ],
     ids=["other rules", "the folder of cv"],
 )
-def test_what_cannot_be_tuned_is_said_before_the_search(
+def test_what_cannot_be_tuned_is_refused_before_the_search(
     tmp_path: Path, cv: Callable, htcnns: Callable, out: str, rules: str, says: str
 ) -> None:
     assert cv("--folds", "2").code == 0
@@ -235,9 +239,7 @@ def test_what_cannot_be_tuned_is_said_before_the_search(
 
 
 @pytest.mark.parametrize("rules", ["brats2023-gli", "brats2024-gli"])
-def test_regions_that_cannot_be_tuned_are_one_sentence_under_any_rules(
-    tmp_path: Path, htcnns: Callable, rules: str
-) -> None:
+def test_regions_that_cannot_be_tuned_are_refused_under_any_rules(tmp_path: Path, htcnns: Callable, rules: str) -> None:
     regions = REGION_SETS["wt-tc-et-rc"].regions
     for fold in range(2):
         card = MapCard(

@@ -1,4 +1,4 @@
-"""What a run says when it begins."""
+"""What a run prints when it begins, and when it starts to keep freed memory."""
 
 from pathlib import Path
 
@@ -16,9 +16,7 @@ NOTE = "on the CPU instead: cuda:0: cannot be used (no kernel image). Free the d
 
 
 @pytest.mark.parametrize(("note", "n_lines"), [("", 1), (NOTE, 2)])
-def test_a_device_that_was_not_wanted_is_said_at_once(
-    capsys: pytest.CaptureFixture[str], note: str, n_lines: int
-) -> None:
+def test_a_fallback_device_is_reported_at_once(capsys: pytest.CaptureFixture[str], note: str, n_lines: int) -> None:
     ensemble = Ensemble(members=(), networks={}, device=torch.device("cpu"), precision=torch.float32, note=note)
     plan = RunPlan(
         input=Path("in"),
@@ -35,7 +33,7 @@ def test_a_device_that_was_not_wanted_is_said_at_once(
     assert lines[1:] == [note][: n_lines - 1]
 
 
-def test_a_run_keeps_freed_memory_from_before_its_plan_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_freed_memory_is_kept_from_before_the_run_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(run_printer, "keep_freed_memory", lambda: calls.append("keep"))
     with pytest.raises(InputError):

@@ -23,7 +23,7 @@ def evaluate(htcnns: Command, tmp_path: Path) -> Command:
     return lambda *more: htcnns("evaluate", tmp_path / "predictions", tmp_path / "truths", *more)
 
 
-def test_a_case_s_name_is_no_markup_and_no_emoji(tmp_path: Path, evaluate: Command) -> None:
+def test_a_case_s_name_is_not_read_as_markup_or_emoji(tmp_path: Path, evaluate: Command) -> None:
     (tmp_path / "truths" / "c:skull:d.nii.gz").write_bytes(
         (tmp_path / "truths" / "x[red] a:skull:b.nii.gz").read_bytes()
     )
@@ -39,7 +39,7 @@ def test_a_case_s_name_is_no_markup_and_no_emoji(tmp_path: Path, evaluate: Comma
     [("file/scores", "cannot be written by user"), ("truths", "is a folder; expected the name of a file")],
     ids=["below a file", "a folder"],
 )
-def test_a_place_that_cannot_be_written_is_said_before_anything_is_scored(
+def test_a_place_that_cannot_be_written_is_reported_before_scoring(
     tmp_path: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch, flag: str, place: str, says: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -49,7 +49,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_scored(
     assert says in said.err
 
 
-def test_a_bad_file_of_the_last_method_is_said_before_the_first_is_scored(
+def test_a_bad_file_of_the_last_method_is_reported_before_scoring(
     tmp_path: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -61,7 +61,7 @@ def test_a_bad_file_of_the_last_method_is_said_before_the_first_is_scored(
 
 
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--markdown"])
-def test_a_table_never_takes_the_place_of_a_mask(tmp_path: Path, evaluate: Command, flag: str) -> None:
+def test_a_table_never_overwrites_a_mask(tmp_path: Path, evaluate: Command, flag: str) -> None:
     truth = tmp_path / "truths" / "x[red] a:skull:b.nii.gz"
     before = truth.read_bytes()
     said = evaluate(flag, truth)
@@ -90,7 +90,7 @@ def test_a_table_never_replaces_a_pipe_and_follows_a_link(tmp_path: Path, evalua
     assert (tmp_path / "store" / "table").stat().st_size > 0
 
 
-def test_a_link_to_a_mask_is_no_place_for_a_table(tmp_path: Path, evaluate: Command) -> None:
+def test_a_table_never_overwrites_a_mask_through_a_link(tmp_path: Path, evaluate: Command) -> None:
     truth = tmp_path / "truths" / "x[red] a:skull:b.nii.gz"
     before = truth.read_bytes()
     (tmp_path / "table.csv").symlink_to(truth)
@@ -98,10 +98,10 @@ def test_a_link_to_a_mask_is_no_place_for_a_table(tmp_path: Path, evaluate: Comm
     assert (said.code, said.out, truth.read_bytes()) == (2, "", before)
 
 
-def test_files_are_written_though_nobody_reads_the_tables(
+def test_files_are_written_even_if_nobody_reads_the_tables(
     tmp_path: Path, evaluate: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under `| head -1`: the first line that is printed finds that the reader has gone."""
+    """As with `| head -1`, the reader is gone when the first line is printed."""
 
     def gone(*_: object) -> None:
         raise BrokenPipeError
@@ -112,7 +112,7 @@ def test_files_are_written_though_nobody_reads_the_tables(
     assert [path.name for path in sorted(tmp_path.glob("y.*"))] == ["y.csv", "y.json", "y.md"]
 
 
-def test_a_mask_whose_gzip_cannot_be_read_is_one_sentence(tmp_path: Path, evaluate: Command) -> None:
+def test_a_mask_with_unreadable_gzip_is_reported_in_one_line(tmp_path: Path, evaluate: Command) -> None:
     path = tmp_path / "predictions" / "x[red] a:skull:b.nii.gz"
     whole = path.read_bytes()
     path.write_bytes(whole[:3] + b"\x10" + whole[4:10] + b"A" * 600_000 + b"\0" + whole[10:])

@@ -35,7 +35,7 @@ class _Gone(io.StringIO):
         raise BrokenPipeError
 
 
-def test_lines_whose_reader_has_gone_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_go_nowhere_once_their_reader_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     led: list[object] = []
     stream = _Gone()
     monkeypatch.setattr("htcnns.doors.terminal.lead_nowhere", led.append)
@@ -53,7 +53,7 @@ class _Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_behind_the_lines_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_behind_stdout_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     led: list[object] = []
     monkeypatch.setattr("htcnns.doors.terminal.lead_nowhere", led.append)
     monkeypatch.setattr("sys.stdout", _Full())

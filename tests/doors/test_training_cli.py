@@ -1,4 +1,4 @@
-"""Training from the command line: what is printed on the way, and what lies in the folders afterwards."""
+"""Training, packing and synthesis from the command line: what is printed, written and refused."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_cases_to_validate_on_are_scored_and_shown(tmp_path: Path, htcnns: Calla
 
 @pytest.fixture
 def train(tmp_path: Path, htcnns: Callable) -> Callable:
-    """A function that trains on three phantoms, with these further arguments."""
+    """A function that trains on three phantoms, with any further arguments."""
     packs = write_phantoms(tmp_path / "packs", ["a", "b", "c"])
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     folders = ("--work", tmp_path / "work", "--out", tmp_path / "weights")
@@ -80,7 +80,7 @@ def test_a_fold_that_cannot_be_held_out_is_refused(train: Callable, arguments: t
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_a_setting_of_no_effect_or_meaning_is_refused_before_training(
+def test_a_setting_without_effect_or_meaning_is_refused_before_training(
     tmp_path: Path, train: Callable, arguments: tuple[str, str], says: str
 ) -> None:
     said = train(*arguments)
@@ -105,7 +105,7 @@ def test_a_setting_of_no_effect_or_meaning_is_refused_before_training(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_setting_of_heads_without_effect_or_meaning_is_refused(
+def test_a_synthesis_setting_without_effect_or_meaning_is_refused(
     tmp_path: Path, htcnns: Callable, arguments: tuple[str, ...], says: str
 ) -> None:
     said = htcnns("synthesise", "1", tmp_path / "out", *arguments)
@@ -138,27 +138,27 @@ def test_a_pattern_for_cubes_is_refused(tmp_path: Path, htcnns: Callable) -> Non
     assert said.err.startswith("htcnns: --labels: an npz of cubes takes one label set, without a pattern")
 
 
-def test_nnunet_names_without_an_order_lead_to_dataset_json_alone(
+def test_nnunet_names_without_an_order_point_only_to_dataset_json(
     tmp_path: Path, htcnns: Callable, nnunet: Path
 ) -> None:
     said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith(f"htcnns: {nnunet}: names such as CASE_0000.nii.gz, but no dataset.json")
-    assert said.err.endswith(". Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR.\n")
+    assert said.err.endswith(". Name each channel in a dataset.json there: T1, T1ce, T2 or FLAIR.\n")
 
 
-def test_a_strange_dataset_json_is_to_be_corrected_where_no_order_can_be_given(
+def test_an_unknown_channel_points_only_to_dataset_json_as_no_order_can_be_given(
     tmp_path: Path, htcnns: Callable, nnunet: Path
 ) -> None:
     (nnunet / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "ADC"}}')
     said = htcnns("pack", nnunet, tmp_path / "out", "--labels", "brats2023")
     assert said.err.startswith(f"htcnns: {nnunet}/dataset.json: unknown channel ADC;")
-    assert said.err.endswith(". Add a dataset.json there that names each channel: T1, T1ce, T2 or FLAIR.\n")
+    assert said.err.endswith(". Name each channel in a dataset.json there: T1, T1ce, T2 or FLAIR.\n")
 
 
 @pytest.fixture
 def synthesise(tmp_path: Path, htcnns: Callable, monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """A function that makes one head, quickly as none is made, with these further arguments."""
+    """A function that runs `synthesise` for one head, with any further arguments; no head is really made."""
     shown = Shown("head", np.zeros((4, 24, 24, 24), np.float32), np.zeros((24, 24, 24), np.uint8))
     material = Material(anatomies={}, shapes=(), contrasts=Contrasts())
     monkeypatch.setattr("htcnns.training.synthesis.series.read_material", lambda *_: material)
@@ -176,7 +176,7 @@ def synthesise(tmp_path: Path, htcnns: Callable, monkeypatch: pytest.MonkeyPatch
     ],
     ids=["pipe", "folder", "device"],
 )
-def test_a_gallery_that_cannot_be_written_is_said_before_a_head_is_made(
+def test_a_gallery_that_cannot_be_written_is_reported_before_a_head_is_made(
     tmp_path: Path, synthesise: Callable, make: Callable[[Path], None], says: str
 ) -> None:
     make(tmp_path / "heads.png")

@@ -38,7 +38,7 @@ def test_it_serves_the_address_that_it_prints_until_a_signal(
     assert (running.wait(20), running.stdout.read(), running.stderr.read()) == (code, "", "")
 
 
-def test_every_start_has_another_token(
+def test_every_start_has_a_new_token(
     htcnns: Callable, tmp_path: Path, make_case: Callable[..., Path], served: list
 ) -> None:
     make_case(tmp_path, CASE)
@@ -48,11 +48,11 @@ def test_every_start_has_another_token(
     assert len(served) == 2
 
 
-def test_no_browser_is_one_sentence_and_no_end(
+def test_a_missing_browser_is_reported_and_does_not_end_the_viewer(
     htcnns: Callable, tmp_path: Path, make_case: Callable[..., Path], served: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("webbrowser.open_new_tab", asked.append)  # which returns no truth
+    monkeypatch.setattr("webbrowser.open_new_tab", asked.append)  # returns None, as if no browser had opened
     make_case(tmp_path, CASE)
     said = htcnns("view", tmp_path, "--open")
     assert said.out.endswith("no browser was found on this machine; open the address yourself\n")
@@ -60,13 +60,15 @@ def test_no_browser_is_one_sentence_and_no_end(
     assert len(served) == 1
 
 
-def test_a_folder_without_a_case_is_one_sentence(htcnns: Callable, tmp_path: Path) -> None:
+def test_a_folder_without_a_case_is_reported_in_one_line(htcnns: Callable, tmp_path: Path) -> None:
     said = htcnns("view", tmp_path)
     assert (said.code, said.out, said.err.count("\n")) == (3, "", 1)
     assert said.err.startswith(f"htcnns: {tmp_path}: no case; found nothing")
 
 
-def test_a_port_in_use_is_one_sentence(htcnns: Callable, tmp_path: Path, make_case: Callable[..., Path]) -> None:
+def test_a_port_in_use_is_reported_in_one_line(
+    htcnns: Callable, tmp_path: Path, make_case: Callable[..., Path]
+) -> None:
     make_case(tmp_path, CASE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -87,7 +89,7 @@ def test_a_port_in_use_is_one_sentence(htcnns: Callable, tmp_path: Path, make_ca
     ],
     ids=["labels", "port", "channels"],
 )
-def test_a_wrong_flag_is_one_sentence(htcnns: Callable, tmp_path: Path, flags: tuple, sentence: str) -> None:
+def test_a_wrong_flag_is_reported_in_one_line(htcnns: Callable, tmp_path: Path, flags: tuple, sentence: str) -> None:
     said = htcnns("view", tmp_path, *flags)
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert sentence in said.err

@@ -1,4 +1,4 @@
-"""The viewer's server: who gets an answer, what can be asked for, and what stands over each answer."""
+"""The viewer's server: who gets an answer, what can be asked for, and which headers each answer has."""
 
 import gzip
 import http.client
@@ -66,12 +66,12 @@ def test_without_the_token_nothing_is_answered(site: Site, target: str) -> None:
     "host",
     ["", "evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "evil.example#@127.0.0.1", "[::"],
 )
-def test_a_page_whose_name_points_here_is_refused(site: Site, host: str) -> None:
+def test_a_foreign_host_name_that_points_here_is_refused(site: Site, host: str) -> None:
     assert get(site, "", host=host).status == HTTPStatus.FORBIDDEN
 
 
 @pytest.mark.parametrize("host", [HERE, "localhost:9", "LOCALHOST:8000", "127.0.0.1"])
-def test_loopback_is_answered_at_any_port(site: Site, host: str) -> None:
+def test_loopback_is_answered_on_any_port(site: Site, host: str) -> None:
     assert get(site, "", host=host).status == HTTPStatus.OK
 
 
@@ -126,7 +126,7 @@ def test_scans_and_masks_are_nifti_on_one_grid(site: Site) -> None:
     assert len({image.get_fdata().tobytes() for image in images}) == 5
 
 
-def test_a_file_that_cannot_be_shown_is_answered_with_its_sentence(site: Site) -> None:
+def test_a_file_that_cannot_be_shown_is_answered_with_its_error(site: Site) -> None:
     answer = get(site, "cases/1/2")
     assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
     assert answer.content.decode().endswith(
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_shown_is_answered_with_its_sentence(site: Site) -
     )
 
 
-def test_a_name_that_is_no_text_is_answered_with_escapes(tmp_path: Path, make_case: Callable[..., Path]) -> None:
+def test_a_name_that_is_not_utf8_is_answered_with_escapes(tmp_path: Path, make_case: Callable[..., Path]) -> None:
     folder = make_case(tmp_path, "caf\udce9")
     (folder / "caf\udce9-t1c.nii.gz").write_bytes(b"no scan")
     site = Site(shown_cases(tmp_path, None, numbers=default_label_set), TOKEN)
@@ -197,13 +197,13 @@ def ask(port: int, method: str, target: str, **headers: str) -> tuple[http.clien
         (f"/{TOKEN}/", "evil.example", 403),
     ],
 )
-def test_the_policy_stands_over_every_answer(port: int, target: str, host: str, status: int) -> None:
+def test_every_answer_has_the_policy_headers(port: int, target: str, host: str, status: int) -> None:
     response, _ = ask(port, "GET", target, Host=host)
     assert response.status == status
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
 
 
-def test_the_policy_allows_nothing_from_elsewhere_and_no_code_in_text() -> None:
+def test_the_policy_allows_nothing_from_elsewhere_and_no_inline_code() -> None:
     policy = HEADERS["Content-Security-Policy"]
     sources = {source for part in policy.split(";") for source in part.split()[1:]}
     assert policy.startswith("default-src 'none';")
@@ -224,7 +224,7 @@ def test_another_method_is_told_which_are_allowed(port: int, method: str) -> Non
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_the_server_says_nothing_of_the_machine(port: int) -> None:
+def test_the_server_says_nothing_about_the_machine(port: int) -> None:
     response, _ = ask(port, "GET", "/")
     assert response.headers["Server"].strip() == "htcnns"
 
@@ -234,9 +234,9 @@ def test_it_listens_on_loopback_alone(site: Site) -> None:
         assert server.socket.getsockname()[0] == "127.0.0.1"
 
 
-def test_a_browser_that_goes_away_ends_nothing(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_browser_that_goes_away_does_not_end_the_server(port: int, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_connection(("127.0.0.1", port)) as gone:
-        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no goodbye
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # resets the connection
         gone.sendall(f"GET /{TOKEN}/niivue.umd.js HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert ask(port, "GET", f"/{TOKEN}/")[0].status == HTTPStatus.OK
     assert capfd.readouterr() == ("", "")

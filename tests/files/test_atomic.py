@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and what a killed run left is swept."""
+"""Files appear whole or not at all, and temporaries of killed runs are swept."""
 
 import errno
 import fcntl
@@ -18,14 +18,14 @@ def test_a_written_file_holds_the_content_and_nothing_lies_beside_it(tmp_path: P
     assert os.listdir(tmp_path) == ["x.bin"]
 
 
-def test_the_temporary_is_hidden_and_no_nifti_name(tmp_path: Path) -> None:
+def test_the_temporary_is_hidden_and_not_named_as_nifti(tmp_path: Path) -> None:
     seen: list[str] = []
     write_whole(tmp_path / "x.nii.gz", b"content", check=lambda path: seen.append(path.name))
     assert seen[0].startswith(f".htcnns-{os.getpid()}-")
     assert seen[0].endswith(".part")
 
 
-def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path) -> None:
+def test_a_name_of_the_longest_allowed_length_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 248 + ".nii.gz")
     write_whole(path, b"content")
     assert path.read_bytes() == b"content"
@@ -68,14 +68,14 @@ def test_an_absent_folder_is_reported(tmp_path: Path) -> None:
         write_whole(tmp_path / "nowhere" / "x.bin", b"content")
 
 
-def test_a_folder_in_the_files_place_is_reported(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x.bin").mkdir()
     with pytest.raises(OutputError, match=r"cannot write x\.bin \(Is a directory"):
         write_whole(tmp_path / "x.bin", b"content")
     assert os.listdir(tmp_path) == ["x.bin"]
 
 
-def test_sweep_takes_our_temporaries_and_nothing_else(tmp_path: Path) -> None:
+def test_sweep_removes_our_temporaries_and_nothing_else(tmp_path: Path) -> None:
     left = [tmp_path / ".htcnns-1-a.nii.gz.part", tmp_path / ".htcnns-77-b.nii.gz.part"]
     others = ["a.nii.gz", ".htcnns-x-a.part", ".htcnns-1-a.nii.gz", "htcnns-1-a.part", ".htcnns-.part"]
     for name in [*others, *(path.name for path in left)]:
@@ -104,7 +104,7 @@ def test_a_temporary_whose_writer_has_gone_is_swept(tmp_path: Path) -> None:
     assert sweep(tmp_path) == (tmp_path / ".htcnns-5-left.part",)
 
 
-def test_two_writers_of_one_name_with_one_process_number_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_of_one_name_with_one_process_id_do_not_collide(tmp_path: Path) -> None:
     seen: list[Path] = []
 
     def write_again(first: Path) -> None:
@@ -118,7 +118,7 @@ def test_two_writers_of_one_name_with_one_process_number_do_not_meet(tmp_path: P
     assert os.listdir(tmp_path) == ["x.bin"]
 
 
-def test_sweep_goes_on_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_works_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -151,7 +151,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused_with_its_setting(tmp_path: P
 
 
 def _sweep_before_it_is_locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, ...]]:
-    """Lets another run sweep the folder just before the first temporary is locked; what it swept."""
+    """Let another run sweep the folder just before the first temporary is locked, and return what it swept."""
     real, swept = fcntl.flock, list[tuple[Path, ...]]()
 
     def lock(file: object, how: int) -> None:
@@ -176,7 +176,7 @@ def test_a_temporary_that_another_run_sweeps_is_made_again(tmp_path: Path, monke
     assert (len(swept[0]), os.listdir(tmp_path)) == (1, ["x.bin"])
 
 
-def test_a_probe_is_not_swept_while_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_is_not_swept_while_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, swept = Path.unlink, list[tuple[Path, ...]]()
 
     def unlink(path: Path, **named: bool) -> None:
@@ -189,8 +189,10 @@ def test_a_probe_is_not_swept_while_it_is_there(tmp_path: Path, monkeypatch: pyt
     assert swept == [()]
 
 
-def test_a_temporary_of_another_user_is_left_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a sticky folder; refused by hand, as root may remove everything."""
+def test_another_users_temporary_is_kept_and_does_not_stop_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a sticky folder; the refusal is simulated, as root may remove everything."""
     theirs, ours = tmp_path / ".htcnns-1-theirs.part", tmp_path / ".htcnns-2-ours.part"
     theirs.touch()
     ours.touch()
@@ -206,7 +208,7 @@ def test_a_temporary_of_another_user_is_left_and_stops_nothing(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
-def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_folder_or_a_pipe_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "x.bin")
     before = os.lstat(tmp_path / "x.bin").st_ino
     with pytest.raises(TakenError, match=r"cannot write x\.bin \(.*Move it away"):
@@ -214,7 +216,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path]
     assert (os.lstat(tmp_path / "x.bin").st_ino, os.listdir(tmp_path)) == (before, ["x.bin"])
 
 
-def test_a_name_alone_that_cannot_be_had_is_told_from_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_cannot_be_replaced_is_reported_as_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
@@ -232,7 +234,7 @@ def test_a_named_file_is_written_where_its_link_leads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
-def test_a_device_or_a_pipe_is_no_place_for_a_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_device_or_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "report.json")
     with pytest.raises(
         OutputError, match=r"^report: .*report\.json: is a device, a pipe or a socket; expected the name"
@@ -240,7 +242,7 @@ def test_a_device_or_a_pipe_is_no_place_for_a_file(tmp_path: Path, make: Callabl
         require_file_place(tmp_path / "report.json", setting="report")
 
 
-def test_the_file_that_lines_are_printed_to_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_that_output_goes_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "log").touch()
     monkeypatch.setattr("htcnns.files.atomic.os.fstat", lambda _: os.stat(tmp_path / "log"))
     with pytest.raises(OutputError, match="log: is where the printed lines go"):
@@ -248,7 +250,7 @@ def test_the_file_that_lines_are_printed_to_is_no_place(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/report.json"], ids=["file", "folder"])
-def test_a_name_that_no_file_system_takes_is_said(tmp_path: Path, name: str) -> None:
+def test_a_name_too_long_for_the_file_system_is_reported(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match=r"cannot be written by user \d+ \(File name too long"):
         require_file_place(tmp_path / name, setting="report")
     with pytest.raises(OutputError, match=r"cannot be written by user \d+ \(File name too long"):

@@ -1,4 +1,4 @@
-"""Lists of cases: texts, tables and JSON, on empty files."""
+"""Lists of cases as text, CSV and JSON, with empty files as scans."""
 
 import json
 import os
@@ -18,7 +18,7 @@ HEADER = "case,t1n,t1c,t2w,t2f\n"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """An input of three cases, two of which lie deep."""
+    """Input folder of three cases, two of them in a subfolder."""
     for name, folder in zip(NAMES, ("", "ward/", "ward/"), strict=True):
         home = tmp_path / "in" / folder / name
         home.mkdir(parents=True)
@@ -71,7 +71,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path, root: Path) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_table_names_files_by_any_spelling_of_the_sequences(tmp_path: Path, root: Path, separator: str) -> None:
+def test_a_table_may_use_any_spelling_of_the_sequences(tmp_path: Path, root: Path, separator: str) -> None:
     files = _files_of(NAMES[1], "ward")
     header = separator.join(("case", "FLAIR", "t1ce", "T1", " t2 "))
     row = separator.join(('"Smith, J; 7"', files["t2f"], files["t1c"], files["t1n"], files["t2w"]))
@@ -82,13 +82,13 @@ def test_a_table_names_files_by_any_spelling_of_the_sequences(tmp_path: Path, ro
     }
 
 
-def test_an_empty_cell_is_a_sequence_that_is_missing(tmp_path: Path, root: Path) -> None:
+def test_an_empty_cell_is_a_missing_sequence(tmp_path: Path, root: Path) -> None:
     entry = {"case": "P7"} | _files_of(NAMES[1], "ward") | {"t2f": ""}
     (case,) = _cases(_list(tmp_path / "lists", "l.json", json.dumps([entry])), root)
     assert (case.missing, case.fault) == ((Sequence.T2F,), None)
 
 
-def test_what_a_row_cannot_lead_to_is_its_own_fault_with_its_line(tmp_path: Path, root: Path) -> None:
+def test_a_row_that_leads_to_no_clear_case_has_a_fault_with_its_line(tmp_path: Path, root: Path) -> None:
     spoilt = root / "ward" / NAMES[1] / f"{NAMES[1]}-t1c.nii"
     spoilt.touch()
     path = _list(tmp_path / "lists", "l.txt", f"{NAMES[0]}\n# x\nP9\n../in/ward\n../in/ward/{NAMES[1]}\n../lists\n")
@@ -114,7 +114,7 @@ def test_what_a_row_cannot_lead_to_is_its_own_fault_with_its_line(tmp_path: Path
     ],
     ids=["no file", "folder", "one file twice", "path as name", "hidden"],
 )
-def test_a_row_of_files_that_cannot_be_is_a_fault_with_its_line(
+def test_an_impossible_row_of_files_is_a_fault_with_its_line(
     tmp_path: Path, root: Path, change: dict[str, str], says: str
 ) -> None:
     cells = {"case": "P7"} | _files_of(NAMES[1], "ward") | change
@@ -177,7 +177,7 @@ def test_a_list_that_cannot_be_read_is_refused_with_the_line(
     assert f"{path}: {says}" in str(refused.value)
 
 
-def test_a_list_that_is_a_pipe_or_absent_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_list_that_is_a_pipe_or_absent_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="is not a regular file"):
         search_list(tmp_path / "pipe", tmp_path)
@@ -185,7 +185,7 @@ def test_a_list_that_is_a_pipe_or_absent_is_refused_and_not_waited_for(tmp_path:
         search_list(tmp_path / "none", tmp_path)
 
 
-def test_a_name_that_is_no_text_leads_to_its_folder(tmp_path: Path, root: Path) -> None:
+def test_a_name_that_is_not_utf8_leads_to_its_folder(tmp_path: Path, root: Path) -> None:
     folder = (root / "ward" / NAMES[1]).rename(tmp_path / os.fsdecode(b"caf\xe9"))
     (tmp_path / "l.txt").write_bytes(os.fsencode(folder.name) + b"\n")
     (case,) = _cases(tmp_path / "l.txt", root)
@@ -193,7 +193,7 @@ def test_a_name_that_is_no_text_leads_to_its_folder(tmp_path: Path, root: Path) 
 
 
 def test_thousands_of_names_take_one_search(tmp_path: Path) -> None:
-    """Of a flat input, which is one listing; a search for each row would take hours."""
+    """The flat input is listed once for all names; a search for each row would take hours."""
     flat = tmp_path / "flat"
     flat.mkdir()
     names = [f"BraTS-GLI-{n:05d}-000" for n in range(2000)]

@@ -1,4 +1,4 @@
-"""Finding cases: on empty files in a temporary folder, and on the real ones."""
+"""Finding cases, in folders of empty files and in the real data."""
 
 import json
 import os
@@ -56,12 +56,12 @@ def test_four_files_are_one_case(
     found.require_complete()
 
 
-def test_the_folder_given_may_be_one_case_itself(tmp_path: Path) -> None:
+def test_the_given_folder_may_itself_be_a_case(tmp_path: Path) -> None:
     (found,) = find_cases(_touch(tmp_path / "P7", *FREE))
     assert (found.name, found.flat) == ("P7", False)
 
 
-def test_the_present_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_in_the_current_folder_has_the_folders_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(_touch(tmp_path / "P7", *FREE))
     assert [case.name for case in find_cases(Path("."))] == ["P7"]
 
@@ -76,12 +76,12 @@ def test_cases_of_several_namings_are_sorted_by_name(tmp_path: Path) -> None:
     ]
 
 
-def test_words_for_sequences_may_be_of_any_case(tmp_path: Path) -> None:
+def test_words_for_sequences_may_be_upper_or_lower_case(tmp_path: Path) -> None:
     _touch(tmp_path, *(name.replace("-t", "-T") for name in NEW))
     assert find_cases(tmp_path)[0].missing == ()
 
 
-def test_a_truth_is_never_input_but_known(tmp_path: Path) -> None:
+def test_a_truth_is_found_but_is_never_an_input(tmp_path: Path) -> None:
     _touch(tmp_path, *NEW, "BraTS-GLI-00001-000-seg.nii.gz")
     (found,) = find_cases(tmp_path)
     assert _names(found) == NEW
@@ -110,7 +110,7 @@ def test_masks_in_a_free_folder_are_neither_input_nor_left_over(tmp_path: Path, 
     ],
     ids=["spaces", "pre and post", "bare", "GT", "FA", "series", "scanner's words", "half named", "described after"],
 )
-def test_names_as_people_give_them_are_one_case(tmp_path: Path, files: tuple[str, ...], case: str) -> None:
+def test_files_named_as_people_name_them_are_one_case(tmp_path: Path, files: tuple[str, ...], case: str) -> None:
     result = search(_touch(tmp_path / "P7", *files))
     assert [(found.name, _names(found)) for found in result.cases] == [(case, files)]
     assert result.leftovers == ()
@@ -143,7 +143,7 @@ def test_scans_of_two_patients_are_never_one_case(tmp_path: Path, files: tuple[s
         ("flair dwi.nii.gz", "dwi"),
     ],
 )
-def test_an_image_of_another_kind_is_no_sequence(tmp_path: Path, name: str, word: str) -> None:
+def test_an_image_of_another_kind_is_not_a_sequence(tmp_path: Path, name: str, word: str) -> None:
     result = search(_touch(tmp_path / "P7", *FREE, name))
     assert _names(result.cases[0]) == FREE
     assert [(left.path.name, left.reason) for left in result.leftovers] == [
@@ -151,18 +151,18 @@ def test_an_image_of_another_kind_is_no_sequence(tmp_path: Path, name: str, word
     ]
 
 
-def test_an_image_of_another_kind_is_not_to_be_renamed(tmp_path: Path) -> None:
+def test_no_renaming_is_advised_for_an_image_of_another_kind(tmp_path: Path) -> None:
     result = search(_touch(tmp_path, *OLD[1:], "BraTS2021_00495_t1_map.nii.gz"))
     assert case_rows(result)[0].rename == ()
 
 
 @pytest.mark.parametrize("name", ["gt_t1.nii.gz", "gt.nii.gz", "P7_t1_gt.nii.gz"])
-def test_a_truth_that_is_called_gt_is_no_scan(tmp_path: Path, name: str) -> None:
+def test_a_truth_called_gt_is_not_a_scan(tmp_path: Path, name: str) -> None:
     assert _names(find_cases(_touch(tmp_path / "P7", *FREE, name))[0]) == FREE
 
 
 @pytest.mark.parametrize("word", ["seg", "mask", "label", "tumorseg"])
-def test_masks_of_every_sequence_are_no_scans_though_their_names_begin_alike(tmp_path: Path, word: str) -> None:
+def test_masks_of_every_sequence_are_not_scans_though_their_names_begin_alike(tmp_path: Path, word: str) -> None:
     _touch(tmp_path / "P7", *FREE)
     _touch(tmp_path / "P8", *(f"{word}_{sequence}.nii.gz" for sequence in SEQUENCES))
     result = search(tmp_path)
@@ -192,12 +192,12 @@ def test_what_belongs_to_no_case_is_left_over_with_its_reason(
     assert re.fullmatch(reason, result.leftovers[0].reason)
 
 
-def test_two_truths_are_none(tmp_path: Path) -> None:
+def test_two_truths_count_as_none(tmp_path: Path) -> None:
     _touch(tmp_path, *NEW, "BraTS-GLI-00001-000-seg.nii.gz", "BraTS-GLI-00001-000-seg.nii")
     assert find_cases(tmp_path)[0].truth is None
 
 
-def test_a_folder_with_truths_alone_holds_no_case(tmp_path: Path) -> None:
+def test_a_folder_with_only_truths_holds_no_case(tmp_path: Path) -> None:
     _touch(tmp_path / "truths", "BraTS-GLI-00001-000-seg.nii.gz")
     _touch(tmp_path / "scans", *NEW)
     assert [case.folder.name for case in find_cases(tmp_path)] == ["scans"]
@@ -222,7 +222,7 @@ def test_a_missing_sequence_is_reported_in_one_sentence(tmp_path: Path) -> None:
     )
 
 
-def test_names_that_would_do_follow_the_naming(tmp_path: Path) -> None:
+def test_advised_file_names_follow_the_naming_of_the_case(tmp_path: Path) -> None:
     (found,) = find_cases(_touch(tmp_path, *OLD[:2]))
     wanted = r"Add BraTS2021_00495_t2\.nii\.gz and BraTS2021_00495_flair\.nii\.gz or leave the case out\.$"
     with pytest.raises(InputError, match=wanted):
@@ -230,7 +230,7 @@ def test_names_that_would_do_follow_the_naming(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("naming", ["BraTS", "nnU-Net", "free"])
-def test_a_case_travels_between_processes(tmp_path: Path, naming: str) -> None:
+def test_a_case_can_be_sent_between_processes(tmp_path: Path, naming: str) -> None:
     _touch(tmp_path / "P7", *{"BraTS": NEW, "nnU-Net": NNUNET, "free": FREE}[naming])
     (case,) = find_cases(tmp_path, channels=(T1N, T1C, T2W, T2F))
     again = pickle.loads(pickle.dumps(case))
@@ -239,7 +239,7 @@ def test_a_case_travels_between_processes(tmp_path: Path, naming: str) -> None:
     assert again.file_name(T2F) == case.file_name(T2F)
 
 
-def test_the_convention_is_readable_and_no_bare_string(tmp_path: Path) -> None:
+def test_the_convention_is_readable_and_not_a_bare_string(tmp_path: Path) -> None:
     (found,) = find_cases(_touch(tmp_path, *OLD))
     assert found.naming is Convention.BRATS_2021
     assert f"{found.naming}" == "BraTS 2021-22"
@@ -253,7 +253,7 @@ def test_the_convention_is_readable_and_no_bare_string(tmp_path: Path) -> None:
         ("brats_gli_00001_000_t1gd.NII.GZ", "BraTS-GLI-00001-000-t1c.nii.gz"),
     ],
 )
-def test_a_near_miss_beside_a_case_is_to_be_renamed(tmp_path: Path, near_miss: str, advice: str) -> None:
+def test_renaming_is_advised_for_a_near_miss_beside_a_case(tmp_path: Path, near_miss: str, advice: str) -> None:
     result = search(_touch(tmp_path, NEW[0], *NEW[2:], near_miss))
     (row,) = case_rows(result)
     assert (row.case, row.naming, row.found, row.missing) == (
@@ -267,7 +267,7 @@ def test_a_near_miss_beside_a_case_is_to_be_renamed(tmp_path: Path, near_miss: s
     assert result.leftovers[0].is_near_miss
 
 
-def test_another_cases_file_is_not_to_be_renamed(tmp_path: Path) -> None:
+def test_no_renaming_is_advised_for_another_cases_file(tmp_path: Path) -> None:
     result = search(_touch(tmp_path, *NEW[:3], "BraTS-GLI-00002-000_t2f.nii.gz"))
     assert case_rows(result)[0].rename == ()
 
@@ -280,7 +280,7 @@ def test_another_cases_file_is_not_to_be_renamed(tmp_path: Path) -> None:
         ("Brats18_2013_2", "Brats18_2013_2_1", "-flair", "_flair"),
     ],
 )
-def test_a_near_miss_is_of_the_case_with_the_longest_name_that_it_begins_with(
+def test_a_near_miss_belongs_to_the_longest_case_name_that_it_begins_with(
     tmp_path: Path, one: str, other: str, near_miss: str, advice: str
 ) -> None:
     scans = [f"{case}_{word}.nii.gz" for case in (one, other) for word in ("t1", "t1ce", "t2")]
@@ -289,25 +289,25 @@ def test_a_near_miss_is_of_the_case_with_the_longest_name_that_it_begins_with(
 
 
 @pytest.mark.parametrize("stranger", ["Brats18_2013_21_1", "Brats18_2013_2_11", "Brats18_2013_2_1_1"])
-def test_a_near_miss_of_a_stranger_is_no_case_s(tmp_path: Path, stranger: str) -> None:
+def test_a_near_miss_of_an_absent_case_belongs_to_no_case(tmp_path: Path, stranger: str) -> None:
     scans = [f"Brats18_2013_2_1_{word}.nii.gz" for word in ("t1", "t1ce", "t2")]
     assert case_rows(search(_touch(tmp_path, *scans, f"{stranger}_t2f.nii.gz")))[0].rename == ()
 
 
-def test_a_near_miss_that_begins_as_two_cases_alike_is_neither_s(tmp_path: Path) -> None:
+def test_a_near_miss_that_fits_two_cases_alike_belongs_to_neither(tmp_path: Path) -> None:
     scans = [f"{case}_{word}.nii.gz" for case in ("Brats18_A_1", "Brats18_A-1") for word in ("t1", "t1ce", "t2")]
     result = search(_touch(tmp_path, *scans, "Brats18_A_1_t2f.nii.gz"))
     assert [row.rename for row in case_rows(result)] == [(), ()]
 
 
-def test_another_patient_s_file_in_the_folder_of_a_case_is_not_to_be_renamed(tmp_path: Path) -> None:
+def test_no_renaming_is_advised_for_another_patients_file_in_a_cases_folder(tmp_path: Path) -> None:
     folder = _touch(tmp_path / "BraTS-GLI-00001-000", *NEW[:3], "BraTS-GLI-00002-000_t2f.nii.gz")
     assert case_rows(search(folder))[0].rename == ()
     _touch(folder, "FLAIR.nii")
     assert case_rows(search(folder))[0].rename == ("FLAIR.nii to BraTS-GLI-00001-000-t2f.nii",)
 
 
-def test_of_two_near_misses_for_one_sequence_one_is_to_be_renamed(tmp_path: Path) -> None:
+def test_renaming_either_of_two_near_misses_for_one_sequence_is_advised(tmp_path: Path) -> None:
     name = "BraTS-GLI-00001-000"
     result = search(_touch(tmp_path / name, *NEW[:3], f"{name}-flair.nii.gz", f"{name}-t2-flair.nii"))
     assert case_rows(result)[0].rename == (
@@ -359,12 +359,12 @@ def test_a_folder_to_be_skipped_is_not_searched(tmp_path: Path, way: str) -> Non
     assert result.leftovers == ()
 
 
-def test_the_folder_given_is_searched_even_if_it_is_to_be_skipped(tmp_path: Path) -> None:
+def test_the_given_folder_is_searched_even_if_it_is_to_be_skipped(tmp_path: Path) -> None:
     assert len(find_cases(_touch(tmp_path / "P7", *FREE), skip=[tmp_path / "P7"])) == 1
 
 
-def test_what_a_disk_check_recovered_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused by hand, as root may read everything."""
+def test_an_unreadable_lost_and_found_folder_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal is simulated, as root may read everything."""
     _touch(tmp_path / "P7", *FREE)
     locked, real = _touch(tmp_path / "lost+found"), os.scandir
 
@@ -377,7 +377,7 @@ def test_what_a_disk_check_recovered_is_ignored(tmp_path: Path, monkeypatch: pyt
     assert [case.name for case in find_cases(tmp_path)] == ["P7"]
 
 
-def test_what_is_no_regular_file_is_no_scan(tmp_path: Path) -> None:
+def test_what_is_not_a_regular_file_is_not_a_scan(tmp_path: Path) -> None:
     _touch(tmp_path, *NEW[:3])
     os.mkfifo(tmp_path / NEW[3])
     assert find_cases(tmp_path)[0].missing == (T2F,)
@@ -396,7 +396,7 @@ def test_nnunet_channels_are_read_from_dataset_json(tmp_path: Path, place: str, 
     assert result.leftovers == ()
 
 
-def test_the_order_given_goes_before_dataset_json(tmp_path: Path) -> None:
+def test_the_given_order_overrides_dataset_json(tmp_path: Path) -> None:
     _touch(tmp_path, *NNUNET[:3])
     (tmp_path / "dataset.json").write_text("nonsense")
     (found,) = find_cases(tmp_path, channels=(T2F, T2W, T1C, T1N))
@@ -404,18 +404,18 @@ def test_the_order_given_goes_before_dataset_json(tmp_path: Path) -> None:
     assert found.file_name(T1N) == "glioma_7_0003.nii.gz"
 
 
-def test_a_stray_nnunet_name_beside_a_brats_case_asks_for_no_order(tmp_path: Path) -> None:
+def test_a_stray_nnunet_name_beside_a_brats_case_needs_no_order(tmp_path: Path) -> None:
     result = search(_touch(tmp_path, *NEW, "dwi_0012.nii.gz", "x_0001.nii.gz"))
     assert [case.missing for case in result.cases] == [()]
     assert [left.path.name for left in result.leftovers] == ["dwi_0012.nii.gz", "x_0001.nii.gz"]
 
 
-def test_an_nnunet_case_without_its_0000_is_incomplete_where_others_give_the_order(tmp_path: Path) -> None:
+def test_an_nnunet_case_without_its_0000_is_incomplete_beside_a_whole_one(tmp_path: Path) -> None:
     cases = find_cases(_touch(tmp_path, *NNUNET, "glioma_8_0001.nii.gz"), channels=(T1N, T1C, T2W, T2F))
     assert [(case.name, case.missing) for case in cases] == [("glioma_7", ()), ("glioma_8", (T1N, T2W, T2F))]
 
 
-def test_a_mask_called_as_its_nnunet_case_is_no_channel(tmp_path: Path) -> None:
+def test_a_mask_named_like_its_nnunet_case_is_not_a_channel(tmp_path: Path) -> None:
     scans = [f"BRATS_{case}_000{channel}.nii.gz" for case in ("0000", "0001") for channel in range(4)]
     result = search(_touch(tmp_path, *scans, "BRATS_0000.nii.gz", "BRATS_0001.nii.gz"), channels=(T1N, T1C, T2W, T2F))
     assert [(case.name, case.missing) for case in result.cases] == [("BRATS_0000", ()), ("BRATS_0001", ())]
@@ -484,14 +484,16 @@ def test_two_cases_of_one_name_are_refused_with_both_folders(tmp_path: Path) -> 
     ],
     ids=["empty", "dicom", "unknown names"],
 )
-def test_no_case_says_what_was_seen_and_what_would_do(tmp_path: Path, files: tuple[str, ...], saw: str) -> None:
+def test_the_error_for_no_case_lists_what_was_found_and_expected(
+    tmp_path: Path, files: tuple[str, ...], saw: str
+) -> None:
     with pytest.raises(
         InputError, match=f": no case; {saw}, expected NIfTI files named like .*BraTS-GLI-00001-000-t1c.nii.gz"
     ):
         find_cases(_touch(tmp_path, *files))
 
 
-def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_root_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "scan.nii.gz")
     with pytest.raises(InputError, match=r"scan\.nii\.gz: is a file; expected a folder"):
         find_cases(tmp_path / "scan.nii.gz")
@@ -532,7 +534,7 @@ FORMATS = (".hdr", ".img", ".img.gz", ".mha", ".mhd", ".nrrd", ".mgz", ".mnc", "
 
 @pytest.mark.parametrize("ending", FORMATS)
 @pytest.mark.parametrize("names", [NEW, FREE], ids=["strict", "free"])
-def test_a_case_in_a_format_that_is_not_read_is_a_case_without_scans(
+def test_a_case_in_an_unsupported_format_is_a_case_without_scans(
     tmp_path: Path, names: tuple[str, ...], ending: str
 ) -> None:
     _touch(tmp_path / "P6", *OLD)
@@ -543,7 +545,7 @@ def test_a_case_in_a_format_that_is_not_read_is_a_case_without_scans(
         second.require_complete()
 
 
-def test_a_sequence_in_another_format_is_said_where_it_is_missing(tmp_path: Path) -> None:
+def test_a_missing_sequence_is_reported_with_its_file_in_another_format(tmp_path: Path) -> None:
     (found,) = find_cases(_touch(tmp_path / "P7", *FREE[:3], "a_flair.mha"))
     with pytest.raises(
         InputError, match=r"t2f missing, as a_flair\.mha is MetaImage, not NIfTI; found t1n, t1c, t2w\."
@@ -551,13 +553,13 @@ def test_a_sequence_in_another_format_is_said_where_it_is_missing(tmp_path: Path
         found.require_complete()
 
 
-def test_a_sequence_in_two_formats_is_read_and_the_other_named(tmp_path: Path) -> None:
+def test_a_sequence_in_two_formats_is_read_and_the_other_file_reported(tmp_path: Path) -> None:
     result = search(_touch(tmp_path / "P7", *FREE, "a_flair.mha"))
     assert [(case.missing, case.unread) for case in result.cases] == [((), ())]
     assert [left.reason for left in result.leftovers] == ["MetaImage, not NIfTI; convert it to .nii.gz"]
 
 
-def test_a_stray_file_of_another_format_is_named_and_makes_no_case(tmp_path: Path) -> None:
+def test_a_stray_file_of_another_format_is_reported_and_makes_no_case(tmp_path: Path) -> None:
     _touch(tmp_path / "P7", *FREE)
     _touch(tmp_path / "atlas", "t1.mha")
     result = search(tmp_path)
@@ -565,14 +567,14 @@ def test_a_stray_file_of_another_format_is_named_and_makes_no_case(tmp_path: Pat
     assert [left.path for left in result.leftovers] == [tmp_path / "atlas" / "t1.mha"]
 
 
-def test_a_folder_of_dicom_is_named_once(tmp_path: Path) -> None:
+def test_a_folder_of_dicom_is_reported_once(tmp_path: Path) -> None:
     _touch(tmp_path / "P7", *FREE)
     _touch(tmp_path / "P8", "1.dcm", "2.DCM", "3.ima")
     (left,) = search(tmp_path).leftovers
     assert (left.path, left.reason) == (tmp_path / "P8", "3 DICOM files in it, to be converted to .nii.gz")
 
 
-def test_a_line_end_hides_no_scan(tmp_path: Path) -> None:
+def test_a_newline_in_a_name_hides_no_scan(tmp_path: Path) -> None:
     _touch(tmp_path / "P\n7", *(f"a\n{name}" for name in FREE))
     _touch(tmp_path / "flat", "x\ny.nii.gz", *OLD)
     result = search(tmp_path)
@@ -580,7 +582,7 @@ def test_a_line_end_hides_no_scan(tmp_path: Path) -> None:
     assert [left.path.name for left in result.leftovers] == ["x\ny.nii.gz"]
 
 
-def test_scans_that_are_links_to_nowhere_are_missing_and_not_unseen(tmp_path: Path) -> None:
+def test_broken_links_are_missing_scans_and_not_overlooked(tmp_path: Path) -> None:
     _touch(tmp_path / "P7", *FREE)
     (tmp_path / "P8").mkdir()
     _ = [(tmp_path / "P8" / name).symlink_to("nowhere") for name in FREE]
@@ -592,7 +594,7 @@ def test_scans_that_are_links_to_nowhere_are_missing_and_not_unseen(tmp_path: Pa
     ]
 
 
-def test_a_case_that_is_not_clear_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_an_unclear_case_leaves_the_others_alone(tmp_path: Path) -> None:
     _touch(tmp_path / "good", *OLD)
     _touch(tmp_path / "twice", *NEW, "BraTS-GLI-00001-000-t1c.nii")
     _touch(tmp_path / "P7", "SMITH_t1.nii.gz", "JONES_t1ce.nii.gz", "SMITH_t2.nii.gz", "JONES_flair.nii.gz")
@@ -609,7 +611,7 @@ def test_a_case_that_is_not_clear_leaves_the_others_alone(tmp_path: Path) -> Non
         result.require_clear()
 
 
-def test_two_cases_of_one_name_are_one_that_is_not_clear(tmp_path: Path) -> None:
+def test_two_cases_of_one_name_are_one_unclear_case(tmp_path: Path) -> None:
     _touch(tmp_path / "a", *NEW)
     _touch(tmp_path / "b", *NEW)
     (case,) = search(tmp_path).cases
@@ -624,10 +626,8 @@ def test_a_case_in_two_formats_is_the_one_that_can_be_read(tmp_path: Path) -> No
     assert tmp_path / "mha" / "P7" in {left.path for left in result.leftovers}
 
 
-def test_a_folder_that_cannot_be_listed_is_a_case_that_is_not_clear(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Refused by hand, as root may read everything."""
+def test_a_folder_that_cannot_be_listed_is_an_unclear_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal is simulated, as root may read everything."""
     _touch(tmp_path / "P7", *FREE)
     locked, real = _touch(tmp_path / "P8"), os.scandir
 
@@ -643,7 +643,7 @@ def test_a_folder_that_cannot_be_listed_is_a_case_that_is_not_clear(
 
 
 def _seconds_to_find(folder: Path, n: int) -> float:
-    """How long it takes to find flat cases among as many strangers, the better of two attempts."""
+    """Time that it takes to find n flat cases with a near miss each, the better of two attempts."""
     for number in range(n):
         _touch(folder, *(f"BraTS-GLI-{number:05}-000-{word}.nii.gz" for word in ("t1n", "t1c", "t2w")))
         _touch(folder, f"BraTS_GLI_{number:05}_000_flair.nii.gz")
@@ -657,14 +657,14 @@ def _seconds_to_find(folder: Path, n: int) -> float:
 
 
 @pytest.mark.slow
-def test_flat_cases_among_as_many_strangers_take_time_in_proportion_to_their_number(tmp_path: Path) -> None:
-    """All with all would take sixteen times as long; 3,000 take 1.0 s on a machine with nothing else to do."""
+def test_flat_cases_with_as_many_near_misses_take_time_in_proportion_to_their_number(tmp_path: Path) -> None:
+    """Comparing all with all would take sixteen times as long; 3,000 take 1.0 s on an idle machine."""
     few, many = (_seconds_to_find(tmp_path / str(n), n) for n in (750, 3000))
     assert many < 8 * few
     assert many < 4
 
 
-def test_an_empty_folder_with_the_name_of_a_case_is_named(tmp_path: Path) -> None:
+def test_an_empty_folder_with_the_name_of_a_case_is_reported(tmp_path: Path) -> None:
     _touch(tmp_path / "P7", *FREE)
     _touch(tmp_path / "BraTS-GLI-00002-000", ".DS_Store")
     _touch(tmp_path / "notes")
@@ -674,7 +674,7 @@ def test_an_empty_folder_with_the_name_of_a_case_is_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["smith.john", "Brats18_2013.2_1", "P7"])
-def test_a_link_to_nowhere_is_named_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_a_broken_link_is_reported_whatever_its_name(tmp_path: Path, name: str) -> None:
     _touch(tmp_path / "P9", *FREE)
     (tmp_path / name).symlink_to("unmounted")
     (left,) = search(tmp_path).leftovers
@@ -682,7 +682,7 @@ def test_a_link_to_nowhere_is_named_whatever_its_name(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", ["IM000001", "1.3.12.2.1107.5", "DICOMDIR"])
-def test_dicom_without_an_ending_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+def test_dicom_without_an_ending_is_recognised_by_its_content(tmp_path: Path, name: str) -> None:
     _touch(tmp_path / "P7", *FREE, "README", "short")
     (tmp_path / "P7" / "README").write_bytes(bytes(400))
     assert search(tmp_path).leftovers == ()
@@ -693,7 +693,7 @@ def test_dicom_without_an_ending_is_known_by_its_content(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz", ".TGZ", ".7z"])
-def test_an_archive_is_named(tmp_path: Path, ending: str) -> None:
+def test_an_archive_is_reported(tmp_path: Path, ending: str) -> None:
     _touch(tmp_path / "P7", *FREE, f"BraTS-GLI-00002-000{ending}")
     (left,) = search(tmp_path).leftovers
     assert (left.path.name, left.reason) == (
@@ -702,7 +702,7 @@ def test_an_archive_is_named(tmp_path: Path, ending: str) -> None:
     )
 
 
-def test_a_packed_scan_is_one_in_another_format_and_no_archive(tmp_path: Path) -> None:
+def test_a_zipped_scan_is_a_scan_in_another_format_and_not_an_archive(tmp_path: Path) -> None:
     _touch(tmp_path / "P7", *FREE, "a_t1.nii.gz.zip")
     (left,) = search(tmp_path).leftovers
     assert left.reason == "compressed, but not with gzip; convert it to .nii.gz"

@@ -1,4 +1,4 @@
-"""What a fit keeps: checkpoints, a broken batch and the lock; they come back, and no half of one is seen."""
+"""Checkpoints and broken batches are read back and never half written, and the lock lets one process train a fit."""
 
 import errno
 import multiprocessing
@@ -25,7 +25,7 @@ MADE_WITH = {"recipe": {"batch": 3, "average": 1e-3, "patches": [[0.0, [16, 16, 
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    """Of a network with one layer after two steps."""
+    """Checkpoint at step 2 of a network with one layer."""
     network = torch.nn.Conv3d(1, 2, 3)
     optimizer = torch.optim.AdamW(network.parameters())
     for parameter in network.parameters():
@@ -57,7 +57,7 @@ def test_channels_last_stays_channels_last(tmp_path: Path, checkpoint: Checkpoin
     assert read_checkpoint(tmp_path / "fit.pt").network["weight"].stride() == weight.stride()
 
 
-def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+def test_an_absent_checkpoint_is_none(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "fit.pt") is None
 
 
@@ -93,7 +93,7 @@ def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [{"step": 1}, {"step": 1, "recipe": {}}], ids=["short", "of_an_older_version"])
-def test_a_checkpoint_of_other_parts_is_refused(tmp_path: Path, content: dict) -> None:
+def test_a_checkpoint_with_other_parts_is_refused(tmp_path: Path, content: dict) -> None:
     torch.save(content, tmp_path / "fit.pt")
     with pytest.raises(InputError, match=r"fit\.pt: is not a checkpoint .*Delete it; the fit then starts again"):
         read_checkpoint(tmp_path / "fit.pt")
@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-def test_a_broken_batch_can_be_looked_at(tmp_path: Path) -> None:
+def test_a_broken_batch_can_be_read_back(tmp_path: Path) -> None:
     write_tensors(tmp_path / "batch.pt", {"x": torch.ones(2), "names": ["a"]})
     back = torch.load(tmp_path / "batch.pt", weights_only=True)
     assert back["x"].tolist() == [1, 1]

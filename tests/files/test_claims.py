@@ -1,4 +1,4 @@
-"""Claims: one run has a case, and nothing of it stays."""
+"""Claims let only one run work on a case and leave nothing behind."""
 
 import os
 from pathlib import Path
@@ -21,12 +21,12 @@ def test_one_run_has_a_case_until_it_gives_it_back(tmp_path: Path) -> None:
         assert not ours.take(mask)
 
 
-def test_what_one_has_cannot_be_taken_again(tmp_path: Path) -> None:
+def test_a_case_cannot_be_taken_twice(tmp_path: Path) -> None:
     with Claims() as claims:
         assert [claims.take(tmp_path / "P1.nii.gz") for _ in range(2)] == [True, False]
 
 
-def test_nothing_stays_of_claims(tmp_path: Path) -> None:
+def test_claims_leave_nothing_behind(tmp_path: Path) -> None:
     with Claims() as claims:
         for name in ("P1.nii.gz", "P2.nii.gz"):
             assert claims.take(tmp_path / name)
@@ -61,7 +61,7 @@ def test_a_claim_left_by_a_killed_run_is_taken(tmp_path: Path) -> None:
     assert not claim_path(mask).exists()
 
 
-def test_a_file_that_is_removed_before_it_is_locked_is_no_claim(
+def test_a_file_that_is_removed_before_it_is_locked_is_not_a_claim(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mask, removals = tmp_path / "P1.nii.gz", []
@@ -81,7 +81,7 @@ def test_a_file_that_is_removed_before_it_is_locked_is_no_claim(
     assert len(removals) == 3
 
 
-def test_a_link_in_a_claims_place_leads_nowhere(tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_claim_is_not_followed(tmp_path: Path) -> None:
     mask = tmp_path / "P1.nii.gz"
     claim_path(mask).symlink_to(tmp_path / "elsewhere")
     with Claims() as claims, pytest.raises(OutputError, match=r"cannot write \.htcnns-0-claim-"):
@@ -89,6 +89,6 @@ def test_a_link_in_a_claims_place_leads_nowhere(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with Claims() as claims, pytest.raises(OutputError, match=r"cannot write .*No such file or directory"):
         claims.take(tmp_path / "gone" / "P1.nii.gz")

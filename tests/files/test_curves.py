@@ -1,4 +1,4 @@
-"""The course of a fit as CSV: it comes back up to a step, and files of something else are refused."""
+"""Curves and validation scores of a fit are read back from CSV up to a step, and other files are refused."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         write_curves(tmp_path / "unet" / "curves.csv", POINTS)
 
 
-def test_no_curves_are_no_points(tmp_path: Path) -> None:
+def test_absent_curves_have_no_points(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "curves.csv", up_to=9) == []
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,loss\n1,x\n"])
-def test_curves_of_something_else_are_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_curves_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "curves.csv").write_text(text)
     with pytest.raises(InputError, match=r"curves\.csv: holds no curves"):
         read_curves(tmp_path / "curves.csv", up_to=9)
@@ -54,7 +54,7 @@ def test_scores_of_cases_come_back_up_to_a_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,case,WT\n1,a,x\n"])
-def test_scores_of_something_else_are_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_scores_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "validation.csv").write_text(text)
     with pytest.raises(InputError, match=r"validation\.csv: holds no curves"):
         read_validation(tmp_path / "validation.csv", up_to=9)

@@ -1,4 +1,4 @@
-"""Digests of files: of the bytes that were read, and taken again only where a file may have changed."""
+"""Digests are of the bytes that were read, and are computed again only where a file may have changed."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def known(path: Path, monkeypatch: pytest.MonkeyPatch) -> FileDigest:
-    """The digest of a file that nobody has changed for long."""
+    """Digest of a file that has not changed for a while."""
     monkeypatch.setattr(digests, "_SETTLED_NS", -1)
     return digests_since({Sequence.T1N: path}, stamps_of({Sequence.T1N: path}))[Sequence.T1N]
 
@@ -37,12 +37,12 @@ def test_a_file_with_the_same_stamp_is_not_read(path: Path, known: FileDigest, m
     assert has_same_bytes(path, known)
 
 
-def test_a_file_of_another_time_and_the_same_bytes_is_the_same(path: Path, known: FileDigest) -> None:
+def test_a_file_with_another_time_and_the_same_bytes_is_the_same(path: Path, known: FileDigest) -> None:
     os.utime(path, ns=(1, 1))
     assert has_same_bytes(path, known)
 
 
-def test_other_bytes_of_the_same_size_and_time_are_seen(path: Path, known: FileDigest) -> None:
+def test_other_bytes_of_the_same_size_and_time_are_noticed(path: Path, known: FileDigest) -> None:
     before = path.stat()
     path.write_bytes(b"abd")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -50,7 +50,7 @@ def test_other_bytes_of_the_same_size_and_time_are_seen(path: Path, known: FileD
     assert not has_same_bytes(path, known)
 
 
-def test_a_link_that_leads_to_another_file_is_seen(path: Path, known: FileDigest) -> None:
+def test_a_link_that_leads_to_another_file_is_noticed(path: Path, known: FileDigest) -> None:
     path.rename(path.with_name("first"))
     path.symlink_to("first")
     assert has_same_bytes(path, known)
@@ -83,7 +83,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "folder", "fifo"])
-def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+def test_what_is_not_a_file_is_refused(tmp_path: Path, kind: str) -> None:
     make: dict[str, Callable[[Path], object]] = {"none": bool, "folder": Path.mkdir, "fifo": os.mkfifo}
     make[kind](tmp_path / "x")
     with pytest.raises(InputError, match=r"(cannot be read \(No such file|is not a regular file)"):

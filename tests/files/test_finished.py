@@ -1,4 +1,4 @@
-"""What counts as finished: the mask's grid, voxels and numbers, and what lies beside it."""
+"""Whether a case counts as finished by the mask's grid, voxels and numbers, and by the files beside it."""
 
 import shutil
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def case(tmp_path: Path, make_case: Callable[..., Path]) -> Case:
 
 @pytest.fixture
 def mask_of(tmp_path: Path, case: Case) -> Callable[..., CaseOutputs]:
-    """Writes a mask with a voxel of each number, on the grid of the t1c unless told otherwise; gives the outputs."""
+    """Function that writes a mask with a voxel of each number, by default on the t1c's grid; returns the outputs."""
 
     def write(*numbers: int, shape: tuple[int, ...] = SHAPE, shift_mm: float = 0.0) -> CaseOutputs:
         array = np.zeros(shape, np.uint8)
@@ -60,22 +60,24 @@ def test_a_mask_with_voxels_on_the_grid_of_the_t1c_is_finished(mask_of: Callable
     ],
     ids=["no voxel", "other shape", "half a mm off", "a number of no set"],
 )
-def test_another_mask_is_not(mask_of: Callable[..., CaseOutputs], numbers: tuple[int, ...], grid: dict) -> None:
+def test_an_empty_misplaced_or_unknown_mask_is_not_finished(
+    mask_of: Callable[..., CaseOutputs], numbers: tuple[int, ...], grid: dict
+) -> None:
     assert _notes(mask_of(*numbers, **grid)) is None
 
 
-def test_a_folder_of_the_masks_name_is_not(tmp_path: Path, case: Case) -> None:
+def test_a_folder_with_the_masks_name_is_not_finished(tmp_path: Path, case: Case) -> None:
     (tmp_path / f"{CASE}.nii.gz").mkdir()
     assert _notes(_outputs(case, tmp_path / f"{CASE}.nii.gz")) is None
 
 
-def test_a_case_whose_t1c_cannot_be_read_is_not(case: Case, mask_of: Callable[..., CaseOutputs]) -> None:
+def test_a_case_whose_t1c_cannot_be_read_is_not_finished(case: Case, mask_of: Callable[..., CaseOutputs]) -> None:
     outputs = mask_of(1, 2, 3)
     case.files["t1c"].write_bytes(b"broken")
     assert _notes(outputs) is None
 
 
-def test_what_is_asked_for_besides_must_be_there(
+def test_maps_and_pictures_that_are_asked_for_must_be_there(
     tmp_path: Path, case: Case, mask_of: Callable[..., CaseOutputs]
 ) -> None:
     mask = mask_of(1, 2, 3).mask
@@ -88,7 +90,7 @@ def test_what_is_asked_for_besides_must_be_there(
 
 
 @pytest.mark.parametrize("name", ["wt.nii.gz", "picture.png"])
-def test_a_file_without_a_byte_beside_the_mask_is_not_finished(
+def test_an_empty_file_beside_the_mask_is_not_finished(
     tmp_path: Path, case: Case, mask_of: Callable[..., CaseOutputs], name: str
 ) -> None:
     mask = mask_of(1, 2, 3).mask
@@ -121,7 +123,7 @@ def test_a_file_without_a_byte_beside_the_mask_is_not_finished(
     ],
     ids=["asked, other", "asked, other way round", "asked, same", "by name", "by name, other", "asked, doubtful"],
 )
-def test_numbers_decide_where_a_set_is_asked_for_and_are_told_where_none_is(
+def test_numbers_decide_where_a_set_is_asked_for_and_are_noted_where_none_is(
     mask_of: Callable[..., CaseOutputs],
     numbers: tuple[int, ...],
     label_set: str,

@@ -1,4 +1,4 @@
-"""Lists of folds: the SwinUNETR scripts' JSON, CSV, what is refused, and the round trip."""
+"""Lists of folds: the Swin UNETR scripts' JSON and CSV are read, CSV comes back as written, others are refused."""
 
 import json
 from pathlib import Path
@@ -38,13 +38,13 @@ def test_a_plain_list_of_the_same_entries_is_read(tmp_path: Path) -> None:
     assert [line.fold for line in read_fold_list(path)] == [0, 1]
 
 
-def test_an_entry_without_a_fold_is_held_out_by_none(tmp_path: Path) -> None:
+def test_an_entry_without_a_fold_is_held_out_by_no_fold(tmp_path: Path) -> None:
     path = tmp_path / "folds.json"
     path.write_text(json.dumps({"training": [{"image": ["a/b_flair.nii.gz"]}, {"fold": 0, "image": ["a/c.nii.gz"]}]}))
     assert [line.fold for line in read_fold_list(path)] == [None, 0]
 
 
-def test_paths_with_backslashes_are_taken_apart(tmp_path: Path) -> None:
+def test_paths_with_backslashes_are_split(tmp_path: Path) -> None:
     path = tmp_path / "folds.json"
     path.write_text(json.dumps([{"fold": 2, "label": r"data\case7\seg.nii"}]))
     assert read_fold_list(path)[0].names >= {"data", "case7", "seg"}
@@ -69,7 +69,7 @@ def test_csv_comes_back_as_written(tmp_path: Path) -> None:
     ],
     ids=["formula", "line end", "ESC", "backslash", "no UTF-8", "comma", "apostrophe"],
 )
-def test_any_name_of_a_case_comes_back_and_is_harmless_in_a_spreadsheet(tmp_path: Path, case: str, cell: bytes) -> None:
+def test_any_case_name_comes_back_and_is_harmless_in_a_spreadsheet(tmp_path: Path, case: str, cell: bytes) -> None:
     write_fold_list(tmp_path / "folds.csv", {case: 0, "x": 1})
     assert cell + b",0" in (tmp_path / "folds.csv").read_bytes().splitlines()
     cards = [SimpleNamespace(name=name, kind=CaseKind.HEAD, known=("WT",), patients=(name,)) for name in (case, "x")]
@@ -91,13 +91,13 @@ def test_any_name_of_a_case_comes_back_and_is_harmless_in_a_spreadsheet(tmp_path
         ("i.csv", "case,fold\nx,one\n", "found case 'x', fold 'one'"),
     ],
 )
-def test_what_is_no_list_is_refused_by_name(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_what_is_not_a_fold_list_is_refused_by_name(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=f"{name}: .*{message}"):
         read_fold_list(tmp_path / name)
 
 
-def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.csv: cannot be read"):
         read_fold_list(tmp_path / "gone.csv")
 
@@ -107,7 +107,7 @@ def test_patients_of_cases_are_read(tmp_path: Path) -> None:
     assert read_patients(tmp_path / "patients.csv") == {"BraTS20_Training_049": "CBICA_ASK_1"}
 
 
-def test_a_case_without_patient_is_refused(tmp_path: Path) -> None:
+def test_a_case_without_a_patient_is_refused(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text("case,patient\nx,\n")
     with pytest.raises(InputError, match="line 2 has no patient"):
         read_patients(tmp_path / "patients.csv")

@@ -1,4 +1,4 @@
-"""Gzip members with odd fields are read, or refused with a sentence."""
+"""Gzip members with long header fields are read or refused with a sentence, and empty files are reported."""
 
 import gzip
 import struct
@@ -15,7 +15,7 @@ FLAGS = {"name": 8, "comment": 16}
 
 
 def _packed(field: str, n_bytes: int) -> bytes:
-    """One gzip member whose name or comment has so many bytes."""
+    """One gzip member whose name or comment has `n_bytes` bytes."""
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(CONTENT) + packer.flush()
     head = b"\x1f\x8b\x08" + bytes((FLAGS[field],)) + bytes(4) + b"\0\3" + b"A" * n_bytes + b"\0"
@@ -28,20 +28,20 @@ def _read(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("field", FLAGS)
-def test_a_field_of_moderate_length_is_passed_over(tmp_path: Path, field: str) -> None:
+def test_a_field_of_moderate_length_is_skipped(tmp_path: Path, field: str) -> None:
     (tmp_path / "x.gz").write_bytes(_packed(field, 60_000))
     assert _read(tmp_path / "x.gz") == CONTENT == gzip.decompress(_packed(field, 60_000))
 
 
 @pytest.mark.parametrize("field", FLAGS)
-def test_a_field_of_more_than_half_a_mebibyte_is_said(tmp_path: Path, field: str) -> None:
+def test_a_field_of_more_than_half_a_mebibyte_is_refused(tmp_path: Path, field: str) -> None:
     (tmp_path / "x.gz").write_bytes(_packed(field, 600_000))
     with pytest.raises(InputError, match=r"x\.gz: damaged \(.*; expected whole gzip data"):
         _read(tmp_path / "x.gz")
 
 
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
-def test_a_file_without_a_byte_is_empty_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_an_empty_file_is_reported_as_empty_whatever_its_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(InputError) as caught:
         _read(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Grids that hold no head, need too much memory, or leave doubt."""
+"""Grids that cannot hold a head or need too much memory are refused, and doubtful ones are noted."""
 
 import struct
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_a_grid_that_holds_no_head_or_too_much_is_refused(grid: Grid, says: str)
 
 
 def _saved(path: Path, sform: np.ndarray | None, qform: np.ndarray | None) -> Path:
-    """A scan whose two forms are these, code 0 where None."""
+    """A scan with this sform and qform; one that is None has code 0."""
     image = nib.Nifti1Image(np.zeros(SHAPE, np.int16), None)
     image.set_sform(sform, code=0 if sform is None else 2)
     image.set_qform(qform, code=0 if qform is None else 1)
@@ -122,14 +122,14 @@ def test_forms_that_disagree_or_are_absent_leave_a_doubt(
     assert read_grid(_saved(tmp_path / "x.nii", sform, qform)).doubts == doubts
 
 
-def test_without_codes_the_axes_run_as_is_said(tmp_path: Path) -> None:
+def test_without_codes_the_axes_run_left_front_and_up_as_reported(tmp_path: Path) -> None:
     assert nib.aff2axcodes(read_grid(_saved(tmp_path / "x.nii", None, None)).affine) == ("L", "A", "S")
 
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.floats(width=32), min_size=6, max_size=6), qfac=st.floats(width=32))
-def test_no_qform_beside_an_sform_makes_reading_fail(tmp_path: Path, values: list[float], qfac: float) -> None:
+def test_any_qform_beside_an_sform_can_be_read(tmp_path: Path, values: list[float], qfac: float) -> None:
     content = bytearray(_saved(tmp_path / "x.nii", _spaced(1, 1, 1), _spaced(1, 1, 1)).read_bytes())
     struct.pack_into("<6f", content, 256, *values)
     struct.pack_into("<f", content, 76, qfac)
@@ -141,8 +141,8 @@ def test_no_qform_beside_an_sform_makes_reading_fail(tmp_path: Path, values: lis
     ("size", "doubt"),
     [(1e30, "sform and qform differ by up to"), (1e200, "the qform holds"), (float("nan"), "the qform holds")],
 )
-def test_a_qform_that_no_scanner_writes_is_said_and_not_used(tmp_path: Path, size: float, doubt: str) -> None:
-    """NIfTI-2 has numbers whose squares are infinite."""
+def test_a_qform_that_no_scanner_writes_is_reported_and_not_used(tmp_path: Path, size: float, doubt: str) -> None:
+    """NIfTI-2 can hold numbers whose squares are infinite."""
     image = nib.Nifti2Image(np.ones((4, 4, 4), np.float32), _spaced(1, 1, 1))
     image.set_qform(_spaced(1, 1, 1), code=1)
     image.header["pixdim"][1] = size

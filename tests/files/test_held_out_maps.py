@@ -1,4 +1,4 @@
-"""Held-out probabilities come back from disk as they were, to half a step, and a foreign file is refused."""
+"""Held-out probabilities come back from disk to within half a step, and other files are refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,27 +46,27 @@ def test_a_case_comes_back_as_it_was(tmp_path: Path, made: HeldOutMap, known: tu
     assert read.numbers.shape == (2, 3, 4, 3, 4)
 
 
-def test_one_half_stays_on_its_side_of_the_cut() -> None:
+def test_probabilities_near_one_half_stay_on_their_side_of_the_cut() -> None:
     low, high = np.float32(0.4979), np.float32(0.5)
     values = np.array([low, high], np.float32).reshape(1, 1, 2, 1, 1)
     made = held_out_map(CARD, values, np.ones((2, 1, 1), np.uint8))
     assert (made.probabilities.ravel() >= 0.5).tolist() == [False, True]
 
 
-def test_a_case_without_anything_keeps_its_shape() -> None:
+def test_an_empty_case_keeps_its_shape() -> None:
     made = held_out_map(CARD, np.zeros((1, 3, *SHAPE), np.float32), np.zeros(SHAPE, np.uint8))
     assert made.probabilities.shape == (1, 3, *SHAPE)
     assert not made.label_map.any()
 
 
-def test_only_a_file_of_the_same_key_counts(tmp_path: Path, made: HeldOutMap) -> None:
+def test_only_a_file_with_the_same_key_counts(tmp_path: Path, made: HeldOutMap) -> None:
     path = write_map_file(tmp_path, made)
     assert map_has_key(path, "k")
     assert not map_has_key(path, "other")
     assert not map_has_key(tmp_path / "nothing", "k")
 
 
-def test_other_weights_and_another_way_have_other_keys() -> None:
+def test_other_weights_and_other_settings_have_other_keys() -> None:
     keys = {map_key(*each) for each in ((["a", "b"], "x"), (["b", "a"], "x"), (["a", "b"], "y"))}
     assert len(keys) == 3
 
@@ -87,6 +87,6 @@ def test_all_held_out_cases_of_a_folder_are_read_and_extra_ones_are_not(tmp_path
 
 
 @pytest.mark.parametrize(("name", "says"), [("", "no held-out probabilities there"), ("x", "no such folder")])
-def test_a_folder_without_any_is_refused(tmp_path: Path, name: str, says: str) -> None:
+def test_a_folder_without_maps_is_refused(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read_maps(tmp_path / name)

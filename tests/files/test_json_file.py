@@ -1,4 +1,4 @@
-"""JSON files: plain data back, everything else refused with the file's name."""
+"""JSON files are read as plain data, and everything else is refused with the file's path."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_json_is_read_as_plain_data(tmp_path: Path) -> None:
     ],
     ids=["empty", "cut", "no text", "nan", "infinity", "very deep", "deep", "large", "small", "long", "many"],
 )
-def test_what_is_no_json_is_refused_by_its_file(tmp_path: Path, content: bytes, says: str) -> None:
+def test_invalid_json_is_refused_with_its_path(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(InputError, match=rf"{tmp_path}/x\.json: cannot be read as JSON \(.*{says}.*Restore the file"):
         read_json(tmp_path / "x.json")

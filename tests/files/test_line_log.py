@@ -1,4 +1,4 @@
-"""Logs of JSON lines: whole lines, continued, and never in another file's place."""
+"""Logs of JSON lines hold whole lines, are continued by later runs, and never replace another file."""
 
 import errno
 import json
@@ -94,14 +94,14 @@ def test_a_line_that_another_log_is_writing_is_not_cut(tmp_path: Path, monkeypat
     ],
     ids=["notes", "other JSON", "folder", "pipe", "device"],
 )
-def test_what_is_no_log_is_never_written_to(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
+def test_what_is_not_a_log_is_refused(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
     make(tmp_path / "log")
     with pytest.raises(OutputError, match=says) as refused:
         require_log_place(tmp_path / "log")
     assert refused.value.setting == "log"
 
 
-def test_a_full_disk_is_said_and_the_next_run_removes_the_part_of_a_line(
+def test_a_full_disk_is_reported_and_the_next_run_removes_the_partial_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, write = tmp_path / "log", os.write

@@ -1,4 +1,4 @@
-"""The manifest: round trips, and every way in which it can be wrong."""
+"""Manifests come back as they were written, and every way in which one can be wrong is refused."""
 
 import json
 import pickle
@@ -29,7 +29,7 @@ WITH_CAVITY, PAEDIATRIC = REGION_SETS["wt-tc-et-rc"], REGION_SETS["et-net-cc-ed"
 
 @pytest.fixture
 def member(tmp_path: Path) -> Member:
-    """A member that differs from the defaults wherever it may; its one file is not there."""
+    """A member that differs from the defaults wherever it can; its only file does not exist."""
     return Member(
         name="first",
         title="The first member",
@@ -51,7 +51,7 @@ def member(tmp_path: Path) -> Member:
 
 @pytest.fixture
 def rewritten(tmp_path: Path, member: Member) -> Callable[[dict], Path]:
-    """Writes the manifest with some of its member's keys changed and gives the folder."""
+    """Function that writes the manifest with some of its member's keys changed and returns the folder."""
 
     def rewrite(changes: dict) -> Path:
         write_manifest(tmp_path, (member,))
@@ -79,12 +79,12 @@ def test_writing_leaves_nothing_but_the_manifest(tmp_path: Path, member: Member)
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
-def test_a_member_travels_between_processes(member: Member) -> None:
+def test_a_member_can_be_sent_between_processes(member: Member) -> None:
     assert pickle.loads(pickle.dumps(member)) == member
 
 
 @pytest.mark.parametrize("regions", REGION_SETS.values(), ids=REGION_SETS)
-def test_every_set_comes_back_under_either_head(tmp_path: Path, member: Member, regions: RegionSet) -> None:
+def test_every_region_set_comes_back_with_either_head(tmp_path: Path, member: Member, regions: RegionSet) -> None:
     plain = replace(member, regions=regions, outputs=regions.regions, rules=PostprocessRules())
     labels = (Label.BACKGROUND, *regions.labels[::-1])
     exclusive = replace(plain, name="second", head=Head.SOFTMAX, outputs=labels)
@@ -93,7 +93,9 @@ def test_every_set_comes_back_under_either_head(tmp_path: Path, member: Member, 
 
 
 @pytest.mark.parametrize("regions", REGION_SETS.values(), ids=REGION_SETS)
-def test_a_set_that_is_not_named_is_known_by_its_regions(rewritten: Callable[[dict], Path], regions: RegionSet) -> None:
+def test_a_set_that_is_not_named_is_recognised_by_its_regions(
+    rewritten: Callable[[dict], Path], regions: RegionSet
+) -> None:
     names = [region.name for region in regions.regions[::-1]]
     folder = rewritten({"regions": names, "postprocess": {}})
     _drop(folder, "region_set", "head")
@@ -147,12 +149,12 @@ def test_an_unknown_member_lists_the_known_ones(member: Member) -> None:
         choose_members((member,), ("frist",))
 
 
-def test_no_manifest(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"^weights: .*: no manifest\.json there\. Give a folder"):
         read_manifest(tmp_path)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent: no manifest\.json there"):
         read_manifest(tmp_path / "absent")
 
@@ -174,13 +176,13 @@ def test_no_folder(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_manifest_that_is_none(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
     (tmp_path / MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(WeightsError, match=message):
         read_manifest(tmp_path)
 
 
-def test_two_members_of_one_name(tmp_path: Path, member: Member) -> None:
+def test_two_members_of_one_name_are_refused(tmp_path: Path, member: Member) -> None:
     write_manifest(tmp_path, (member, member))
     with pytest.raises(WeightsError, match="two members share a name; found first, first"):
         read_manifest(tmp_path)
@@ -280,7 +282,7 @@ def test_an_impossible_entry_is_named(rewritten: Callable[[dict], Path], changes
         read_manifest(rewritten(changes))
 
 
-def test_a_message_ends_its_sentences_once(rewritten: Callable[[dict], Path]) -> None:
+def test_a_message_has_no_double_full_stop(rewritten: Callable[[dict], Path]) -> None:
     with pytest.raises(WeightsError, match=r"[^.]\. Restore the manifest\.$"):
         read_manifest(rewritten({"postprocess": {"et_total_mean": 2}}))
 
@@ -296,7 +298,7 @@ def test_the_shipped_weights_are_those_of_the_checkout(shipped: tuple[Member, ..
     assert {member.regions for member in shipped} == {REGION_SETS["wt-tc-et"]}
 
 
-def test_weights_inside_the_package_go_before_the_checkouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_inside_the_package_override_the_checkouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PACKAGE", tmp_path / "htcnns")
     assert shipped_weights() == tmp_path / "weights"
     (tmp_path / "htcnns" / "shipped").mkdir(parents=True)
@@ -332,7 +334,7 @@ def shipped() -> tuple[Member, ...]:
 
 
 def _drop(folder: Path, *keys: str) -> None:
-    """Take keys out of the only member of a manifest."""
+    """Remove keys from the only member of a manifest."""
     content = json.loads((folder / MANIFEST).read_text())
     for key in keys:
         del content["members"][0][key]
@@ -340,7 +342,7 @@ def _drop(folder: Path, *keys: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "NaN", "[" * 40 + "]" * 40, "9" * 400], ids=str)
-def test_what_no_report_could_hold_is_refused_when_it_is_read(rewritten: Callable[[dict], Path], text: str) -> None:
+def test_values_that_no_report_can_hold_are_refused_when_read(rewritten: Callable[[dict], Path], text: str) -> None:
     folder = rewritten({"trained_on": {"cases": ["here"]}})
     manifest = folder / MANIFEST
     manifest.write_text(manifest.read_text().replace('"here"', text))

@@ -1,4 +1,4 @@
-"""NIfTI in and out: against nibabel, byte by byte where it matters, and on files that are broken in every way."""
+"""Reading and writing NIfTI: against nibabel, byte for byte where it matters, and on files broken in many ways."""
 
 import gzip
 import struct
@@ -35,7 +35,7 @@ TYPES = ["u1", "i1", "<i2", ">i2", "u2", "i4", "u4", "i8", "u8", "f4", ">f4", "f
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
-    """A t1c with everything in its header that must not travel on."""
+    """A t1c with everything in its header that must not be copied into a mask."""
     header = nib.Nifti1Header()
     header["descrip"], header["aux_file"], header["intent_name"] = b"Doe^John", b"doe.par", b"1970-01-01"
     header["db_name"], header["cal_max"], header["cal_min"] = b"hospital", 99.0, 1.0
@@ -54,7 +54,7 @@ def label_map() -> np.ndarray:
 
 
 def _file(path: Path, change: Callable[[bytearray], None], *, content: bytes = b"") -> Path:
-    """A plain file of 5 x 6 x 7 int16 whose header was changed, with more content behind it."""
+    """An uncompressed file of 5 x 6 x 7 int16 voxels whose bytes `change` edits, followed by `content`."""
     image = nib.Nifti1Image(np.arange(210, dtype=np.int16).reshape(SHAPE), np.diag([1.0, 1, 1, 1]))
     image.set_qform(None, code=0)
     block = bytearray(image.to_bytes())
@@ -68,7 +68,7 @@ def _put(kind: str, offset: int, *values: float) -> Callable[[bytearray], None]:
 
 
 def _refusal(path: Path) -> str:
-    """What the refusal of a file begins with; empty when the file is read."""
+    """What the error begins with if the file is refused; empty if it is read."""
     try:
         read_volume(path)
     except InputError as error:
@@ -97,7 +97,7 @@ def test_slope_and_intercept_are_applied(tmp_path: Path, kind: type) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "x.nii.gz").array, expected)
 
 
-def test_a_slope_of_zero_means_none(tmp_path: Path) -> None:
+def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
     volume = read_volume(_file(tmp_path / "x.nii", _put("f", 112, 0.0, 7.0)))
     assert volume.array.max() == 209
 
@@ -105,7 +105,7 @@ def test_a_slope_of_zero_means_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sform_code", "qform_code", "origin"), [(1, 1, 50.0), (0, 1, 70.0), (2, 0, 50.0)], ids=["both", "qform", "sform"]
 )
-def test_the_sform_goes_before_the_qform(tmp_path: Path, sform_code: int, qform_code: int, origin: float) -> None:
+def test_the_sform_is_preferred_to_the_qform(tmp_path: Path, sform_code: int, qform_code: int, origin: float) -> None:
     image = nib.Nifti1Image(np.arange(210, dtype=np.int16).reshape(SHAPE), None)
     image.set_sform(nib.affines.from_matvec(np.eye(3), [50, 0, 0]), code=sform_code)
     image.set_qform(nib.affines.from_matvec(np.eye(3), [70, 0, 0]), code=qform_code)
@@ -181,7 +181,7 @@ def test_a_scan_that_cannot_be_used_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("unit", [0, 2, 2 + 8, 4], ids=["none", "mm", "mm and seconds", "nonsense"])
-def test_millimetres_and_no_unit_are_read(tmp_path: Path, unit: int) -> None:
+def test_files_in_millimetres_or_without_a_unit_are_read(tmp_path: Path, unit: int) -> None:
     assert read_volume(_file(tmp_path / "x.nii", _put("b", 123, unit))).array.max() == 209
 
 
@@ -199,13 +199,13 @@ def test_nan_and_infinity_are_counted(tmp_path: Path, dtype: str) -> None:
         read_volume(tmp_path / "x.nii.gz")
 
 
-def test_what_is_too_large_for_float32_counts_as_infinite(tmp_path: Path) -> None:
+def test_values_too_large_for_float32_count_as_infinite(tmp_path: Path) -> None:
     write_case_file(tmp_path / "x.nii.gz", np.full(SHAPE, 1e300), OBLIQUE)
     with pytest.raises(InputError, match=r"0 voxels are NaN and 210 infinite"):
         read_volume(tmp_path / "x.nii.gz")
 
 
-def test_names_that_hide_how_a_file_is_packed_are_refused(tmp_path: Path, scan: Path) -> None:
+def test_names_that_misstate_the_compression_are_refused(tmp_path: Path, scan: Path) -> None:
     plain = _file(tmp_path / "plain.nii", lambda _: None)
     (tmp_path / "plain.nii.gz").write_bytes(plain.read_bytes())
     (tmp_path / "packed.nii").write_bytes(scan.read_bytes())
@@ -258,7 +258,7 @@ def test_absent_files_and_folders_are_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "folder.nii.gz")
 
 
-def test_a_file_without_reading_rights_is_refused(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_refused(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -269,9 +269,7 @@ def test_a_file_without_reading_rights_is_refused(scan: Path, monkeypatch: pytes
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 347), st.integers(0, 255)), min_size=1, max_size=6))
-def test_no_header_makes_reading_fail_otherwise_than_by_refusing(
-    tmp_path: Path, changes: list[tuple[int, int]]
-) -> None:
+def test_any_header_is_either_read_or_refused(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     def change(block: bytearray) -> None:
         for position, value in changes:
             block[position] = value
@@ -291,7 +289,9 @@ def test_label_maps_of_any_type_become_uint8(tmp_path: Path, label_map: np.ndarr
 
 
 @pytest.mark.parametrize("value", [1.5, -1.0, 256.0, np.nan, np.inf])
-def test_what_is_no_label_is_refused_and_counted(tmp_path: Path, label_map: np.ndarray, value: float) -> None:
+def test_values_that_are_not_labels_are_refused_and_counted(
+    tmp_path: Path, label_map: np.ndarray, value: float
+) -> None:
     values = label_map.astype(np.float32)
     values[0, 0, :2] = value
     write_case_file(tmp_path / "seg.nii.gz", values, OBLIQUE)
@@ -332,7 +332,7 @@ def test_nothing_that_could_name_a_patient_is_copied(tmp_path: Path, scan: Path,
     assert b"Doe" not in content
 
 
-def test_two_writings_are_byte_identical_without_time_or_name(
+def test_writing_twice_is_byte_identical_without_time_or_name(
     tmp_path: Path, scan: Path, label_map: np.ndarray
 ) -> None:
     write_label_map(tmp_path / "a.nii.gz", label_map, NUMBERS, like=scan)
@@ -342,7 +342,7 @@ def test_two_writings_are_byte_identical_without_time_or_name(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii.gz", "t1c.nii.gz"]
 
 
-def test_the_grid_of_a_big_endian_nifti2_is_taken_over(tmp_path: Path, label_map: np.ndarray) -> None:
+def test_the_grid_of_a_big_endian_nifti2_is_copied(tmp_path: Path, label_map: np.ndarray) -> None:
     header = nib.Nifti2Header(endianness=">")
     nib.save(nib.Nifti2Image(np.arange(210, dtype=">i2").reshape(SHAPE), OBLIQUE, header), tmp_path / "t1c.nii")
     write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=tmp_path / "t1c.nii")
@@ -357,7 +357,7 @@ def test_a_label_without_a_number_is_never_written(tmp_path: Path, scan: Path, l
 
 
 @pytest.mark.parametrize("numbers", LABEL_SETS.values(), ids=LABEL_SETS)
-def test_labels_come_back_whatever_numbers_they_are_written_in(
+def test_labels_come_back_whatever_numbers_they_are_written_as(
     tmp_path: Path, scan: Path, label_map: np.ndarray, numbers: LabelSet
 ) -> None:
     write_label_map(tmp_path / "m.nii.gz", label_map, numbers, like=scan)
@@ -365,7 +365,7 @@ def test_labels_come_back_whatever_numbers_they_are_written_in(
     np.testing.assert_array_equal(read_label_map(tmp_path / "m.nii.gz").array, encode(label_map, numbers))
 
 
-def test_a_number_of_another_label_set_is_refused_with_the_file(
+def test_a_number_of_another_label_set_is_refused_naming_the_file(
     tmp_path: Path, scan: Path, label_map: np.ndarray
 ) -> None:
     write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
@@ -373,7 +373,7 @@ def test_a_number_of_another_label_set_is_refused_with_the_file(
         read_labels(tmp_path / "m.nii.gz", LABEL_SETS["brats2021"])
 
 
-def test_another_shape_or_type_is_refused(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
+def test_a_wrong_shape_or_type_is_refused(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"shape \(5, 6, 6\), but the grid has \(5, 6, 7\)"):
         write_label_map(tmp_path / "m.nii.gz", label_map[..., 1:], NUMBERS, like=scan)
     with pytest.raises(ValueError, match="array of int64, expected uint8"):
@@ -384,7 +384,7 @@ def test_another_shape_or_type_is_refused(tmp_path: Path, scan: Path, label_map:
     ("position", "says"),
     [(-12, "m.nii.gz: what is read back is not what was written"), (0, "m.nii.gz: .* It was written just now")],
 )
-def test_a_disk_that_keeps_other_bytes_is_noticed(
+def test_a_disk_that_stores_wrong_bytes_is_noticed(
     tmp_path: Path, scan: Path, label_map: np.ndarray, monkeypatch: pytest.MonkeyPatch, position: int, says: str
 ) -> None:
     def spoil(content: bytes) -> bytes:
@@ -409,7 +409,7 @@ def test_a_probability_map_comes_back(tmp_path: Path, scan: Path, rng: np.random
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_a_case_file_has_both_codes(tmp_path: Path, ending: str) -> None:
+def test_a_case_file_sets_qform_and_sform_codes(tmp_path: Path, ending: str) -> None:
     write_case_file(tmp_path / f"x{ending}", np.arange(210, dtype=np.int16).reshape(SHAPE), OBLIQUE)
     header = nib.load(tmp_path / f"x{ending}").header
     assert [int(header[code]) for code in ("qform_code", "sform_code")] == [1, 1]
@@ -424,14 +424,14 @@ def test_an_empty_mask_lies_on_the_grid_of_the_scan(tmp_path: Path, scan: Path) 
     np.testing.assert_array_equal(volume.affine, nib.load(scan).affine)
 
 
-def test_an_empty_mask_keeps_the_grid_of_a_scan_cut_behind_its_header(tmp_path: Path) -> None:
+def test_an_empty_mask_keeps_the_grid_of_a_scan_cut_after_its_header(tmp_path: Path) -> None:
     cut = _file(tmp_path / "t1c.nii", lambda block: block.__delitem__(slice(360, None)))
     assert write_empty_mask(tmp_path / "m.nii.gz", like=[cut])
     assert read_label_map(tmp_path / "m.nii.gz").array.shape == SHAPE
 
 
 @pytest.mark.parametrize("name", [None, "broken.nii.gz"], ids=["no scan", "broken scan"])
-def test_an_empty_mask_without_a_grid_lies_on_brats_own(tmp_path: Path, name: str | None) -> None:
+def test_an_empty_mask_without_a_grid_lies_on_the_brats_grid(tmp_path: Path, name: str | None) -> None:
     (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8bno gzip")
     assert not write_empty_mask(tmp_path / "m.nii.gz", like=[tmp_path / name] if name else [])
     mask = nib.load(tmp_path / "m.nii.gz")
@@ -441,9 +441,7 @@ def test_an_empty_mask_without_a_grid_lies_on_brats_own(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("unit", ["meter", "micron"])
-def test_an_empty_mask_counts_in_mm_where_the_scan_counts_in_something_else(
-    tmp_path: Path, scan: Path, unit: str
-) -> None:
+def test_an_empty_mask_is_in_mm_even_if_the_scan_is_not(tmp_path: Path, scan: Path, unit: str) -> None:
     image = nib.load(scan)
     image.header.set_xyzt_units(unit, "sec")
     nib.save(image, tmp_path / "t1c.nii.gz")
@@ -460,25 +458,25 @@ def _thin(path: Path) -> Path:
     return path
 
 
-def test_an_affine_that_is_singular_in_float32_is_refused_when_it_is_read(tmp_path: Path) -> None:
+def test_an_affine_singular_in_float32_is_refused_when_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its affine is singular"):
         read_volume(_thin(tmp_path / "t1c.nii"))
 
 
-def test_an_empty_mask_takes_the_next_grid_where_the_first_cannot_be_held(tmp_path: Path, scan: Path) -> None:
+def test_an_empty_mask_takes_the_next_grid_if_the_first_cannot_be_stored(tmp_path: Path, scan: Path) -> None:
     assert write_empty_mask(tmp_path / "m.nii.gz", like=[_thin(tmp_path / "t1c.nii"), scan])
     np.testing.assert_array_equal(read_label_map(tmp_path / "m.nii.gz").affine, nib.load(scan).affine)
     assert not write_empty_mask(tmp_path / "m.nii.gz", like=[tmp_path / "t1c.nii"])
     assert read_label_map(tmp_path / "m.nii.gz").array.shape == STANDARD_SHAPE
 
 
-def test_an_empty_mask_is_never_of_more_voxels_than_a_case_may_have(tmp_path: Path) -> None:
+def test_an_empty_mask_never_has_more_voxels_than_a_case_may_have(tmp_path: Path) -> None:
     promise = _file(tmp_path / "t1c.nii", lambda block: struct.pack_into("<4h", block, 40, 3, 800, 800, 800))
     assert not write_empty_mask(tmp_path / "m.nii.gz", like=[promise])
     assert read_label_map(tmp_path / "m.nii.gz").array.shape == STANDARD_SHAPE
 
 
-def test_masks_are_told_from_the_users_own_files(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
+def test_masks_are_distinguished_from_the_users_own_files(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
     write_label_map(tmp_path / "m.nii.gz", label_map, NUMBERS, like=scan)
     write_empty_mask(tmp_path / "e.nii.gz", like=[])
     (tmp_path / "broken.nii.gz").write_bytes(b"broken")
@@ -486,7 +484,7 @@ def test_masks_are_told_from_the_users_own_files(tmp_path: Path, scan: Path, lab
     assert [is_own_map(tmp_path / name) for name in names] == [True, True, False, False, False]
 
 
-def test_upper_case_gz_is_packed_as_well(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
+def test_upper_case_gz_is_compressed_too(tmp_path: Path, scan: Path, label_map: np.ndarray) -> None:
     write_label_map(tmp_path / "m.NII.GZ", label_map, NUMBERS, like=scan)
     assert (tmp_path / "m.NII.GZ").read_bytes()[:2] == b"\x1f\x8b"
     np.testing.assert_array_equal(read_label_map(tmp_path / "m.NII.GZ").array, label_map)

@@ -1,4 +1,4 @@
-"""Arrays out of npz files: those asked for, as numpy wrote them, or one kind of error."""
+"""Arrays read from npz files: only those asked for, as numpy wrote them; a bad file raises ValueError."""
 
 import zipfile
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_one_wrong_byte_anywhere_in_an_array_is_noticed(tmp_path: Path, save: Ca
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
-def test_a_file_that_was_cut_short_is_none(tmp_path: Path, share: float) -> None:
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, share: float) -> None:
     path = tmp_path / "x.npz"
     np.savez_compressed(path, **ARRAYS)
     whole = path.read_bytes()
@@ -61,7 +61,7 @@ def test_a_file_that_was_cut_short_is_none(tmp_path: Path, share: float) -> None
         read_arrays(path, "numbers")
 
 
-def test_another_compression_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_unsupported_compression_is_refused_and_named(tmp_path: Path) -> None:
     np.save(tmp_path / "numbers.npy", ARRAYS["numbers"])
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_LZMA) as archive:
         archive.write(tmp_path / "numbers.npy", "numbers.npy")
@@ -69,6 +69,6 @@ def test_another_compression_is_refused_by_name(tmp_path: Path) -> None:
         read_arrays(tmp_path / "x.npz", "numbers")
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+def test_an_absent_file_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_arrays(tmp_path / "x.npz", "numbers")

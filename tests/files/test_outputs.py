@@ -1,4 +1,4 @@
-"""The files that a run writes: none of an impossible name, none over a scan."""
+"""The files that a run writes: none has an impossible name, none overwrites a scan."""
 
 import re
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_a_scan_of_another_case_is_safe_as_well(tmp_path: Path) -> None:
         require_no_scan([mine, other])
 
 
-def test_a_link_hides_no_scan(tmp_path: Path) -> None:
+def test_a_scan_is_recognised_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "link").symlink_to("in")
     mine = _outputs(_case(tmp_path / "in"), tmp_path / "link" / "flair.nii.gz")
@@ -69,20 +69,20 @@ def test_new_files_beside_the_scans_are_allowed(tmp_path: Path) -> None:
     require_no_scan([outputs], report=tmp_path / "report.json")
 
 
-def test_a_name_has_255_bytes_at_most(tmp_path: Path) -> None:
+def test_a_file_name_has_at_most_255_bytes(tmp_path: Path) -> None:
     require_free_places(_outputs(_case(tmp_path), tmp_path / ("x" * 255)))
     with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 256 bytes"):
         require_free_places(_outputs(_case(tmp_path), tmp_path / ("x" * 256)))
 
 
-def test_a_map_whose_name_is_too_long_is_said(tmp_path: Path) -> None:
+def test_a_map_whose_name_is_too_long_is_reported(tmp_path: Path) -> None:
     outputs = _outputs(_case(tmp_path), tmp_path / "mask", {Region.WT: tmp_path / ("\u811a" * 86)})
     require_free_places(_outputs(outputs.case, outputs.mask))
     with pytest.raises(InputError, match=r"P7: too long a name; found a file name of 258 bytes"):
         require_free_places(outputs)
 
 
-def test_two_cases_of_one_mask_clash_both(tmp_path: Path) -> None:
+def test_two_cases_writing_one_mask_both_clash(tmp_path: Path) -> None:
     mask = tmp_path / "00495.nii.gz"
     names = ("BraTS2021_00495", "00495")
     cases = [_outputs(_case(tmp_path, name), mask) for name in names]
@@ -96,23 +96,23 @@ def test_two_cases_of_one_mask_clash_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["mask", "map", "picture"])
-def test_a_file_of_the_input_that_no_run_wrote_is_never_replaced(tmp_path: Path, what: str) -> None:
+def test_an_input_file_that_no_run_wrote_is_never_replaced(tmp_path: Path, what: str) -> None:
     paths = {key: tmp_path / f"{key}{end}" for key, end in (("mask", ".nii.gz"), ("map", ".nii"), ("picture", ".png"))}
     paths[what].write_bytes(b"mine")
     outputs = _outputs(_case(tmp_path), paths["mask"], {Region.WT: paths["map"]}, paths["picture"])
-    require_free_places(outputs)  # in another folder such a file is a damaged one of an earlier run
+    require_free_places(outputs)  # in another folder such a file counts as a damaged one from an earlier run
     with pytest.raises(InputError, match=r"is a file of the input that no run wrote.*Move it away or give another"):
         require_free_places(replace(outputs, in_input=frozenset(outputs.paths)))
 
 
-def test_a_mask_of_an_earlier_run_in_the_input_may_be_replaced(tmp_path: Path) -> None:
+def test_a_mask_from_an_earlier_run_in_the_input_may_be_replaced(tmp_path: Path) -> None:
     outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz", picture=tmp_path / "P7.png")
     write_empty_mask(outputs.mask, like=[])
     outputs.picture.write_bytes(png_bytes(np.zeros((4, 4, 3), np.uint8)))
     require_free_places(replace(outputs, in_input=frozenset(outputs.paths)))
 
 
-def test_a_folder_in_the_place_of_an_output_is_said(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_an_output_is_reported(tmp_path: Path) -> None:
     (tmp_path / "P7.nii.gz").mkdir()
     outputs = _outputs(_case(tmp_path), tmp_path / "P7.nii.gz")
     with pytest.raises(TakenError, match=r"cannot write P7\.nii\.gz \(Is a directory\)"):

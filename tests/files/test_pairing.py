@@ -1,4 +1,4 @@
-"""Which prediction belongs to which truth: by the names of empty files in two folders."""
+"""Pairing predictions with truths by file name, on empty files in two folders."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_scans_hidden_files_and_other_files_in_a_cases_folder_are_ignored(tmp_pa
     assert [pair.case for pair in pair_files(predictions, truths).pairs] == ["a"]
 
 
-def test_cases_that_lack_a_side_are_listed(tmp_path: Path) -> None:
+def test_cases_without_a_prediction_or_truth_are_listed(tmp_path: Path) -> None:
     predictions, truths = _touch(tmp_path / "p", "a.nii", "b.nii"), _touch(tmp_path / "t", "a.nii", "c.nii")
     pairing = pair_files(predictions, truths)
     assert pairing.without_truth == {"b": predictions / "b.nii"}
@@ -82,7 +82,7 @@ def test_what_cannot_be_paired_is_refused(tmp_path: Path, predictions: tuple[str
         pair_files(_touch(tmp_path / "p", *predictions), truths)
 
 
-def test_a_folder_that_is_absent_is_refused(tmp_path: Path) -> None:
+def test_an_absent_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"p: does not exist; expected a folder with label maps"):
         pair_files(tmp_path / "p", _touch(tmp_path / "t", "a.nii"))
 
@@ -96,13 +96,13 @@ def test_a_folder_that_is_absent_is_refused(tmp_path: Path) -> None:
     ],
     ids=["too long", "below a file", "a file"],
 )
-def test_a_folder_that_cannot_be_is_said(tmp_path: Path, name: str, says: str) -> None:
+def test_an_impossible_folder_is_reported(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=f": {says}; expected a folder with label maps"):
         pair_files(tmp_path / name, tmp_path)
 
 
-def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 

@@ -1,4 +1,4 @@
-"""Questions about paths: links followed, nothing changed."""
+"""Questions about paths, answered with links followed and nothing changed."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from htcnns.files.places import exists, is_file, is_folder, is_inside, is_same, 
 
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
-    """A folder reached over a link, and a link that leads nowhere, beside a file."""
+    """A folder with a file in it, a link to that folder, and a link that leads nowhere."""
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "x.txt").touch()
     (tmp_path / "link").symlink_to("real", target_is_directory=True)
@@ -21,7 +21,7 @@ def test_a_resolved_path_follows_links_as_far_as_it_exists(linked: Path) -> None
     assert resolved(linked / "link" / "new" / "y.txt") == resolved(linked) / "real" / "new" / "y.txt"
 
 
-def test_a_relative_path_is_resolved_from_the_present_folder(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_resolved_from_the_current_folder(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(linked)
     assert resolved(Path("link")) == resolved(linked) / "real"
 
@@ -60,6 +60,6 @@ def test_a_link_is_the_same_as_what_it_leads_to(linked: Path) -> None:
         ("real/x.txt/y", (False, False, False)),
     ],
 )
-def test_what_stands_at_a_path(linked: Path, name: str, expected: tuple[bool, bool, bool]) -> None:
+def test_exists_is_folder_and_is_file_follow_links(linked: Path, name: str, expected: tuple[bool, bool, bool]) -> None:
     path = linked / name
     assert (exists(path), is_folder(path), is_file(path)) == expected

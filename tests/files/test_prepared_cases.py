@@ -1,4 +1,4 @@
-"""Prepared cases on disk: what comes back, what is refused, what a changed file does to the key."""
+"""Prepared cases on disk: what is read back, what is refused, and how a changed file changes the key."""
 
 import errno
 import json
@@ -41,7 +41,7 @@ def card(name: str = "case") -> Card:
 
 @pytest.fixture
 def z_scores(rng: np.random.Generator) -> np.ndarray:
-    """A brain of normal z-scores, without its first sequence and with background on one side."""
+    """A brain of normally distributed z-scores, without its first sequence and with background on one side."""
     array = rng.normal(size=(4, *SHAPE)).astype(np.float32)
     array[0] = array[:, :3] = 0
     return array
@@ -65,22 +65,20 @@ def test_a_case_comes_back_as_it_was(tmp_path: Path, case: PreparedCase) -> None
     assert [each.name for each in tmp_path.iterdir()] == ["case.case.npz"]
 
 
-def test_where_a_piece_is_known_comes_back(tmp_path: Path, z_scores: np.ndarray) -> None:
+def test_the_known_part_of_a_piece_comes_back(tmp_path: Path, z_scores: np.ndarray) -> None:
     inside = np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3 > 0
     case = prepared_case(card(), z_scores, np.zeros(SHAPE, np.uint8), inside=inside)
     np.testing.assert_array_equal(read_prepared(write_prepared(tmp_path, case)).inside, inside)
 
 
-def test_eight_bits_lose_less_than_half_a_step_and_keep_the_background(
-    case: PreparedCase, z_scores: np.ndarray
-) -> None:
+def test_eight_bits_lose_less_than_0_05_and_keep_the_background(case: PreparedCase, z_scores: np.ndarray) -> None:
     back = np.take_along_axis(case.table, case.array.reshape(4, -1).astype(int), axis=1).reshape(z_scores.shape)
     np.testing.assert_array_equal(back == 0, z_scores == 0)
     assert np.abs(back - z_scores).max() < 0.05
     assert np.diff(case.table[1, 1:]).min() == pytest.approx(0.04, rel=1e-3)
 
 
-def test_a_wide_range_gets_wider_steps_and_single_bright_voxels_are_cut_off(rng: np.random.Generator) -> None:
+def test_a_wide_range_gets_wider_steps_and_single_bright_voxels_are_clipped(rng: np.random.Generator) -> None:
     array = rng.uniform(-5, 15, (4, 30, 30, 30)).astype(np.float32)
     array[:, 0, 0, 0] = 300
     case = prepared_case(card(), array, np.zeros((30, 30, 30), np.uint8))
@@ -89,7 +87,7 @@ def test_a_wide_range_gets_wider_steps_and_single_bright_voxels_are_cut_off(rng:
     assert case.array[:, 0, 0, 0].tolist() == [255] * 4
 
 
-def test_a_sequence_that_is_not_there_stays_nothing(case: PreparedCase) -> None:
+def test_an_absent_sequence_stays_zero(case: PreparedCase) -> None:
     assert not case.array[0].any()
     assert not case.table[0].any()
 
@@ -101,7 +99,7 @@ def test_places_are_voxels_of_their_labels_and_of_the_brain(case: PreparedCase) 
     assert case.array[(slice(None), *case.places[Label.BACKGROUND].T)].any(axis=0).all()
 
 
-def test_of_many_voxels_some_are_kept_and_always_the_same(
+def test_of_many_voxels_the_same_few_are_always_kept(
     case: PreparedCase, z_scores: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepared_cases, "N_PLACES", 50)
@@ -115,11 +113,11 @@ def test_arrays_are_read_only(tmp_path: Path, case: PreparedCase) -> None:
     assert not any(each.flags.writeable for each in (back.array, back.table, back.label_map))
 
 
-def test_memory_is_that_of_the_arrays(case: PreparedCase) -> None:
+def test_n_bytes_is_the_size_of_the_voxel_arrays(case: PreparedCase) -> None:
     assert case.n_bytes == 5 * np.prod(SHAPE)
 
 
-def test_cards_of_a_folder_come_sorted(tmp_path: Path, case: PreparedCase, z_scores: np.ndarray) -> None:
+def test_cards_of_a_folder_are_sorted(tmp_path: Path, case: PreparedCase, z_scores: np.ndarray) -> None:
     write_prepared(tmp_path, case)
     write_prepared(tmp_path, prepared_case(card("another"), z_scores, case.label_map))
     (tmp_path / "notes.txt").touch()
@@ -127,7 +125,7 @@ def test_cards_of_a_folder_come_sorted(tmp_path: Path, case: PreparedCase, z_sco
 
 
 @pytest.mark.parametrize(("folder", "message"), [("", "no prepared cases there"), ("nowhere", "no such folder")])
-def test_an_empty_folder_is_refused(tmp_path: Path, folder: str, message: str) -> None:
+def test_an_empty_or_absent_folder_is_refused(tmp_path: Path, folder: str, message: str) -> None:
     with pytest.raises(InputError, match=rf"{message}; expected a folder with files that end in \.case\.npz\. Pack"):
         read_cards(tmp_path / folder)
 
@@ -160,7 +158,7 @@ def test_a_file_with_code_in_it_is_refused(tmp_path: Path) -> None:
         read_card(path)
 
 
-def test_a_card_without_an_entry_is_refused(tmp_path: Path) -> None:
+def test_a_card_that_lacks_an_entry_is_refused(tmp_path: Path) -> None:
     path = prepared_path(tmp_path, "bare")
     with path.open("wb") as file:
         np.savez(file, card=np.frombuffer(json.dumps({"format": 1}).encode(), np.uint8))
@@ -168,7 +166,7 @@ def test_a_card_without_an_entry_is_refused(tmp_path: Path) -> None:
         read_card(path)
 
 
-def test_the_key_is_of_name_way_and_content(tmp_path: Path) -> None:
+def test_the_key_depends_on_name_method_and_content(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_bytes(b"1")
     other.write_bytes(b"2")
@@ -190,7 +188,7 @@ def test_a_file_that_is_gone_has_no_key(tmp_path: Path) -> None:
         key_of("case", "so", [tmp_path / "gone"])
 
 
-def test_only_a_file_of_that_key_has_it(tmp_path: Path, case: PreparedCase) -> None:
+def test_a_file_has_only_its_own_key(tmp_path: Path, case: PreparedCase) -> None:
     path = write_prepared(tmp_path, case)
     assert has_key(path, case.card.key)
     assert not has_key(path, "f" * 16)

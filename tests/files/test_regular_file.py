@@ -1,4 +1,4 @@
-"""Whole files: what is none is refused before anything is read."""
+"""Whole files: whatever is not a regular file is refused before anything is read."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_a_fifo_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None
         read_regular(tmp_path / "x", most_bytes=3)
 
 
-def test_a_link_to_a_device_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_link_to_an_endless_device_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").symlink_to("/dev/zero")
     with pytest.raises(InputError, match="is not a regular file"):
         read_regular(tmp_path / "x", most_bytes=3)

@@ -74,7 +74,7 @@ def test_the_odd_scan_is_named_with_its_shape(case: Case) -> None:
         read_case(case)
 
 
-def test_between_two_and_two_the_t1cs_grid_is_right(case: Case) -> None:
+def test_when_two_differ_from_two_the_t1cs_grid_wins(case: Case) -> None:
     _move(case, T1N, by_mm=1.0)
     _move(case, T2W, by_mm=1.0)
     with pytest.raises(InputError, match=r"t1n .* 1\.000 mm off, t2w .* 1\.000 mm off; found t1c, t2f on one grid"):
@@ -82,14 +82,14 @@ def test_between_two_and_two_the_t1cs_grid_is_right(case: Case) -> None:
 
 
 def _place(case: Case, sequence: Sequence, *, shape: tuple[int, int, int] = (8, 7, 6), **forms: tuple) -> None:
-    """Write the sequence again, its sform and qform each as (affine, code)."""
+    """Write the sequence's scan again, with the given sform and qform, each as (affine, code)."""
     image = nib.Nifti1Image(np.arange(np.prod(shape), dtype=np.float32).reshape(shape), None)
     image.set_sform(*forms["sform"])
     image.set_qform(*forms["qform"])
     nib.save(image, case.files[sequence])
 
 
-def test_what_headers_leave_open_is_noted_once_for_all_that_share_it(case: Case) -> None:
+def test_an_ambiguity_in_headers_is_noted_once_for_all_that_share_it(case: Case) -> None:
     for_all = {"sform": (AFFINE, 2), "qform": (nib.affines.from_matvec(AFFINE[:3, :3], [5, 9, 4]), 1)}
     _place(case, T1N, **for_all)
     _place(case, T2F, **for_all)
@@ -97,11 +97,11 @@ def test_what_headers_leave_open_is_noted_once_for_all_that_share_it(case: Case)
     assert read_case(case).notes == (said,)
 
 
-def test_ordinary_headers_leave_nothing_open(case: Case) -> None:
+def test_ordinary_headers_leave_no_note(case: Case) -> None:
     assert read_case(case).notes == ()
 
 
-def test_four_scans_in_metres_are_refused_by_the_cases_name(case: Case) -> None:
+def test_four_scans_in_metres_are_refused_naming_the_case(case: Case) -> None:
     affine = np.diag([-0.001, -0.001, 0.001, 1])
     shape = (48, 48, 31)
     _place(case, T1N, shape=shape, sform=(affine, 1), qform=(affine, 1))
@@ -121,7 +121,7 @@ def test_a_missing_sequence_is_refused_before_reading(case: Case) -> None:
 
 
 @pytest.mark.slow
-def test_real_cases_read_as_nibabel_reads_them(data: Path) -> None:
+def test_real_cases_have_the_known_labels_and_shapes(data: Path) -> None:
     cases = find_cases(data / "brats")
     maps = [read_labels(case.truth, default_label_set(case.name)).array for case in cases if case.truth]
     assert len(maps) == 11
@@ -154,13 +154,13 @@ def test_reading_a_case_takes_less_time_than_nibabel_does(data: Path) -> None:
         / _cpu_seconds(lambda: [nib.load(path).get_fdata(dtype=np.float32) for path in paths])
         for _ in range(7)
     ]
-    # 0.39 to 0.55 on three BraTS cases, our measurement: CPU time, medians of 9, two busy cores. nibabel neither
-    # checks nor stacks meanwhile.
+    # 0.39 to 0.55 on three BraTS cases, our measurement: CPU time, medians of 9, two busy cores. nibabel does
+    # no checks and no stacking in that time.
     assert np.median(ratios) < 0.8
 
 
 @pytest.mark.parametrize("change", [{"shape": (8, 7, 5)}, {"by_mm": 2.0}], ids=["shape", "place"])
-def test_a_scan_that_changes_between_header_and_voxels_is_said(
+def test_a_scan_that_changes_between_header_and_voxels_is_reported(
     case: Case, monkeypatch: pytest.MonkeyPatch, change: dict
 ) -> None:
     real = scans.read_volume
@@ -174,10 +174,8 @@ def test_a_scan_that_changes_between_header_and_voxels_is_said(
         read_case(case)
 
 
-def test_a_scan_that_changes_after_its_turn_is_said_as_the_four_would_be_of_two_moments(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its grid stays, and so may its size; t1n is read first."""
+def test_a_scan_that_changes_after_it_was_read_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its grid and size may stay, but the four would be of two moments; t1n is read first."""
     real = scans.read_volume
 
     def read_late(path: Path, *, into: np.ndarray) -> Volume:
@@ -191,7 +189,7 @@ def test_a_scan_that_changes_after_its_turn_is_said_as_the_four_would_be_of_two_
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
-def test_a_missing_sequence_is_nothing_everywhere_where_it_may_be(case: Case, sequence: Sequence) -> None:
+def test_a_missing_sequence_that_is_allowed_is_zero_everywhere(case: Case, sequence: Sequence) -> None:
     files = {other: path for other, path in case.files.items() if other is not sequence}
     whole, volume = read_case(case), read_case(replace(case, files=files), most_missing=1)
     place = SEQUENCES.index(sequence)
@@ -212,7 +210,7 @@ def test_more_missing_sequences_than_allowed_are_refused(case: Case) -> None:
         read_case(two, most_missing=1)
 
 
-def test_a_scan_on_another_grid_is_refused_beside_a_missing_one(case: Case) -> None:
+def test_a_scan_on_another_grid_is_refused_even_if_one_is_missing(case: Case) -> None:
     _move(case, T2F, by_mm=5.0)
     files = {sequence: path for sequence, path in case.files.items() if sequence is not T1N}
     with pytest.raises(InputError, match=r"t2f .* off; found t1c, t2w on one grid"):

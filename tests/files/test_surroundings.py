@@ -1,4 +1,4 @@
-"""Memory, processors, disks: what the kernel's files say, on copies of them, and on this machine."""
+"""Memory, processors and disks: what the kernel's files say, on imitations of them and on this machine."""
 
 import fcntl
 import os
@@ -81,29 +81,29 @@ def test_free_memory_is_what_limit_and_machine_leave(tmp_path: Path, files: dict
     ],
     ids=["nothing", "no limit", "version 2", "version 1", "version 1, none"],
 )
-def test_a_quota_of_processors_counts(tmp_path: Path, files: dict[str, str], share: float | None) -> None:
+def test_a_processor_quota_is_respected(tmp_path: Path, files: dict[str, str], share: float | None) -> None:
     assert n_cpus(_kernel(tmp_path, files)) == (share or len(os.sched_getaffinity(0)))
 
 
-def test_a_folder_that_is_still_to_be_made_has_the_disk_above_it_and_nothing_stays(tmp_path: Path) -> None:
+def test_a_folder_not_yet_made_has_the_disk_of_its_parent_and_nothing_is_left(tmp_path: Path) -> None:
     disk = disk_of(tmp_path / "a" / "b")
     assert disk.free_mib > 0
     assert disk.has_locks
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_locks_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     assert not disk_of(tmp_path).has_locks
 
 
-def test_a_file_is_no_folder_for_masks(tmp_path: Path) -> None:
+def test_a_file_cannot_be_the_folder_for_masks(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="out: cannot be written"):
         disk_of(tmp_path / "out")
 
 
-def test_no_place_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_for_temporary_files_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise FileNotFoundError(2, "No usable temporary directory")
 
@@ -113,6 +113,6 @@ def test_no_place_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -
         temporary_folder()
 
 
-def test_shared_memory_has_a_size_or_is_not_there(tmp_path: Path) -> None:
+def test_shared_memory_has_a_size_or_is_none(tmp_path: Path) -> None:
     assert shared_memory_mib(tmp_path) > 0
     assert shared_memory_mib(tmp_path / "none") is None

@@ -1,4 +1,4 @@
-"""Events of TensorBoard: numbers arrive by name and step where it is installed, and nothing happens where it is not."""
+"""TensorBoard events: numbers are written by name and step if it is installed, and nothing happens if it is not."""
 
 import sys
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_numbers_arrive_and_the_file_is_closed(tmp_path: Path, made: list[Writer
     assert writer.is_closed
 
 
-def test_no_number_makes_no_file(tmp_path: Path, made: list[Writer]) -> None:
+def test_without_numbers_no_file_is_made(tmp_path: Path, made: list[Writer]) -> None:
     with event_file(tmp_path, after=0):
         pass
     assert made == []

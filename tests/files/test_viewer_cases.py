@@ -1,4 +1,4 @@
-"""What the viewer gets of a case: scans and masks that went through the tool's own readers."""
+"""What the viewer receives of a case: scans and masks as read by the tool's own readers."""
 
 import gzip
 from collections.abc import Callable
@@ -43,13 +43,13 @@ def test_scans_arrive_as_the_tool_reads_them(tmp_path: Path, make_case: Maker) -
 
 
 def at_world_places(image: nib.Nifti1Image) -> np.ndarray:
-    """(n, 4): world mm and value of each voxel that is not 0, in an order of their own."""
+    """(n, 4): world mm and value of each voxel that is not 0, sorted."""
     voxels = np.argwhere(image.get_fdata() != 0)
     rows = np.c_[nib.affines.apply_affine(image.affine, voxels), image.get_fdata()[tuple(voxels.T)]]
     return rows[np.lexsort(rows.T)]
 
 
-def test_empty_space_around_the_head_is_left_out_alike(tmp_path: Path) -> None:
+def test_all_scans_are_cropped_alike_to_the_head(tmp_path: Path) -> None:
     for n, sequence in enumerate(Sequence):
         array = np.zeros((40, 41, 42), np.int16)
         array[10 + n, 20 - n, 30] = 7
@@ -60,7 +60,7 @@ def test_empty_space_around_the_head_is_left_out_alike(tmp_path: Path) -> None:
     assert {tuple(scan.affine[:3, 3]) for scan in scans} == {(2 * 6, 3 * 13, 4 * 26)}
 
 
-def test_scans_on_several_grids_are_left_whole(tmp_path: Path, make_case: Maker) -> None:
+def test_scans_on_several_grids_are_not_cropped(tmp_path: Path, make_case: Maker) -> None:
     folder = make_case(tmp_path / "in", NEW)
     other = make_case(tmp_path / "other", NEW, shape=(40, 41, 42)) / f"{NEW}-t2f.nii.gz"
     other.replace(folder / other.name)
@@ -69,7 +69,7 @@ def test_scans_on_several_grids_are_left_whole(tmp_path: Path, make_case: Maker)
     assert sorted(shapes) == [(34, 34, 33)] * 3 + [(40, 41, 42)]
 
 
-def test_a_header_tells_nothing_but_geometry(tmp_path: Path, make_case: Maker) -> None:
+def test_a_header_holds_nothing_but_geometry(tmp_path: Path, make_case: Maker) -> None:
     folder = make_case(tmp_path, NEW)
     path = folder / f"{NEW}-t1c.nii.gz"
     image = nib.load(path)
@@ -79,7 +79,7 @@ def test_a_header_tells_nothing_but_geometry(tmp_path: Path, make_case: Maker) -
     assert b"Jane" not in gzip.decompress(nifti_content(read_shown(shown).scans[Sequence.T1C]))
 
 
-def test_a_damaged_scan_leaves_the_others(tmp_path: Path, make_case: Maker) -> None:
+def test_a_damaged_scan_does_not_affect_the_others(tmp_path: Path, make_case: Maker) -> None:
     folder = make_case(tmp_path, NEW)
     (folder / f"{NEW}-t2w.nii.gz").write_bytes(b"no scan")
     (shown,) = found(tmp_path)
@@ -146,14 +146,14 @@ def test_a_number_of_another_label_set_is_refused(tmp_path: Path, make_case: Mak
     assert np.unique(read_shown(shown).mask.array).tolist() == [0, Label.RC]
 
 
-def test_a_missing_sequence_is_not_there(tmp_path: Path, make_case: Maker) -> None:
+def test_a_missing_sequence_is_left_out(tmp_path: Path, make_case: Maker) -> None:
     folder = make_case(tmp_path, NEW)
     (folder / f"{NEW}-t2f.nii.gz").unlink()
     (shown,) = found(tmp_path)
     assert set(read_shown(shown).scans) == {Sequence.T1N, Sequence.T1C, Sequence.T2W}
 
 
-def test_a_folder_of_masks_that_is_not_there_is_named(tmp_path: Path, make_case: Maker) -> None:
+def test_a_missing_folder_of_masks_is_named(tmp_path: Path, make_case: Maker) -> None:
     make_case(tmp_path / "in", NEW)
     with pytest.raises(InputError, match=r"out: does not exist; expected a folder of masks"):
         found(tmp_path / "in", tmp_path / "out")

@@ -31,7 +31,7 @@ def network() -> torch.nn.Module:
 
 @pytest.fixture
 def member(tmp_path: Path, network: torch.nn.Module) -> Member:
-    """A member whose one file is written."""
+    """A member with one weights file, which exists."""
     path = tmp_path / "first.safetensors"
     file = WeightsFile(path, save_weights(path, network))
     return Member(name="first", title="The first member", network="unet", size=SIZE, files=(file,))
@@ -39,7 +39,7 @@ def member(tmp_path: Path, network: torch.nn.Module) -> Member:
 
 @pytest.fixture
 def with_content(member: Member) -> Callable[[bytes], Member]:
-    """Replaces the content of the member's file, with the checksum that fits it."""
+    """A function that replaces the content of the member's file and updates the checksum."""
 
     def replaced(content: bytes) -> Member:
         path = member.files[0].path
@@ -89,11 +89,11 @@ def test_channels_follow_the_sequences_and_the_outputs(tmp_path: Path, name: str
     assert loaded(torch.zeros(1, 2, 8, 8, 8)).shape == (1, len(outputs), 8, 8, 8)
 
 
-def test_counts_are_not_halved(tmp_path: Path) -> None:
+def test_counts_keep_full_precision(tmp_path: Path) -> None:
     size = SIZE | {"hidden": [8], "heads": [2], "edge": 8, "norm": "batch"}
     network = build_network("axial_unet", size)
     count = "encoder.stages.0.0.convs.0.norm.num_batches_tracked"
-    network.get_buffer(count).fill_(4097)  # float16 knows 4096 and 4100
+    network.get_buffer(count).fill_(4097)  # float16 has 4096 and 4100, nothing between
     path = tmp_path / "counted.safetensors"
     file = WeightsFile(path, save_weights(path, network))
     (loaded,) = load_networks(Member(name="m", title="m", network="axial_unet", size=size, files=(file,)))
@@ -110,7 +110,7 @@ def test_channels_last_is_saved_as_the_same_bytes(tmp_path: Path, network: torch
     assert save_weights(tmp_path / "b.safetensors", moved) == expected
 
 
-def test_save_weights_gives_the_digest_of_its_file(member: Member) -> None:
+def test_save_weights_returns_the_digest_of_its_file(member: Member) -> None:
     assert sha256_of(member.files[0].path) == member.files[0].sha256
 
 
@@ -119,7 +119,7 @@ def test_verify_names_a_good_file(member: Member) -> None:
     assert line == f"first: first.safetensors {member.files[0].sha256[:12]} good"
 
 
-def test_an_absent_file(member: Member) -> None:
+def test_an_absent_file_is_refused(member: Member) -> None:
     member.files[0].path.unlink()
     with pytest.raises(WeightsError, match=r"first.safetensors: first: cannot be read \(No such file or directory\)"):
         load_networks(member)
@@ -145,12 +145,12 @@ def test_one_bad_fold_among_good_ones_is_found(tmp_path: Path, member: Member) -
 
 
 @pytest.mark.parametrize("content", [b"", b"weights", b"\0" * 64], ids=["empty", "text", "zeros"])
-def test_a_file_that_is_no_safetensors(with_content: Callable[[bytes], Member], content: bytes) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(with_content: Callable[[bytes], Member], content: bytes) -> None:
     with pytest.raises(WeightsError, match=r"first.safetensors: first: .* Restore the file"):
         load_networks(with_content(content))
 
 
-def test_a_truncated_file(member: Member, with_content: Callable[[bytes], Member]) -> None:
+def test_a_truncated_file_is_refused(member: Member, with_content: Callable[[bytes], Member]) -> None:
     content = member.files[0].path.read_bytes()
     with pytest.raises(WeightsError, match=r"first.safetensors: first: .* Restore the file"):
         load_networks(with_content(content[: len(content) // 2]))
@@ -190,7 +190,9 @@ def test_an_unexpected_tensor_is_named(network: torch.nn.Module, with_content: C
         load_networks(with_content(save_tensors(tensors)))
 
 
-def test_a_wrong_shape_prints_both(network: torch.nn.Module, with_content: Callable[[bytes], Member]) -> None:
+def test_a_wrong_shape_error_states_both_shapes(
+    network: torch.nn.Module, with_content: Callable[[bytes], Member]
+) -> None:
     tensors = {**network.state_dict(), "decoder.transpconvs.0.bias": torch.zeros(5)}
     with pytest.raises(
         WeightsError, match=r"decoder.transpconvs.0.bias has the wrong shape; found \(5,\), expected \(4,\)"
@@ -213,7 +215,7 @@ def test_a_wrong_shape_prints_both(network: torch.nn.Module, with_content: Calla
     ],
     ids=str,
 )
-def test_a_file_of_another_network_or_size(member: Member, changes: dict, message: str) -> None:
+def test_a_network_or_size_that_does_not_fit_is_refused(member: Member, changes: dict, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         load_networks(replace(member, **changes))
 
@@ -240,7 +242,7 @@ def test_shipped_weights_are_all_described(shipped: tuple[Member, ...]) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
-def test_weights_that_are_no_numbers_are_refused(
+def test_weights_that_are_not_finite_are_refused(
     network: torch.nn.Module, with_content: Callable[[bytes], Member], value: float
 ) -> None:
     tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}

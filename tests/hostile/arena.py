@@ -48,7 +48,7 @@ class Arena:
 
         Args:
             named: cases that must have a mask.
-            older: names in the output that stood there before and may be no masks.
+            older: names that were in the output before and need not be masks.
         """
         failures = [line for line in said.out.splitlines() if "FAILED" in line]
         assert (said.err, said.code) == ("", 7 if failures else 0)

@@ -1,4 +1,4 @@
-"""A good case beside a hostile one, for each seed; how often that was tried is printed in the end.
+"""A good case beside a hostile one, for each seed; how often that was tried is printed at the end.
 
 Heads and network are as small as can be, so that a round takes a tenth of a second.
 """
@@ -23,7 +23,7 @@ from htcnns.files.weights import load_networks, save_weights
 from htcnns.networks import build_network
 from htcnns.networks.contract import Network
 
-SEEDS_AN_ITEM = 25  # pytest itself takes longer than a round for an item of its own
+SEEDS_AN_ITEM = 25  # one test item per seed would cost more time in pytest than the round itself
 SHAPE = (32, 16, 16)  # of the scans; no head is shorter than 30 mm
 SIZE = {"channels": (1, 1), "n_convs": (1, 1)}  # of the network
 ATTEMPTS = "attempts"
@@ -51,9 +51,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def read_and_built_once() -> Iterator[None]:
-    """Weights and the command line's parser are not what is hostile here, and would take most of a round.
+    """Read weights and build the command line's parser once: they are not hostile here and take most of a round.
 
-    Undone after each module: tests of other folders, which spoil weights, must read them.
+    Undone after each module, as tests in other folders spoil weights and must read them.
     """
     read: dict[tuple[str, ...], list[Network]] = {}
 
@@ -111,7 +111,7 @@ def each_seed(
     seeds: range,
     record_property: Callable[[str, object], None],
 ) -> Callable[[Callable[[Arena, np.random.Generator], None]], None]:
-    """A function that tries something hostile once for each seed, in an arena of its own that is gone afterwards."""
+    """A function that tries something hostile once for each seed, in an arena of its own that is removed afterwards."""
 
     def attempt(seed: int, hostile: Callable[[Arena, np.random.Generator], None]) -> None:
         folder = tmp_path / str(seed)

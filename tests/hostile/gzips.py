@@ -1,4 +1,4 @@
-"""Hostile gzip: members with odd fields, cut, damaged, followed by something else."""
+"""Hostile gzip: members with odd fields, cut short, damaged or followed by something else."""
 
 import struct
 import zlib
@@ -18,7 +18,7 @@ def member(
     extra: bytes | None = None,
     flags: int = 0,
 ) -> bytes:
-    """One gzip member with those fields; flags are added to those of the fields."""
+    """One gzip member with those fields; `flags` are added to those of the fields."""
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
     packed = packer.compress(content) + packer.flush()
     fields = b""

@@ -1,4 +1,4 @@
-"""Hostile NIfTI headers: a good scan in both byte orders and both versions, some of its header overwritten."""
+"""Hostile NIfTI headers: a good scan in both byte orders and both versions, with parts of its header overwritten."""
 
 import gzip
 import struct
@@ -35,7 +35,7 @@ def bases_of(path: Path) -> list[Base]:
 
 
 def hostile_scan(bases: list[Base], rng: np.random.Generator) -> bytes:
-    """The packed content of one of the scans after one to four changes of its header."""
+    """The packed content of one of the scans after one to four changes to its header."""
     base = bases[rng.integers(len(bases))]
     content = bytearray(base.content)
     for _ in range(rng.integers(1, 5)):
@@ -54,7 +54,7 @@ def _base(path: Path, version: int, order: str) -> Base:
 
 
 def _field(content: bytearray, base: Base, rng: np.random.Generator) -> None:
-    """A field of the header becomes a value from the edges of its kind; changes `content`."""
+    """Set a field of the header to an edge value of its type; changes `content`."""
     dtype = VERSIONS[base.version].header_class.template_dtype.newbyteorder(base.order)
     name = dtype.names[rng.integers(len(dtype.names))]
     field, offset = dtype.fields[name][:2]
@@ -74,7 +74,7 @@ def _field(content: bytearray, base: Base, rng: np.random.Generator) -> None:
 
 
 def _unit(content: bytearray, base: Base, rng: np.random.Generator) -> None:
-    """The unit of length becomes another; changes `content`."""
+    """Set a random unit of length; changes `content`."""
     if base.version == 1:
         content[123] = int(rng.integers(64))
     else:
@@ -82,6 +82,6 @@ def _unit(content: bytearray, base: Base, rng: np.random.Generator) -> None:
 
 
 def _noise(content: bytearray, base: Base, rng: np.random.Generator) -> None:
-    """Some bytes of the header become others; changes `content`."""
+    """Set some bytes of the header at random; changes `content`."""
     for _ in range(rng.integers(1, 8)):
         content[rng.integers(_SIZES[base.version])] = rng.integers(256)

@@ -1,4 +1,4 @@
-"""Gzip with odd fields, cut or damaged costs only its own case: as a scan, as an older mask, in a score."""
+"""Odd, cut or damaged gzip affects only its case as a scan or older mask, and is scored or refused in a sentence."""
 
 import gzip
 import re
@@ -37,11 +37,11 @@ def _spoil_prediction_or_truth(arena: Arena, rng: np.random.Generator) -> None:
     assert (said.code, said.err) == (0, "") or (said.code == 3 and re.fullmatch(r"htcnns: .*[.?]\n", said.err))
 
 
-def test_a_hostile_scan_costs_only_its_case(each_seed: Callable) -> None:
+def test_a_hostile_scan_affects_only_its_case(each_seed: Callable) -> None:
     each_seed(_spoil_scan)
 
 
-def test_a_hostile_mask_or_t1c_of_a_finished_case_costs_only_that(each_seed: Callable) -> None:
+def test_a_hostile_mask_or_t1c_of_a_finished_case_affects_only_that_case(each_seed: Callable) -> None:
     each_seed(_spoil_mask_or_t1c)
 
 

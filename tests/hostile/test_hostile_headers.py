@@ -1,4 +1,4 @@
-"""A scan whose header is hostile costs only its own case."""
+"""A scan with a hostile header affects only its own case."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def bases(cases: Path) -> list[Base]:
     return bases_of(next(cases.rglob("*00002-000-t1c.nii.gz")))
 
 
-def test_a_hostile_header_costs_only_its_case(each_seed: Callable, bases: list[Base]) -> None:
+def test_a_hostile_header_affects_only_its_case(each_seed: Callable, bases: list[Base]) -> None:
     def spoil_one(arena: Arena, rng: np.random.Generator) -> None:
         arena.scan(rng.choice(SEQUENCES)).write_bytes(hostile_scan(bases, rng))
         arena.survived(arena.run())

@@ -1,4 +1,4 @@
-"""Whatever stands around it, a good case gets its mask, and nothing that was there before is changed."""
+"""A good case gets its mask whatever lies around it, and no file among the scans is changed."""
 
 import hashlib
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def _into_itself(arena: Arena, rng: np.random.Generator) -> None:
     assert before.items() <= _contents(arena.folder / "in").items()
 
 
-def test_a_hostile_tree_costs_no_good_case(each_seed: Callable) -> None:
+def test_a_good_case_survives_a_hostile_tree(each_seed: Callable) -> None:
     each_seed(_beside_a_good_case)
 
 

@@ -1,4 +1,4 @@
-"""Weights that ask for much: read, or refused in one sentence, in under 5 s and 1 GiB, as no limit alone would show."""
+"""Weights that ask for a lot are read or refused in a sentence within 5 s and 1 GiB; no single limit ensures that."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def _file_of(n_bytes: int) -> Callable[[Path], None]:
 
 
 def _tensor_of(name: str, n_bytes: int) -> Callable[[Path], None]:
-    """One tensor that fills a weights file up to so many bytes, under a checksum that fits."""
+    """One tensor that fills a weights file up to so many bytes, with a matching checksum."""
 
     def change(folder: Path) -> None:
         path = folder / "unet.safetensors"
@@ -60,7 +60,7 @@ def _tensor_of(name: str, n_bytes: int) -> Callable[[Path], None]:
 
 
 def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], None]:
-    """A manifest with so many of these values, or of as many bytes as it may have, or of more."""
+    """A manifest with `n` of these values, or with as many as its allowed bytes hold, and `more`."""
 
     def change(folder: Path) -> None:
         whole = (folder / MANIFEST).read_text()
@@ -103,7 +103,7 @@ def _filled_with(text: str, *, n: int = 0, more: int = 0) -> Callable[[Path], No
         *("wide transformer", "wide axial", "wide U-Net"),
     ],
 )
-def test_what_asks_for_much_takes_little(
+def test_demanding_weights_take_little_time_and_memory(
     tmp_path: Path, tiny_weights: Path, spoil: Callable[[Path], None], says: str | None
 ) -> None:
     folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))

@@ -39,7 +39,7 @@ TEXTS = (
 
 
 @pytest.mark.slow
-def test_every_spoiled_manifest_is_taken_or_refused_in_one_sentence(
+def test_every_spoiled_manifest_is_read_or_refused_in_one_sentence(
     tiny_weights: Path, tmp_path: Path, rounds: int, record_property: Callable[[str, object], None]
 ) -> None:
     for file in tiny_weights.glob("*.safetensors"):

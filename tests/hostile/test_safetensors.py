@@ -1,4 +1,4 @@
-"""Spoiled safetensors files under a checksum that fits: each is loaded, or refused in one sentence."""
+"""Spoiled safetensors files with a matching checksum: each is loaded, or refused in one sentence."""
 
 import json
 import random

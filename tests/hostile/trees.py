@@ -12,9 +12,9 @@ Change = Callable[[Path, Path, np.random.Generator], object]
 
 
 def spoil_tree(bad: Path, output: Path, rng: np.random.Generator) -> list[str]:
-    """Do one to four hostile things to the case in the folder `bad`, to what is around it and to the output; which.
+    """Make one to four hostile changes to the case in `bad`, around it and in the output; returns their names.
 
-    What cannot be done on top of the others, as a name would be too long or is taken, is left out.
+    A change that cannot be made on top of the others, as a name would be too long or is taken, is skipped.
     """
     changes = [_CHANGES[n] for n in rng.choice(len(_CHANGES), rng.integers(1, 5), replace=False)]
     for change in changes:
@@ -30,7 +30,7 @@ def _scan(bad: Path, rng: np.random.Generator) -> Path:
 
 
 def _moved(path: Path, name: str) -> Path:
-    """The file under another name beside it, unless that is taken."""
+    """Rename the file, unless the name is taken, and return its path."""
     target = path.with_name(name)
     return path if os.path.lexists(target) else path.rename(target)
 

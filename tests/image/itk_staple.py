@@ -13,7 +13,7 @@ WHOLE = RegionSet("wt", GLIOMA.strokes[:1])
 
 
 def fuse_masks(masks: np.ndarray, *, method: str = "staple") -> Fused:
-    """What `fuse` makes of (n_members, I, J, K) bool masks of a single region."""
+    """The fusion of (n_members, I, J, K) bool masks of a single region."""
     return fuse(np.where(masks, np.uint8(Label.ED), np.uint8(0)), WHOLE, method=method)
 
 
@@ -30,12 +30,12 @@ def itk_staple(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, i
 
 
 def assert_as_itk(fused: Fused, masks: np.ndarray, region: Region) -> None:
-    """Every voxel of the region's probability, and every sensitivity and specificity, to 1e-6."""
+    """Assert that the region's probabilities, sensitivities and specificities equal SimpleITK's to 1e-6."""
     _assert_close(fused, region, *itk_staple(masks)[:3])
 
 
 def assert_masks_as_itk(masks: np.ndarray) -> None:
-    """Masks of a single region fuse as in SimpleITK, after the same number of iterations."""
+    """Assert that masks of a single region fuse as in SimpleITK, after the same number of iterations."""
     *expected, n_iterations = itk_staple(masks)
     unsettled = f"WT: STAPLE had not converged after {n_iterations} iterations."
     with patch.object(fusion, "MAX_ITERATIONS", n_iterations):

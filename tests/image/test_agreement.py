@@ -1,4 +1,4 @@
-"""Four sequences of one head agree, however different their contrasts; a shifted, foreign or flipped one does not."""
+"""Sequences of one head agree, whatever their contrasts; one that is shifted, flipped or of another head does not."""
 
 import time
 
@@ -15,7 +15,7 @@ T2F = 3
 
 @pytest.fixture(scope="module")
 def head() -> np.ndarray:
-    """(4, *SHAPE) float32: four contrasts of one anatomy without any symmetry, in an egg."""
+    """(4, *SHAPE) float32: four contrasts of one asymmetric anatomy, in an ellipsoid."""
     return _contrasts(1)
 
 
@@ -39,39 +39,39 @@ def _with(head: np.ndarray, number: int, scan: np.ndarray) -> np.ndarray:
     return changed
 
 
-def test_four_contrasts_of_one_head_leave_nothing_to_say(head: np.ndarray) -> None:
+def test_four_contrasts_of_one_head_get_no_note(head: np.ndarray) -> None:
     assert _notes(head) == []
 
 
-def test_a_scan_off_by_a_voxel_leaves_nothing_to_say(head: np.ndarray) -> None:
+def test_a_scan_one_voxel_off_gets_no_note(head: np.ndarray) -> None:
     assert _notes(_with(head, T2F, np.roll(head[T2F], 1, axis=1))) == []
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("voxels", [30, -30])
-def test_a_shifted_scan_is_said(head: np.ndarray, axis: int, voxels: int) -> None:
+def test_a_shifted_scan_is_noted(head: np.ndarray, axis: int, voxels: int) -> None:
     (note,) = _notes(_with(head, T2F, np.roll(head[T2F], voxels, axis=axis)))
     assert note.startswith("t2f does not seem to show the same head as the others: its brain lies elsewhere")
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "t1n"), (1, "t1c"), (2, "t2w"), (3, "t2f")])
-def test_a_scan_of_another_patient_is_said(head: np.ndarray, number: int, name: str) -> None:
+def test_a_scan_of_another_patient_is_noted(head: np.ndarray, number: int, name: str) -> None:
     (note,) = _notes(_with(head, number, _contrasts(2)[number]))
     assert note.startswith(f"{name} does not seem to show the same head as ")
     assert name not in note.split(" as ")[1]
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "t1n"), (1, "t1c"), (2, "t2w"), (3, "t2f")])
-def test_a_scan_flipped_left_to_right_is_said(head: np.ndarray, number: int, name: str) -> None:
+def test_a_scan_flipped_left_to_right_is_noted(head: np.ndarray, number: int, name: str) -> None:
     (note,) = _notes(_with(head, number, head[number, ::-1]))
     assert note.startswith(f"{name} seems to be flipped left to right against ")
 
 
-def test_all_four_flipped_alike_cannot_be_seen(head: np.ndarray) -> None:
+def test_flipping_all_four_scans_is_not_noticed(head: np.ndarray) -> None:
     assert _notes(head[:, ::-1].copy()) == []
 
 
-def test_four_different_heads_are_said_once() -> None:
+def test_four_different_heads_get_one_note() -> None:
     strangers = np.stack([_contrasts(seed)[number] for number, seed in enumerate((1, 2, 3, 4))])
     assert _notes(strangers) == [
         "no two sequences seem to show the same head: their edges do not lie in the same places"
@@ -94,7 +94,7 @@ def test_a_phantom_agrees_with_itself() -> None:
     assert _notes(make_phantom((128, 140, 120), seed=1).sequences.astype(np.float32)) == []
 
 
-def test_looking_costs_little(rng: np.random.Generator) -> None:
+def test_the_check_is_fast(rng: np.random.Generator) -> None:
     scans = np.zeros((4, 240, 240, 155), np.float32)
     scans[:, 50:190, 30:205, 8:150] = rng.uniform(100, 900, (4, 140, 175, 142))
     masks = scans != 0

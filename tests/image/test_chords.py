@@ -24,14 +24,14 @@ def disc(radius: float, n: int = 41) -> np.ndarray:
     [(1, 1.0, 1.0), (2, 1.0, 2.0), (20, 1.0, 20.0), (20, 0.5, 10.0)],
     ids=["voxel", "two", "row", "fine row"],
 )
-def test_a_row_of_voxels_is_as_long_as_their_outer_faces(n: int, steps_mm: float, expected: float) -> None:
+def test_a_row_of_voxels_is_measured_between_its_outer_faces(n: int, steps_mm: float, expected: float) -> None:
     mask = np.zeros((22, 3), bool)
     mask[1 : 1 + n, 1] = True
     (chord, *_) = longest_chords(field_of(mask, steps_mm=PLANE_MM * steps_mm))
     assert chord.length_mm == pytest.approx(expected)
 
 
-def test_a_diagonal_of_voxels_is_as_long_as_their_corners() -> None:
+def test_a_diagonal_of_voxels_is_measured_between_its_outer_corners() -> None:
     (chord, *_) = longest_chords(field_of(np.eye(7, dtype=bool)))
     assert chord.length_mm == pytest.approx(7 * np.sqrt(2))
 
@@ -55,7 +55,7 @@ def test_a_chord_never_crosses_a_gap() -> None:
     assert (chord.start, chord.stop, chord.length_mm) == ((1, 9), (1, 20), 12.0)
 
 
-def test_a_chord_crosses_what_it_may() -> None:
+def test_a_chord_may_cross_a_gap_that_counts_as_inside() -> None:
     mask = np.zeros((3, 21), bool)
     mask[1, :4] = mask[1, 15:] = True
     core = np.zeros_like(mask)
@@ -84,14 +84,14 @@ def test_a_disc_is_as_wide_as_it_is_long() -> None:
     assert across.length_mm == pytest.approx(21, abs=0.5)
 
 
-def test_chords_of_one_length_are_all_found() -> None:
+def test_all_longest_chords_of_equal_length_are_found() -> None:
     mask = np.zeros((9, 9), bool)
     mask[4] = mask[:, 4] = True
     assert {chord.start for chord in longest_chords(field_of(mask))} == {(0, 4), (4, 0)}
 
 
 def blob(seed: int, n: int) -> np.ndarray:
-    """An uneven lump of n voxels along each of three axes at most."""
+    """An uneven lump, at most n voxels along each of three axes."""
     rng = np.random.default_rng(seed)
     noise = gaussian_filter(rng.standard_normal((n, n, n)), n / 8)
     from_middle = np.linalg.norm(np.indices(noise.shape) - (n - 1) / 2, axis=0)
@@ -106,14 +106,14 @@ def bitten_disc() -> np.ndarray:
 
 
 def longest_of_all(field: Field) -> float:
-    """Length of the longest chord of all pairs of the rim."""
+    """Length of the longest chord among all pairs of rim voxels."""
     starts, offsets = pairs_of(field)
     lengths = field.lengths_mm(offsets)
     return float(lengths[first_held(field, starts, offsets, lengths)])
 
 
 def widest_of_all(field: Field, along: np.ndarray) -> float:
-    """Length of the longest chord perpendicular to a direction, of all pairs of the rim."""
+    """Length of the longest chord perpendicular to a direction, among all pairs of rim voxels."""
     starts, offsets = pairs_of(field)
     aside = offsets @ field.steps_mm @ along
     level = np.abs(aside) <= field.extent_mm(along) / 2 + 1e-6
@@ -134,14 +134,14 @@ def first_held(field: Field, starts: np.ndarray, offsets: np.ndarray, lengths: n
     return next(n for n in order if field.holds(starts[n : n + 1], offsets[n : n + 1])[0])
 
 
-def test_the_longest_of_many_ends_is_that_of_all_pairs() -> None:
+def test_the_longest_chord_of_a_large_rim_is_that_of_all_pairs() -> None:
     field = field_of(bitten_disc())
     assert longest_chords(field)[0].length_mm == pytest.approx(longest_of_all(field))
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0), (0.6, 0.8, 0), (-0.28, 0.96, 0)], ids=str)
 @pytest.mark.parametrize("hole", [0, 31], ids=["solid", "ring"])
-def test_the_longest_across_is_that_of_the_whole_rim(hole: float, direction: tuple[float, ...]) -> None:
+def test_the_longest_perpendicular_is_that_of_all_pairs(hole: float, direction: tuple[float, ...]) -> None:
     field = field_of(bitten_disc() & ~disc(hole, 85))
     along = np.array(direction)
     assert longest_across(field, along).length_mm == pytest.approx(widest_of_all(field, along))
@@ -165,7 +165,7 @@ def few_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_ends")
 @pytest.mark.parametrize("seed", range(4))
-def test_above_the_limit_a_lump_is_measured_as_by_all_pairs(seed: int) -> None:
+def test_above_the_limit_the_length_is_nearly_that_of_all_pairs(seed: int) -> None:
     field = Field(inside=blob(seed, 20), ends=blob(seed, 20), steps_mm=np.eye(3))
     assert longest_chords(field)[0].length_mm == pytest.approx(longest_of_all(field), rel=0.005)
 

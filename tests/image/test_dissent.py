@@ -20,7 +20,7 @@ def test_counts_of_empty_maps_are_zero() -> None:
     assert not region_counts(empty, empty, GLIOMA).any()
 
 
-def test_the_share_counts_members_that_say_another_label() -> None:
+def test_the_share_counts_members_with_another_label() -> None:
     fused = np.full((1, 1, 2), Label.ED, np.uint8)
     maps = [np.array([[[Label.ED, first]]], np.uint8) for first in (Label.ED, Label.ET, Label.BACKGROUND, Label.ED)]
     assert dissenting_share(maps, fused).tolist() == [[[0.0, 0.5]]]
@@ -31,7 +31,7 @@ def test_the_share_counts_members_that_say_another_label() -> None:
     [((0.9, 0.69), 5.0, 1), ((0.9, 0.7), 5.0, 0), ((0.9, 0.1), 0.4, 0), ((0.1,), 5.0, 0)],
     ids=["far", "near", "tiny region", "one member alone"],
 )
-def test_a_member_far_from_the_fusion_is_said(dice: tuple[float, ...], volume_ml: float, n_notes: int) -> None:
+def test_a_member_far_from_the_fusion_is_noted(dice: tuple[float, ...], volume_ml: float, n_notes: int) -> None:
     of_members = {f"member {n}": {Region.TC: value} for n, value in enumerate(dice)}
-    notes = dissent_notes(of_members, {Region.TC: volume_ml})  # the largest of members and fusion
+    notes = dissent_notes(of_members, {Region.TC: volume_ml})  # the largest volume among members and fusion
     assert [note.kind for note in notes] == [Kind.MEMBERS_DISAGREE] * n_notes

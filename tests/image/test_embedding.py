@@ -1,4 +1,4 @@
-"""Cases as points: what is in a row of features, how blocks are weighed, and that a map is the same each time."""
+"""Cases as points: what is in a row of features, how blocks are weighted, and that a map is the same each time."""
 
 import sys
 
@@ -21,7 +21,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-def test_quantiles_are_those_of_the_brain_and_do_not_depend_on_places(rng: np.random.Generator) -> None:
+def test_quantiles_are_those_of_the_brain_and_do_not_depend_on_position(rng: np.random.Generator) -> None:
     array = rng.normal(size=(2, 12, 10, 8)).astype(np.float32)
     array[:, :3] = 0
     coarse, quantiles = appearance(array)
@@ -49,7 +49,7 @@ def test_each_block_has_the_same_variance(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(joined.mean(axis=0), 0, atol=1e-9)
 
 
-def test_a_block_in_which_all_cases_are_alike_stays_zero() -> None:
+def test_a_block_in_which_all_cases_are_alike_becomes_zero() -> None:
     assert not balanced([np.full((9, 2), 3.0)]).any()
 
 
@@ -57,7 +57,7 @@ def test_a_block_in_which_all_cases_are_alike_stays_zero() -> None:
 @pytest.mark.parametrize(
     ("n", "d", "expected"), [(11, 200, 2), (33, 200, 8), (100, 200, 20), (33, 3, 3), (8, 1, 1)], ids=str
 )
-def test_there_are_a_quarter_as_many_components_as_cases(
+def test_there_are_at_most_a_quarter_as_many_components_as_cases(
     n: int, d: int, expected: int, rng: np.random.Generator
 ) -> None:
     assert principal_components(rng.normal(size=(n, d))).shape == (n, expected)

@@ -77,13 +77,13 @@ def test_one_empty_mask_of_two_leaves_staple_at_its_start_worked_by_hand():
 
 
 @pytest.mark.parametrize("n_members", range(1, 8))
-def test_staple_is_simpleitks_on_noisy_balls(n_members: int, rng: np.random.Generator):
+def test_staple_equals_simpleitk_on_noisy_balls(n_members: int, rng: np.random.Generator):
     masks = noisy_masks(rng, n_members)
     assert_masks_as_itk(masks)
 
 
 @pytest.mark.parametrize("density", [0.02, 0.3, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.5, 0.8))])
-def test_staple_is_simpleitks_on_masks_without_any_truth(density: float, rng: np.random.Generator):
+def test_staple_equals_simpleitk_on_random_masks(density: float, rng: np.random.Generator):
     masks = rng.random((4, 9, 7, 5)) < density
     assert_masks_as_itk(masks)
 
@@ -93,12 +93,12 @@ def test_staple_is_simpleitks_on_masks_without_any_truth(density: float, rng: np
     [[(8, 8, 8), (24, 24, 24)], [(8, 8, 8), (24, 24, 24), (8, 24, 8)], [(8, 8, 8), (9, 8, 8), (24, 24, 24)]],
     ids=["two-apart", "three-apart", "two-together-one-apart"],
 )
-def test_staple_is_simpleitks_on_balls_apart(centres: list[tuple[int, int, int]]):
+def test_staple_equals_simpleitk_on_balls_apart(centres: list[tuple[int, int, int]]):
     masks = np.stack([ball(radius=4, centre=centre) for centre in centres])
     assert_masks_as_itk(masks)
 
 
-def test_staple_is_simpleitks_with_one_empty_and_with_one_full_mask():
+def test_staple_equals_simpleitk_with_an_empty_and_with_a_full_mask():
     masks = np.stack([ball(radius=5), ball(radius=6), np.zeros(SHAPE, bool), np.ones(SHAPE, bool)])
     assert_masks_as_itk(masks[:3])
     assert_masks_as_itk(masks[[0, 1, 3]])
@@ -114,19 +114,19 @@ def test_staple_of_every_possible_vote_is_a_probability(n_members: int, n_voxels
     assert found.max() <= 1
 
 
-def test_staple_that_has_not_settled_says_so(label_maps: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+def test_staple_that_has_not_converged_says_so(label_maps: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fusion, "MAX_ITERATIONS", 2)
     assert fuse(label_maps).notes[0] == "WT: STAPLE had not converged after 2 iterations."
 
 
-def test_staple_of_empty_masks_is_zero_without_sensitivity():
+def test_staple_of_empty_masks_is_zero_and_has_no_sensitivity():
     found = fuse_masks(np.zeros((3, *SHAPE), bool))
     assert not found.probabilities.any()
     assert np.isnan(found.sensitivity).all()
     assert (found.specificity == 1).all()
 
 
-def test_staple_of_full_masks_is_one_without_specificity():
+def test_staple_of_full_masks_is_one_and_has_no_specificity():
     found = fuse_masks(np.ones((3, *SHAPE), bool))
     assert (found.probabilities == 1).all()
     assert (found.sensitivity == 1).all()
@@ -147,7 +147,7 @@ def test_fusing_flipped_members_flips_the_result(axes: tuple[int, ...], label_ma
 
 
 @METHODS
-def test_the_order_of_members_moves_the_rates_and_nothing_else(method: str, label_maps: np.ndarray):
+def test_reordering_members_reorders_their_rates_and_nothing_else(method: str, label_maps: np.ndarray):
     order = [2, 0, 1]
     given = fuse(label_maps, method=method, probabilities=shares(label_maps))
     turned = fuse(label_maps[order], method=method, probabilities=shares(label_maps[order]))
@@ -166,7 +166,7 @@ def test_one_member_alone_is_returned(method: str):
 
 
 @METHODS
-def test_members_who_agree_are_returned(method: str):
+def test_members_who_agree_fuse_to_their_label_map(method: str):
     same = np.stack([tumour()] * 3)
     np.testing.assert_array_equal(fuse(same, method=method, probabilities=shares(same)).label_map, same[0])
 
@@ -187,7 +187,7 @@ def test_probabilities_are_those_of_each_region_in_order(method: str, label_maps
 
 
 @METHODS
-def test_what_was_fused_pickles(method: str, label_maps: np.ndarray):
+def test_a_fusion_pickles(method: str, label_maps: np.ndarray):
     fused = fuse(label_maps, method=method, probabilities=shares(label_maps))
     copy = pickle.loads(pickle.dumps(fused))
     np.testing.assert_array_equal(copy.label_map, fused.label_map)
@@ -203,7 +203,7 @@ def test_fused_values_are_read_only(method: str, label_maps: np.ndarray):
         fused.values[0] = 0
 
 
-def test_majority_is_the_share_of_votes_with_rates_against_it(label_maps: np.ndarray):
+def test_majority_is_the_share_of_votes_and_rates_are_measured_against_it(label_maps: np.ndarray):
     fused = fuse(label_maps, method="majority")
     votes = np.stack([region_mask(label_maps, region).mean(axis=0) for region in GLIOMA.regions])
     np.testing.assert_allclose(fused.probabilities, votes, atol=1e-7)
@@ -251,20 +251,20 @@ def test_one_member_without_et_does_not_take_it_from_two_who_agree(method: str, 
 
 
 @VOTES
-def test_et_of_one_member_among_three_is_not_believed_and_said(method: str):
+def test_et_of_one_member_in_three_is_rejected_and_noted(method: str):
     fused = fuse(np.stack([tumour(), without_et(tumour()), without_et(tumour())]), method=method)
     np.testing.assert_array_equal(fused.label_map, without_et(tumour()))
     np.testing.assert_allclose(fused.probabilities[2].max(), 1 / 3, atol=1e-6)
     assert fused.notes == ("ET: nothing from member 2 and member 3 (of 3); the fused region is empty.",)
 
 
-def test_a_member_that_found_nothing_is_called_by_its_name():
+def test_a_member_that_found_nothing_is_named():
     fused = fuse(np.stack([tumour(), without_et(tumour())]), names=("unet", "transbts"))
     assert fused.notes[0].startswith("ET: nothing from transbts (of 2); ")
 
 
 @VOTES
-def test_a_tie_of_two_members_is_counted_in_and_said(method: str):
+def test_a_tie_of_two_members_is_included_and_noted(method: str):
     fused = fuse(np.stack([tumour(), without_et(tumour())]), method=method)
     np.testing.assert_array_equal(fused.label_map, tumour())
     n_voxels = (tumour() == Label.ET).sum()
@@ -281,7 +281,7 @@ def test_members_without_a_voxel_in_common_give_an_empty_map_and_say_so(method: 
 
 
 @METHODS
-def test_no_member_with_a_voxel_gives_an_empty_map_and_a_note_for_each_region(method: str):
+def test_empty_members_give_an_empty_map_and_a_note_per_region(method: str):
     nothing = np.zeros((3, *SHAPE), np.uint8)
     fused = fuse(nothing, method=method, probabilities=shares(nothing))
     assert not fused.label_map.any()
@@ -306,7 +306,7 @@ def test_a_tumour_at_the_edges_of_the_volume_stays_there(method: str):
     np.testing.assert_array_equal(fuse(corner, method=method, probabilities=shares(corner)).label_map, corner[0])
 
 
-def test_a_cavity_is_no_vote_for_any_region_of_a_glioma():
+def test_a_cavity_is_not_a_vote_for_any_region_of_a_glioma():
     cavity = np.full((2, *SHAPE), Label.RC, np.uint8)
     assert not fuse(cavity).label_map.any()
 
@@ -332,7 +332,7 @@ def test_votes_on_a_cavity_by_hand():
     fused = fuse(lines([Label.RC, Label.RC, 0, 0], [Label.RC, Label.ED, 0, 0]), WITH_CAVITY, method="majority")
     np.testing.assert_array_equal(fused.probability(Region.RC).ravel(), [1, 0.5, 0, 0])
     np.testing.assert_array_equal(fused.probability(Region.WT).ravel(), [0, 0.5, 0, 0])
-    np.testing.assert_array_equal(fused.label_map.ravel(), [Label.RC, Label.RC, 0, 0])  # a tie is written last
+    np.testing.assert_array_equal(fused.label_map.ravel(), [Label.RC, Label.RC, 0, 0])  # RC is written last
     np.testing.assert_array_equal(fused.sensitivity[:, 3], [1, 0.5])
     np.testing.assert_array_equal(fused.specificity[:, 0], [1, 1])
     assert fused.notes[-1] == "RC: voxels at exactly 0.5, which were included: 1."
@@ -377,7 +377,7 @@ def test_each_region_of_a_larger_set_is_fused_as_simpleitk_fuses_its_masks(
 
 @METHODS
 @pytest.mark.parametrize("regions", REGION_SETS.values(), ids=REGION_SETS)
-def test_members_of_every_set_who_agree_are_returned(method: str, regions: RegionSet, rng: np.random.Generator):
+def test_agreeing_members_of_every_set_fuse_to_their_map(method: str, regions: RegionSet, rng: np.random.Generator):
     label_map = rng.choice([0, *regions.labels], SHAPE).astype(np.uint8)
     same = np.stack([label_map] * 3)
     sure = np.stack([[region_mask(label_map, region) for region in regions.regions]] * 3).astype(np.float32)
@@ -397,7 +397,7 @@ def test_as_many_members_as_allowed_are_fused_and_one_more_is_refused(regions: R
         require_fusable(most + 1, regions)
 
 
-def test_no_member_is_refused():
+def test_zero_members_are_refused():
     with pytest.raises(SettingsError, match="cannot be fused; found 0, expected 1 to 8"):
         fuse(np.zeros((0, *SHAPE), np.uint8))
 

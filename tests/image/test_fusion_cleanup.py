@@ -1,4 +1,4 @@
-"""Specks of fused answers: by hand, in every region and for every fusion, and the values that go with them."""
+"""Cleaning of fusions: specks and holes by hand, in every region, for every method, and the probabilities after it."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def fused_of(*label_maps: np.ndarray, method: str = "majority") -> Fused:
 
 @pytest.fixture
 def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Three members with large tumours at one place, two of which meet elsewhere in 4 x 4 x 1 voxels."""
+    """Three members with the same large tumour; two of them also overlap elsewhere, in 4 x 4 x 1 voxels."""
     maps = blank(), blank(), blank()
     for each in maps:
         each[2:9, 2:9, 2:9] = Label.ED
@@ -37,7 +37,7 @@ def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("method", ["staple", "majority"])
-def test_a_speck_that_no_member_drew_goes(overlapping: tuple[np.ndarray, ...], method: str) -> None:
+def test_a_speck_that_no_member_drew_is_removed(overlapping: tuple[np.ndarray, ...], method: str) -> None:
     fused = fused_of(*overlapping, method=method)
     assert np.count_nonzero(fused.label_map[12:]) == 16
     cleaned = clean_fusion(fused, [RULES] * 3)
@@ -46,7 +46,7 @@ def test_a_speck_that_no_member_drew_goes(overlapping: tuple[np.ndarray, ...], m
     np.testing.assert_array_equal(cleaned.sensitivity, fused.sensitivity)
 
 
-def test_a_member_that_keeps_small_components_keeps_them_here(overlapping: tuple[np.ndarray, ...]) -> None:
+def test_one_member_that_keeps_small_components_keeps_them_in_the_fusion(overlapping: tuple[np.ndarray, ...]) -> None:
     fused = fused_of(*overlapping)
     assert clean_fusion(fused, [RULES, RULES, PostprocessRules()]) is fused
 
@@ -80,9 +80,9 @@ def test_what_leaves_a_region_becomes_what_lies_beneath(label: Label, n_voxels: 
 
 
 @pytest.mark.parametrize("method", FUSIONS)
-def test_values_say_at_the_cut_what_the_label_map_says(overlapping: tuple[np.ndarray, ...], method: str) -> None:
+def test_probabilities_at_the_cut_compose_the_label_map(overlapping: tuple[np.ndarray, ...], method: str) -> None:
     for each in overlapping:
-        each[5, 5, 20] = Label.ET  # alone in the air
+        each[5, 5, 20] = Label.ET  # a lone voxel in the background
     fused = fused_of(*overlapping, method=method)
     cleaned = clean_fusion(fused, [RULES] * 3)
     assert (cleaned.label_map != fused.label_map).any()
@@ -92,12 +92,12 @@ def test_values_say_at_the_cut_what_the_label_map_says(overlapping: tuple[np.nda
     assert not cleaned.probability(GLIOMA.regions[0]).flags.writeable
 
 
-def test_an_empty_answer_stays_empty() -> None:
+def test_an_empty_fusion_stays_empty() -> None:
     fused = fused_of(blank(), blank())
     assert clean_fusion(fused, [RULES, RULES]) is fused
 
 
-def test_notes_on_a_region_that_lost_voxels_are_dated() -> None:
+def test_notes_on_a_region_that_lost_voxels_say_they_are_from_before() -> None:
     maps = blank(), blank(), blank()
     for each in maps[:2]:
         each[4:6, 4:6, 4:6] = Label.ED

@@ -1,4 +1,4 @@
-"""STAPLE of the masks that challenge algorithms made of two real cases equals SimpleITK's."""
+"""STAPLE of challenge algorithms' masks of two real cases equals SimpleITK's."""
 
 from itertools import combinations, product
 from pathlib import Path
@@ -39,7 +39,7 @@ def all_names(data: Path, case: str) -> tuple[str, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "names", "region"), TRIPLES, ids=lambda part: getattr(part, "name", None))
-def test_staple_of_three_candidates_is_simpleitks(data: Path, case: str, names: tuple[str, ...], region: Region):
+def test_staple_of_three_candidates_equals_simpleitk(data: Path, case: str, names: tuple[str, ...], region: Region):
     label_maps = read(data, case, names)
     assert_as_itk(fuse(label_maps, GLIOMA), region_mask(label_maps, region), region)
 
@@ -47,14 +47,14 @@ def test_staple_of_three_candidates_is_simpleitks(data: Path, case: str, names: 
 @pytest.mark.slow
 @each_case
 @each_region
-def test_staple_of_all_candidates_is_simpleitks(data: Path, case: str, region: Region):
+def test_staple_of_all_candidates_equals_simpleitk(data: Path, case: str, region: Region):
     assert_masks_as_itk(region_mask(read(data, case, all_names(data, case)), region))
 
 
 @pytest.mark.slow
 @each_case
 @each_region
-def test_staple_of_all_algorithms_without_the_fusions_is_simpleitks(data: Path, case: str, region: Region):
+def test_staple_of_all_algorithms_without_the_fusions_equals_simpleitk(data: Path, case: str, region: Region):
     names = tuple(name for name in all_names(data, case) if name not in FUSED_BY_OTHERS)
     assert_masks_as_itk(region_mask(read(data, case, names), region))
 

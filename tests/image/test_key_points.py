@@ -12,7 +12,7 @@ SHAPE = (12, 13, 14)
 
 @pytest.fixture
 def cube() -> np.ndarray:
-    """Six voxels a side, the first at 3."""
+    """A cube of six voxels per side, the first at index 3."""
     mask = np.zeros(SHAPE, bool)
     mask[3:9, 3:9, 3:9] = True
     return mask
@@ -28,7 +28,7 @@ def test_the_boundary_of_a_cube_is_its_outer_shell(cube: np.ndarray) -> None:
     np.testing.assert_array_equal(boundary(cube), cube & ~inner)
 
 
-def test_a_hole_has_a_boundary_too_and_an_edge_is_no_face(cube: np.ndarray) -> None:
+def test_a_hole_has_a_boundary_too_of_face_neighbours_only(cube: np.ndarray) -> None:
     cube[5, 5, 5] = False
     found = boundary(cube)
     assert found[4, 5, 5]
@@ -36,12 +36,12 @@ def test_a_hole_has_a_boundary_too_and_an_edge_is_no_face(cube: np.ndarray) -> N
     assert not found[4, 4, 5]
 
 
-def test_a_region_that_reaches_the_end_of_a_head_ends_there(cube: np.ndarray) -> None:
+def test_a_region_that_reaches_the_edge_of_the_array_has_a_boundary_there(cube: np.ndarray) -> None:
     cropped = cube[5:]
     assert boundary(cropped)[0, 3:9, 3:9].all()
 
 
-def test_a_region_does_not_end_where_nothing_is_known(cube: np.ndarray) -> None:
+def test_a_region_has_no_boundary_against_unknown_voxels(cube: np.ndarray) -> None:
     known = np.ones(SHAPE, bool)
     known[:5] = False
     found = boundary(cube, known)[5:]
@@ -53,7 +53,7 @@ def test_a_small_boundary_is_taken_whole(cube: np.ndarray) -> None:
     assert rows(key_points(cube, 152, np.random.default_rng(1))) == rows(np.argwhere(boundary(cube)))
 
 
-def test_so_many_points_lie_on_the_boundary_once_each(cube: np.ndarray) -> None:
+def test_the_wanted_number_of_distinct_points_lies_on_the_boundary(cube: np.ndarray) -> None:
     found = key_points(cube, 20, np.random.default_rng(1), n_draws=3)
     assert len(rows(found)) == len(found) == 20
     assert boundary(cube)[tuple(found.T)].all()
@@ -69,7 +69,7 @@ def test_the_best_of_more_draws_fits_better(cube: np.ndarray) -> None:
     assert fits[0] < fits[-1]
 
 
-def test_the_same_generator_chooses_the_same_points(cube: np.ndarray) -> None:
+def test_the_same_seed_chooses_the_same_points(cube: np.ndarray) -> None:
     one, other = (key_points(cube, 12, np.random.default_rng(7), n_draws=2) for _ in range(2))
     np.testing.assert_array_equal(one, other)
     assert rows(one) != rows(key_points(cube, 12, np.random.default_rng(8), n_draws=2))
@@ -88,7 +88,7 @@ def test_the_corners_of_a_cube_span_all_of_it(cube: np.ndarray) -> None:
 
 def test_the_hull_of_a_corner_by_hand() -> None:
     mask = np.ones((3, 3, 3), bool)
-    points = np.array([(0, 0, 0), (2, 0, 0), (0, 2, 0), (0, 0, 2)])  # holds the voxels with i + j + k <= 2
+    points = np.array([(0, 0, 0), (2, 0, 0), (0, 2, 0), (0, 0, 2)])  # their hull holds the voxels with i + j + k <= 2
     assert hull_overlap(points, mask) == pytest.approx(10 / 27)
     mask[0, 0, 0] = False
     assert hull_overlap(points, mask) == pytest.approx(9 / 27)
@@ -108,7 +108,7 @@ def test_hulls_hold_what_a_triangulation_of_their_points_holds() -> None:
 
 
 @pytest.mark.parametrize(("region", "n_voxels"), [(Region.WT, 33), (Region.TC, 7), (Region.ET, 7)])
-def test_a_point_marks_a_ball_of_its_region_s_radius(region: Region, n_voxels: int) -> None:
+def test_a_point_marks_a_ball_of_its_regions_radius(region: Region, n_voxels: int) -> None:
     marked = key_map({region: np.array([[6, 6, 6]])}, np.zeros(3, int), np.array(SHAPE))
     places = np.argwhere(marked)
     assert len(places) == n_voxels

@@ -55,14 +55,14 @@ def stored(mask: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) ->
     return turned, LPS @ turn
 
 
-def test_a_sphere_has_its_diameter_everywhere() -> None:
+def test_a_sphere_has_the_same_diameter_in_every_direction() -> None:
     mask = ellipsoid((12, 12, 12))
     longest, across = lengths(axial_diameters(mask, LPS))
     assert (longest, across) == pytest.approx((25, 25), abs=0.5)  # 25 voxels from face to face
     assert largest_diameter(mask, LPS).length_mm == pytest.approx(25, abs=0.7)
 
 
-def test_an_ellipsoid_has_its_axes() -> None:
+def test_the_diameters_of_an_ellipsoid_are_its_axes() -> None:
     mask = ellipsoid((18, 9, 15))
     assert lengths(axial_diameters(mask, LPS)) == pytest.approx((37, 19), abs=0.1)
     assert largest_diameter(mask, LPS).length_mm == pytest.approx(37, abs=0.5)
@@ -98,7 +98,7 @@ def test_the_perpendicular_lies_in_the_same_lesion() -> None:
     ],
     ids=["row", "plate from the side", "plate from above"],
 )
-def test_a_plate_of_one_voxel(slices: tuple[slice, ...], expected: tuple[float, float]) -> None:
+def test_rows_and_plates_one_voxel_thick_by_hand(slices: tuple[slice, ...], expected: tuple[float, float]) -> None:
     assert lengths(axial_diameters(block(*slices), LPS)) == pytest.approx(expected)
 
 
@@ -106,7 +106,7 @@ def test_a_c_is_not_measured_across_its_opening() -> None:
     ring = ellipsoid((18, 18, 90)) & ~ellipsoid((12, 12, 90))
     ring[22:, 15:26] = False  # the opening
     longest, _ = lengths(axial_diameters(ring, LPS))
-    assert longest == pytest.approx(2 * np.sqrt(18**2 - 12**2), abs=2)  # the tangent to the hole
+    assert longest == pytest.approx(2 * np.sqrt(18**2 - 12**2), abs=2)  # the chord tangent to the hole
 
 
 def test_a_ring_is_measured_across_its_necrosis_and_never_across_background() -> None:
@@ -149,7 +149,7 @@ def test_orientation_changes_nothing(order: tuple[int, ...], flips: tuple[bool, 
     assert touched_borders(label_map, affine) == touched_borders(mask * np.uint8(Label.ET), LPS)
 
 
-def test_ends_are_places_in_the_world() -> None:
+def test_ends_of_a_diameter_are_in_world_mm() -> None:
     found = axial_diameters(block(slice(5, 25), slice(10, 11), slice(9, 10)), LPS)
     assert {found.longest.start_mm, found.longest.stop_mm} == {(-5, -10, 9), (-24, -10, 9)}
     assert found.product_mm2 == 20
@@ -164,13 +164,13 @@ def test_an_empty_mask_has_no_measures() -> None:
     assert np.isnan(centroid_mm(empty, LPS)).all()
 
 
-def test_the_largest_lesion_is_one_of_them_whole() -> None:
+def test_the_largest_lesion_is_returned_whole() -> None:
     small, large = ellipsoid((4, 4, 4), at=(8, 8, 8)), ellipsoid((7, 7, 7), at=(30, 25, 20))
     assert np.array_equal(largest_lesion(small | large), large)
 
 
 @pytest.mark.parametrize(("x", "side"), [(-12.0, Side.LEFT), (3.0, Side.RIGHT), (-6.0, Side.MIDLINE)])
-def test_the_side_goes_by_the_brains_middle(x: float, side: Side) -> None:
+def test_the_side_is_relative_to_the_brains_middle(x: float, side: Side) -> None:
     assert side_of(x, -4.0) is side
 
 
@@ -189,7 +189,7 @@ def test_borders_are_named_by_the_patients_sides(at: tuple[int, int, int], borde
     assert touched_borders(label_map, LPS) == borders
 
 
-def test_a_cavity_at_the_border_is_no_tumour() -> None:
+def test_a_cavity_at_the_border_is_not_tumour() -> None:
     label_map = np.zeros(SHAPE, np.uint8)
     label_map[0] = Label.RC
     assert touched_borders(label_map, LPS) == ()
@@ -202,4 +202,4 @@ def test_a_lesion_of_two_hundred_thousand_voxels_is_measured_in_about_a_second()
     began = time.process_time()
     axial_diameters(mask, LPS)
     largest_diameter(mask, LPS)
-    assert time.process_time() - began < 3  # 0.5 on a free machine; on a loaded one computing takes longer, too
+    assert time.process_time() - began < 3  # 0.5 s on a free machine; CPU time also grows on a loaded one

@@ -24,7 +24,7 @@ def prepared() -> Prepared:
 
 
 def with_brain(brain: np.ndarray, *, values: np.ndarray | None = None) -> Prepared:
-    """Prepared arrays of that brain: 1, 2, 3 … in its voxels unless told."""
+    """Prepared arrays of that brain: 1, 2, 3 … in its voxels unless `values` are given."""
     array = np.zeros((len(SEQUENCES), *brain.shape), np.float32)
     array[:, brain] = 1 + np.arange(brain.sum()) if values is None else values
     phantom = make_phantom((8, 8, 8), seed=1)
@@ -53,7 +53,7 @@ def test_what_was_resized_comes_back_to_its_place(prepared: Prepared) -> None:
     assert dice(turned >= 0.5, prepared.brain) < 0.95
 
 
-def test_a_cube_of_twice_its_edge_is_undone_exactly() -> None:
+def test_doubling_the_edge_of_a_cube_is_undone_exactly() -> None:
     brain = np.zeros((6, 7, 8), bool)
     brain[1:5, 2:6, 3:7] = True
     seen = shown_to_member(with_brain(brain), Preprocessing(resize=(8, 8, 8)))
@@ -64,7 +64,7 @@ def test_a_cube_of_twice_its_edge_is_undone_exactly() -> None:
     assert not back[:, ~brain].any()
 
 
-def test_a_place_in_the_resized_brain_is_one_in_the_prepared() -> None:
+def test_a_place_in_the_resized_brain_maps_to_the_prepared_one() -> None:
     brain = np.zeros((6, 7, 8), bool)
     brain[1:5, 2:6, 3:7] = True
     undo = shown_to_member(with_brain(brain), Preprocessing(resize=(8, 8, 8))).undo

@@ -1,4 +1,4 @@
-"""The synthetic head: known volumes, the contrasts of real scans, the same from the same seed."""
+"""The synthetic head: known volumes, the contrasts of real scans, and the same head from the same seed."""
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_without_enhancement_the_core_is_all_ncr(phantom: Phantom) -> None:
     assert median(dull, Sequence.T1C, core) < median(phantom, Sequence.T1C, core)
 
 
-def test_affine_says_left_posterior_superior_in_millimetres() -> None:
+def test_affine_is_left_posterior_superior_in_millimetres() -> None:
     affine = make_phantom((32, 32, 32), seed=1, spacing_mm=(1.0, 2.0, 3.0)).affine
     assert spacing_mm(affine) == (1, 2, 3)
     np.testing.assert_array_equal(np.sign(np.diag(affine)), [-1, -1, 1, 1])

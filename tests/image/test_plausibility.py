@@ -1,4 +1,4 @@
-"""What does not look like four scans of one head is said, and what does is not."""
+"""What does not look like four scans of one head is noted, and what does is not."""
 
 import time
 
@@ -25,24 +25,24 @@ def _notes(scans: np.ndarray) -> list[str]:
     return content_notes(scans, scans != 0)
 
 
-def test_four_scans_of_a_brain_leave_nothing_to_say(scans: np.ndarray) -> None:
+def test_four_scans_of_a_brain_get_no_note(scans: np.ndarray) -> None:
     assert _notes(scans) == []
     assert brain_notes(np.ones(BRAIN, bool), voxel_ml=0.001) == []
     assert shear_notes(LPS) == []
 
 
-def test_a_copy_is_said_of_its_pair(scans: np.ndarray) -> None:
+def test_two_identical_scans_are_noted_as_a_pair(scans: np.ndarray) -> None:
     scans[3] = scans[1]
     assert _notes(scans) == ["t1c and t2f are identical; expected two different scans"]
 
 
-def test_scans_that_differ_in_one_voxel_are_two(scans: np.ndarray) -> None:
+def test_scans_that_differ_in_one_voxel_are_not_identical(scans: np.ndarray) -> None:
     scans[3] = scans[1]
     scans[3, 3, 3, 3] += 1
     assert _notes(scans) == []
 
 
-def test_four_copies_are_said_of_each_pair(scans: np.ndarray) -> None:
+def test_four_identical_scans_are_noted_per_pair(scans: np.ndarray) -> None:
     scans[:] = scans[0]
     assert len(_notes(scans)) == 6
 
@@ -63,12 +63,12 @@ def test_a_sequence_of_one_voxel_looks_like_a_mask(scans: np.ndarray) -> None:
     assert _notes(scans) == ["t1c: holds only 1 value inside the head, as a mask does, not a scan"]
 
 
-def test_few_values_where_it_is_looked_first_are_no_mask(scans: np.ndarray) -> None:
+def test_few_values_among_the_voxels_checked_first_are_not_a_mask(scans: np.ndarray) -> None:
     scans[0, ::4, ::4, ::4] = 7
     assert _notes(scans) == []
 
 
-def test_a_mask_is_known_before_resampling_blurs_it(scans: np.ndarray) -> None:
+def test_a_mask_is_recognised_before_resampling_blurs_it(scans: np.ndarray) -> None:
     scans[2][scans[2] > 0] = 1
     notes = preprocess(scans, LPS @ np.diag([2, 2, 2, 1]), PreprocessSettings((1, 1, 1))).notes
     assert "t2w: holds only 1 value inside the head, as a mask does, not a scan" in notes
@@ -85,7 +85,7 @@ def test_a_mask_is_known_before_resampling_blurs_it(scans: np.ndarray) -> None:
     ],
     ids=["a whole head", "a small brain", "a slab", "a thicker slab", "300 ml"],
 )
-def test_a_brain_of_another_size_is_said(shape: tuple[int, int, int], says: list[str]) -> None:
+def test_a_brain_of_implausible_size_is_noted(shape: tuple[int, int, int], says: list[str]) -> None:
     assert brain_notes(np.ones(shape, bool), voxel_ml=0.001) == says
 
 
@@ -95,7 +95,7 @@ def test_sheared_voxels_count_with_their_own_volume() -> None:
     assert brain_notes(whole_head, voxel_ml=0.0001) == ["only 232 ml of signal, a brain has more than 300 ml"]
 
 
-def test_a_single_slice_is_said(rng: np.random.Generator) -> None:
+def test_a_single_slice_is_noted(rng: np.random.Generator) -> None:
     slice_ = np.zeros((4, 60, 60, 1), np.float32)
     slice_[:, 10:50, 10:50] = rng.uniform(100, 900, (4, 40, 40, 1))
     notes = preprocess(slice_, LPS, PreprocessSettings((1, 1, 1))).notes
@@ -106,19 +106,19 @@ def test_a_single_slice_is_said(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(("degrees", "is_said"), [(0.5, False), (2.0, True)])
-def test_shear_is_said_above_a_degree(degrees: float, *, is_said: bool) -> None:
+def test_shear_above_one_degree_is_noted(degrees: float, *, is_said: bool) -> None:
     sheared = LPS.copy()
     sheared[0, 2] = np.tan(np.radians(degrees))
     said = f"the affine is sheared: axes are {degrees} degrees from orthogonal; the networks see them as orthogonal"
     assert shear_notes(sheared) == [said] * is_said
 
 
-def test_looking_costs_little(rng: np.random.Generator) -> None:
+def test_the_check_is_fast(rng: np.random.Generator) -> None:
     scans = np.zeros((4, 240, 240, 155), np.float32)
     scans[:, 50:190, 40:200, 10:150] = rng.uniform(100, 900, (140, 160, 140))
     scans[1:, 101, 101, 101] = [1, 2, 3]
     masks = scans != 0
     start = time.process_time()
     assert content_notes(scans, masks) == []
-    # all pairs differ in one voxel only and are compared whole; real scans differ where it is looked first
+    # all pairs differ in one voxel only and are compared in full; real scans differ in the voxels checked first
     assert time.process_time() - start < 0.3

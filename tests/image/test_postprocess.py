@@ -24,7 +24,7 @@ def head(wt: float = 0.0) -> np.ndarray:
 
 
 def put_et(probabilities: np.ndarray, n_voxels: int, p: float, *, at: tuple[int, int] = (2, 2)) -> np.ndarray:
-    """Those probabilities with a sheet of touching ET voxels added, 16 along I and on along J from (0, *at)."""
+    """Those probabilities and a sheet of touching ET voxels: rows of 16 along I, added along J from (0, *at)."""
     changed = probabilities.copy()
     j, k = at
     flat = np.arange(n_voxels)
@@ -62,7 +62,7 @@ def test_a_voxel_at_its_threshold_is_in_the_region_and_one_below_is_not():
     np.testing.assert_array_equal(cleaned(probabilities, rules).ravel(), [Label.ED, 0])
 
 
-def test_an_et_voxel_outside_the_others_joins_them():
+def test_et_voxels_outside_the_other_regions_join_them():
     probabilities = np.zeros((3, *SHAPE), np.float32)
     probabilities[2, 4:10, 4:10, 4:10] = 1
     label_map = cleaned(probabilities, RULES)
@@ -78,7 +78,7 @@ def test_regions_nest_whatever_the_probabilities(rng: np.random.Generator):
     assert et.any()
 
 
-# A large sure component keeps the rule about the total out of these.
+# A large sure component keeps the rule on the total from applying here.
 @pytest.mark.parametrize(
     ("n_voxels", "p", "n_moved"),
     [
@@ -103,7 +103,7 @@ def test_a_small_doubtful_et_component_becomes_ncr(n_voxels: int, p: float, n_mo
     ("n_voxels", "p", "n_moved"),
     [(72, 0.89, 72), (72, 0.9, 0), (72, 0.91, 0), (73, 0.89, 0), (74, 0.55, 0)],
 )
-def test_few_doubtful_et_voxels_become_ncr_all_together(n_voxels: int, p: float, n_moved: int):
+def test_few_doubtful_et_voxels_in_total_all_become_ncr(n_voxels: int, p: float, n_moved: int):
     label_map, changes = counted(put_et(head(), n_voxels, p), RULES)
     assert n_labelled(label_map, Label.ET) == n_voxels - n_moved
     assert n_labelled(label_map, Label.NCR) == n_moved
@@ -151,7 +151,7 @@ def test_the_rules_can_be_switched_off():
 
 
 def two_nested_tumours(small: int) -> np.ndarray:
-    """A cube of 12 with TC of 8 and ET of 6, and apart from it a cube of `small` that is ET through and through."""
+    """A WT cube of edge 12 around TC of 8 and ET of 6, and apart from it a cube of edge `small` that is all ET."""
     probabilities = np.zeros((3, *SHAPE), np.float32)
     probabilities[0, 2:14, 2:14, 2:14] = 1
     probabilities[1, 4:12, 4:12, 4:12] = 1
@@ -169,7 +169,7 @@ def two_nested_tumours(small: int) -> np.ndarray:
     ],
     ids=["WT", "TC", "ET"],
 )
-def test_a_component_below_its_regions_size_goes_to_what_surrounds_it(region: str, label: Label, changes: Changes):
+def test_a_component_below_its_regions_size_becomes_what_surrounds_it(region: str, label: Label, changes: Changes):
     probabilities = two_nested_tumours(small=3)
     whole = cleaned(probabilities, RULES)
     at_limit = PostprocessRules(min_component_voxels={**NO_SIZES, region: 27})
@@ -204,7 +204,7 @@ def test_flipping_the_probabilities_flips_the_label_map(axes: tuple[int, ...], r
 
 
 def ring_of_core(*, open_at: int | None = None) -> np.ndarray:
-    """Probabilities of a tube of TC along K around oedema, with a gap in one slice."""
+    """Probabilities of a tube of TC along K around oedema, with a gap in slice `open_at` if given."""
     probabilities = head(wt=0.9)
     core = np.zeros(SHAPE, bool)
     core[8:16, 8:16, 10:14] = True
@@ -240,7 +240,7 @@ def test_a_ring_that_is_open_in_a_slice_is_not_filled_there():
     assert (label_map[10:14, 10:14, [10, 11, 13]] == Label.NCR).all()
 
 
-def test_holes_stay_where_nothing_else_is_said():
+def test_holes_stay_by_default():
     assert n_labelled(cleaned(ring_of_core(), RULES), Label.NCR) == (8 * 8 - 4 * 4) * 4
 
 
@@ -253,7 +253,7 @@ def test_what_is_nested_in_a_hole_stays():
     assert (label_map[11:13, 11:13, 10:14] == Label.ET).all()
 
 
-def test_nothing_above_a_threshold_is_an_empty_label_map():
+def test_probabilities_below_all_thresholds_leave_an_empty_label_map():
     label_map, changes = counted(head(wt=0.49), RULES)
     assert label_map.shape == SHAPE
     assert label_map.dtype == np.uint8
@@ -279,7 +279,7 @@ def test_the_probabilities_are_not_changed(rng: np.random.Generator):
     np.testing.assert_array_equal(probabilities, before)
 
 
-def test_rules_survive_the_way_through_json():
+def test_rules_survive_a_round_trip_through_json():
     rules = PostprocessRules(thresholds={"WT": 0.4, "TC": 0.5, "ET": 0.6}, et_total_voxels=100)
     assert PostprocessRules.from_json(json.loads(json.dumps(asdict(rules))), where="manifest.json") == rules
     assert rules != RULES
@@ -289,7 +289,7 @@ def test_an_empty_json_object_is_the_default_rules():
     assert PostprocessRules.from_json({}, where="manifest.json") == RULES
 
 
-def test_an_unknown_field_is_refused_with_the_known_ones():
+def test_an_unknown_field_lists_the_known_ones():
     with pytest.raises(
         SettingsError, match=r"manifest\.json: unknown .* 'et_totl'; expected one of thresholds, .*mean 'et_total_"
     ):
@@ -332,7 +332,7 @@ def test_impossible_rules_are_refused(settings: dict, message: str):
         PostprocessRules.from_json(settings, where="manifest.json")
 
 
-def test_rules_of_regions_that_the_set_lacks_are_refused():
+def test_rules_for_regions_that_the_set_lacks_are_refused():
     rules = PostprocessRules(thresholds={"RC": 0.4}, min_component_voxels={"ET": 3})
     rules.require_regions(REGION_SETS["wt-tc-et-rc"])
     with pytest.raises(SettingsError, match="unknown region in thresholds 'RC'; expected one of WT, TC, ET"):
@@ -361,7 +361,7 @@ def test_a_cavity_is_written_over_the_tumour_by_hand():
     assert changes == Changes({})
 
 
-def test_a_small_cavity_becomes_background_and_its_tumour_stays():
+def test_a_small_cavity_becomes_background_and_the_tumour_stays():
     probabilities = np.zeros((4, *SHAPE), np.float32)
     probabilities[0, 2:14, 2:14, 2:14] = 1
     probabilities[3, 20:23, 20:23, 20:23] = 1
@@ -372,7 +372,7 @@ def test_a_small_cavity_becomes_background_and_its_tumour_stays():
     np.testing.assert_array_equal(label_map, np.where(kept == Label.RC, 0, kept))
 
 
-def test_a_cavity_is_no_part_of_a_component_of_the_whole_tumour():
+def test_a_cavity_is_not_part_of_a_component_of_the_whole_tumour():
     probabilities = np.zeros((4, 1, 1, 9), np.float32)
     probabilities[0] = 1
     probabilities[3, ..., 2:6] = 1  # two and three voxels of WT are left on its sides
@@ -419,7 +419,7 @@ def test_a_small_paediatric_component_becomes_what_lies_beneath(region: Region, 
     assert changes == Changes({beneath: 27})
 
 
-def test_the_rules_on_et_do_nothing_where_the_set_has_none():
+def test_the_rules_on_et_do_nothing_where_the_set_has_no_et():
     only_wt = RegionSet("wt", GLIOMA.strokes[:1])
     label_map, changes = postprocess(np.full((1, 2, 2, 2), 0.6, np.float32), only_wt, RULES)
     assert (label_map == Label.ED).all()
@@ -451,7 +451,7 @@ def test_agreeing_probabilities_cut_at_a_half_are_the_cleaned_regions(rng: np.ra
     assert agreed.max() <= 1
 
 
-def test_agreeing_probabilities_are_the_same_where_nothing_was_cleaned_at_a_half():
+def test_agreeing_probabilities_are_unchanged_at_a_threshold_of_a_half_if_nothing_was_cleaned():
     probabilities = head(wt=0.8)
     np.testing.assert_allclose(agree(probabilities, cleaned(probabilities, RULES), RULES), probabilities)
 
@@ -471,7 +471,7 @@ def test_a_threshold_moves_to_a_half(threshold: float, p: float, expected: float
     assert agreed[0, 0, 0, 0] == pytest.approx(expected)
 
 
-def test_a_threshold_of_one_takes_what_is_certain():
+def test_a_threshold_of_one_includes_what_is_certain():
     rules = PostprocessRules(thresholds={"WT": 1.0, "TC": 0.5, "ET": 0.5})
     probabilities = head(wt=1.0)
     assert agree(probabilities, cleaned(probabilities, rules), rules)[0, 0, 0, 0] == 0.5

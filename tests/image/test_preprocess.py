@@ -54,7 +54,7 @@ def oriented(sequences: np.ndarray, affine: np.ndarray, orientation: Orientation
 
 @pytest.fixture(autouse=True)
 def _small_heads_are_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heads here have a few ml, of which test_plausibility speaks."""
+    """The heads here have only a few ml; notes on that are left to test_plausibility."""
     monkeypatch.setattr(plausibility, "SMALLEST_BRAIN_ML", 0.0)
     monkeypatch.setattr(plausibility, "THINNEST_BRAIN_MM", 0.0)
 
@@ -76,7 +76,7 @@ def test_two_voxels_worked_by_hand() -> None:
     np.testing.assert_allclose(prepared.array, np.broadcast_to([[[-1.0]], [[1.0]]], (4, 2, 1, 1)), rtol=1e-6)
     assert prepared.brain.all()
     assert prepared.undo.box == (slice(1, 3), slice(1, 2), slice(1, 2))
-    assert len(prepared.notes) == 6 + 4  # each two are identical, each holds two values only
+    assert len(prepared.notes) == 6 + 4  # every pair is identical, each holds only two values
 
 
 def test_types_and_shapes_are_those_promised(prepared: Prepared) -> None:
@@ -109,7 +109,7 @@ def test_brain_is_the_union_over_the_sequences() -> None:
     assert prepared.brain.all()
 
 
-def test_intensities_may_be_scaled_and_shifted_inside_the_head(phantom_sequences: np.ndarray) -> None:
+def test_scaling_and_shifting_intensities_inside_the_head_changes_nothing(phantom_sequences: np.ndarray) -> None:
     changed = np.where(phantom_sequences > 0, 3 * phantom_sequences + 50, 0).astype(np.float32)
     expected = preprocess(phantom_sequences, LPS, TIGHT).array
     np.testing.assert_allclose(preprocess(changed, LPS, TIGHT).array, expected, atol=1e-3)
@@ -142,7 +142,7 @@ def test_a_label_map_comes_back_exactly(orientation: Orientation, affine: np.nda
 
 
 @each_orientation
-def test_undoing_the_brain_gives_where_the_signal_was(orientation: Orientation) -> None:
+def test_undoing_the_brain_returns_where_the_signal_was(orientation: Orientation) -> None:
     sequences, affine = oriented(cube_head((20, 24, 28)), LPS @ TILT, orientation)
     prepared = preprocess(sequences, affine, WINDOW)
     np.testing.assert_array_equal(prepared.undo(prepared.brain[None])[0], sequences[0] > 0)
@@ -153,7 +153,7 @@ def test_undoing_keeps_the_type_where_nothing_was_resampled(prepared: Prepared) 
     assert prepared.undo(prepared.array).dtype == np.float32
 
 
-def test_undoing_the_intensities_orders_voxels_as_before(phantom_sequences: np.ndarray, prepared: Prepared) -> None:
+def test_undoing_the_intensities_keeps_voxels_in_place(phantom_sequences: np.ndarray, prepared: Prepared) -> None:
     back = prepared.undo(prepared.array)
     inside = phantom_sequences[0] > 0
     assert np.corrcoef(back[0][inside], phantom_sequences[0][inside])[0, 1] == pytest.approx(1, abs=1e-5)
@@ -177,7 +177,7 @@ def test_networks_see_a_millimetre_grid(spacing: tuple[float, float, float], ori
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 1.5, 2.0)], ids=str)
 @pytest.mark.parametrize("orientation", ORIENTATIONS[::7], ids=str)
-def test_the_brains_middle_has_its_place_on_the_cases_own_grid(
+def test_the_brains_middle_maps_to_the_cases_own_grid(
     spacing: tuple[float, float, float], orientation: Orientation
 ) -> None:
     sequences, affine = oriented(cube_head((20, 24, 28)), spaced(*spacing), orientation)
@@ -190,7 +190,7 @@ def test_the_brains_middle_has_its_place_on_the_cases_own_grid(
 
 @pytest.mark.parametrize("spacing", [(2.0, 1.0, 1.0), (1.0, 1.0, 3.0), (0.5, 1.5, 2.0)], ids=str)
 @pytest.mark.parametrize("orientation", ORIENTATIONS[::7], ids=str)
-def test_a_resampled_mask_comes_back_nearly(spacing: tuple[float, float, float], orientation: Orientation) -> None:
+def test_a_resampled_mask_is_nearly_restored(spacing: tuple[float, float, float], orientation: Orientation) -> None:
     sequences, affine = oriented(cube_head(), spaced(*spacing), orientation)
     prepared = preprocess(sequences, affine, WINDOW)
     back = prepared.undo(prepared.brain[None])
@@ -211,7 +211,7 @@ def test_resampled_intensities_have_mean_0_and_deviation_1() -> None:
     np.testing.assert_allclose(prepared.array[:, prepared.brain].std(axis=1), 1, atol=1e-4)
 
 
-def test_a_sheared_affine_is_said_with_its_angle() -> None:
+def test_a_sheared_affine_is_noted_with_its_angle() -> None:
     sheared = LPS.copy()
     sheared[0, 1] = np.tan(np.radians(5))
     notes = preprocess(cube_head(), sheared, TIGHT).notes
@@ -226,13 +226,13 @@ def test_resampling_is_noted() -> None:
 
 
 @pytest.mark.parametrize("noise", [0, 1e-7, 1e-4, 9e-3])
-def test_noise_in_the_spacing_is_not_resampled(noise: float) -> None:
+def test_noise_in_the_spacing_causes_no_resampling(noise: float) -> None:
     prepared = preprocess(cube_head(), spaced(1 + noise, 1 + noise, 1 + noise), TIGHT)
     assert not prepared.undo.resampled
     assert prepared.notes == ()
 
 
-def test_an_oblique_header_is_not_resampled() -> None:
+def test_an_oblique_header_causes_no_resampling() -> None:
     assert not preprocess(cube_head(), LPS @ TILT, TIGHT).undo.resampled
 
 
@@ -297,7 +297,7 @@ def test_edges_below_one_are_refused(settings: dict, found: str) -> None:
 
 
 @pytest.mark.parametrize("background", [-1024.0, -1.0, 7.0, 0.1, 3000.0])
-def test_a_background_of_another_value_is_found_and_said(background: float) -> None:
+def test_a_background_of_another_value_is_found_and_noted(background: float) -> None:
     head = cube_head()
     shifted = np.where(head == 0, np.float32(background), head)
     prepared = preprocess(shifted, LPS, TIGHT)
@@ -308,7 +308,7 @@ def test_a_background_of_another_value_is_found_and_said(background: float) -> N
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0])
 @pytest.mark.parametrize("background", [-1e10, -3.4e38, 1e12])
-def test_a_background_that_stands_for_nothing_leaves_the_brain_as_it_is(background: float, spacing_mm: float) -> None:
+def test_a_placeholder_as_background_leaves_the_brain_as_it_is(background: float, spacing_mm: float) -> None:
     head = cube_head()
     marked = np.where(head == 0, np.float32(background), head)
     affine = spaced(spacing_mm, spacing_mm, spacing_mm)
@@ -317,13 +317,13 @@ def test_a_background_that_stands_for_nothing_leaves_the_brain_as_it_is(backgrou
     assert f"t1n: the background is {background:.4g}, not 0" in prepared.notes
 
 
-def test_a_background_in_one_sequence_only_is_said_of_that_one() -> None:
+def test_a_background_in_one_sequence_is_noted_for_that_one_only() -> None:
     head = cube_head()
     head[1][head[1] == 0] = -5
     assert preprocess(head, LPS, TIGHT).notes == ("t1c: the background is -5, not 0",)
 
 
-def test_negative_values_in_the_brain_are_kept_and_said() -> None:
+def test_negative_values_in_the_brain_are_kept_and_noted() -> None:
     head = cube_head()
     shifted = np.where(head > 0, head - 550.5, 0).astype(np.float32)
     prepared = preprocess(shifted, LPS, TIGHT)
@@ -340,7 +340,7 @@ def test_a_background_of_another_value_changes_nothing_where_voxels_are_resample
     np.testing.assert_allclose(preprocess(shifted, coarse, TIGHT).array, expected, atol=1e-3)
 
 
-def test_a_brain_cut_so_tightly_that_it_fills_most_of_the_border_is_whole(rng: np.random.Generator) -> None:
+def test_a_brain_cropped_so_tightly_that_it_fills_most_of_the_border_stays_whole(rng: np.random.Generator) -> None:
     head = np.zeros((4, 16, 16, 6), np.float32)
     head[:, 1:-1, 1:-1] = rng.uniform(100, 900, (4, 14, 14, 6))  # reaches through the first and last slice
     prepared = preprocess(head, LPS, TIGHT)
@@ -348,7 +348,7 @@ def test_a_brain_cut_so_tightly_that_it_fills_most_of_the_border_is_whole(rng: n
     np.testing.assert_array_equal(prepared.undo(prepared.brain[None])[0], head[0] > 0)
 
 
-def test_a_noisy_background_is_cut_off_and_said(rng: np.random.Generator) -> None:
+def test_a_noisy_background_is_cut_off_and_noted(rng: np.random.Generator) -> None:
     head = cube_head()
     noisy = np.where(head > 0, head, np.abs(rng.normal(0, 3, head.shape))).astype(np.float32)
     prepared = preprocess(noisy, LPS, WINDOW)
@@ -400,7 +400,7 @@ def test_a_whole_head_does_not_look_skull_stripped(spacing_mm: float, monkeypatc
 
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0])
-def test_a_sheared_heads_volume_is_its_determinants(spacing_mm: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sheared_heads_volume_comes_from_the_determinant(spacing_mm: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plausibility, "LARGEST_BRAIN_ML", 1.0)
     sheared = spaced(spacing_mm, spacing_mm, spacing_mm) @ np.array(
         [[1, 0.6, 0, 0], [0, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -431,7 +431,7 @@ def test_a_uniform_brain_whose_mean_is_rounded_gives_zeros() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e-9, 1e9])
-def test_intensities_may_be_of_any_size(factor: float) -> None:
+def test_intensities_may_be_of_any_magnitude(factor: float) -> None:
     expected = preprocess(cube_head(), LPS, TIGHT).array
     scaled = (cube_head() * factor).astype(np.float32)
     np.testing.assert_allclose(preprocess(scaled, LPS, TIGHT).array, expected, atol=1e-5)
@@ -462,7 +462,7 @@ def test_the_box_holds_every_voxel_of_the_brain(shape: tuple[int, int, int]) -> 
 
 
 @pytest.mark.slow
-def test_a_sequence_of_another_head_is_said() -> None:
+def test_a_sequence_of_another_head_is_noted() -> None:
     own, other = (make_phantom((96, 112, 88), seed=seed).sequences for seed in (1, 2))
     sequences = np.stack([*own[:3], other[3, ::-1]])
     said = [note for note in preprocess(sequences, LPS, WINDOW).notes if note.startswith("t2f ")]
@@ -472,7 +472,7 @@ def test_a_sequence_of_another_head_is_said() -> None:
 
 
 @pytest.mark.slow
-def test_z_scores_are_those_of_monais_nonzero_channel_wise_normalisation() -> None:
+def test_z_scores_equal_monais_nonzero_channel_wise_normalisation() -> None:
     from monai.transforms import NormalizeIntensity
 
     phantom = make_phantom((48, 56, 44), seed=3)

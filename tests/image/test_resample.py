@@ -1,4 +1,4 @@
-"""Resampling: what splines must reproduce exactly, and where lines take over."""
+"""Resampling: what splines must reproduce exactly, and where linear interpolation takes over."""
 
 import numpy as np
 import pytest

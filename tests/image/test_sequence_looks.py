@@ -22,7 +22,7 @@ def said(scans: np.ndarray) -> list[tuple[Kind, str]]:
     return [(note.kind, note.partition(":")[0]) for note in look_notes(scans, scans[T1N] != 0)]
 
 
-def test_a_usual_head_gets_no_note(scans: np.ndarray) -> None:
+def test_an_ordinary_head_gets_no_note(scans: np.ndarray) -> None:
     assert said(scans) == []
 
 
@@ -36,25 +36,25 @@ def test_two_swapped_sequences_are_named(scans: np.ndarray, one: int, other: int
     assert said(scans[order]) == [(Kind.SEQUENCES_SWAPPED, f"{names} look swapped")]
 
 
-def test_a_t1c_like_the_t1n_is_said(scans: np.ndarray, rng: np.random.Generator) -> None:
+def test_a_t1c_like_the_t1n_is_noted(scans: np.ndarray, rng: np.random.Generator) -> None:
     plain = scans.copy()
     plain[T1C] = scans[T1N] + 0.1 * rng.standard_normal(scans.shape[1:]) * (scans[T1N] != 0)
     assert [kind for kind, _ in said(plain)] == [Kind.NO_CONTRAST_AGENT]
 
 
-def test_scans_clipped_at_their_brightest_are_looked_at_too(scans: np.ndarray) -> None:
+def test_scans_clipped_at_their_brightest_are_checked_too(scans: np.ndarray) -> None:
     clipped = np.minimum(scans, np.percentile(scans, 97, axis=(1, 2, 3), keepdims=True))
     assert said(clipped[[T1N, T1C, T2F, T2W]])[0] == (Kind.SEQUENCES_SWAPPED, "t2w and t2f look swapped")
 
 
 @pytest.mark.parametrize("missing", range(4))
-def test_nothing_is_said_of_a_missing_sequence(scans: np.ndarray, missing: int) -> None:
+def test_a_missing_sequence_gets_no_note(scans: np.ndarray, missing: int) -> None:
     three = scans.copy()
     three[missing] = 0
     assert look_notes(three, scans[T1N] != 0) == []
 
 
-def test_nothing_is_said_of_a_small_head(scans: np.ndarray) -> None:
+def test_a_small_head_gets_no_note(scans: np.ndarray) -> None:
     small = scans[:, 20:50, 20:50, 20:50][[T1C, T1N, T2F, T2W]]
     assert look_notes(small, np.ones(small.shape[1:], bool)) == []
 

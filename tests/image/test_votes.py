@@ -31,7 +31,7 @@ def test_two_members_counted_by_hand() -> None:
 
 @every_set
 @pytest.mark.parametrize("n_members", [1, 2, 3, 4, 5])
-def test_what_is_spread_are_the_votes_themselves(n_members: int, regions: RegionSet, rng: np.random.Generator) -> None:
+def test_spread_patterns_are_the_votes_themselves(n_members: int, regions: RegionSet, rng: np.random.Generator) -> None:
     label_maps = rng.integers(0, len(Label), (n_members, 7, 8, 9)).astype(np.uint8)
     label_maps[:, :2] = label_maps[..., 7:] = 0
     poll = count_votes(label_maps, regions)
@@ -46,7 +46,7 @@ def test_what_is_spread_are_the_votes_themselves(n_members: int, regions: Region
 
 
 @pytest.mark.parametrize("label", [Label.BACKGROUND, Label.ET, Label.RC])
-def test_one_pattern_everywhere(label: Label) -> None:
+def test_one_label_everywhere_is_one_pattern(label: Label) -> None:
     poll = count_votes(np.full((3, 4, 5, 6), label, np.uint8), GLIOMA)
     assert poll.n_voxels.tolist() == [120]
     assert (poll.marks == (label is Label.ET)).all()
@@ -61,7 +61,9 @@ def test_labels_outside_the_set_count_for_the_regions_that_hold_them() -> None:
 @pytest.mark.parametrize(
     ("regions", "most"), [("wt-tc-et", 8), ("wt-tc-et-rc", 5), ("et-net-cc-ed", 5)], ids=lambda part: str(part)
 )
-def test_the_members_that_fit_a_code_of_sixteen_bits(regions: str, most: int, rng: np.random.Generator) -> None:
+def test_as_many_members_as_allowed_fit_a_code_of_sixteen_bits(
+    regions: str, most: int, rng: np.random.Generator
+) -> None:
     assert max_members(REGION_SETS[regions]) == most
     label_maps = rng.integers(0, len(Label), (most, 40, 40, 40)).astype(np.uint8)
     poll = count_votes(label_maps, REGION_SETS[regions])
@@ -70,7 +72,7 @@ def test_the_members_that_fit_a_code_of_sixteen_bits(regions: str, most: int, rn
     np.testing.assert_array_equal(np.stack(last, axis=-1), marks(label_maps[-1:], REGION_SETS[regions])[0])
 
 
-def test_a_single_region_takes_one_bit(rng: np.random.Generator) -> None:
+def test_a_single_region_takes_one_bit_per_member(rng: np.random.Generator) -> None:
     whole = RegionSet("wt", GLIOMA.strokes[:1])
     poll = count_votes((rng.random((3, 5, 5, 5)) < 0.4).astype(np.uint8), whole)
     assert poll.codes.max() < 8

@@ -25,7 +25,7 @@ def _one_thread_no_gradients():
 
 @pytest.fixture
 def network() -> nn.Module:
-    """A small random convolution network that no flip leaves alone, 4 sequences to 3 probabilities."""
+    """A small random convolutional network without flip symmetry, from 4 sequences to 3 probabilities."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         layers = [nn.Conv3d(4, 5, 3, padding=1), nn.LeakyReLU(), nn.Conv3d(5, 3, 3, padding=1), nn.Sigmoid()]
@@ -54,7 +54,7 @@ def test_starts_by_hand() -> None:
     assert (windows.shape, windows.size) == ((21, 10, 7), (10, 10, 10))
 
 
-def test_starts_of_the_standard_brain_at_the_paper_s_settings() -> None:
+def test_the_standard_brain_has_18_windows_at_the_papers_settings() -> None:
     assert len(place_windows((192, 224, 160), (128, 128, 128), overlap=0.6).starts) == 3 * 3 * 2
 
 
@@ -141,7 +141,7 @@ def test_the_last_batch_is_smaller() -> None:
 
 @pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 1, 2)], ids=str)
 def test_mirrored_slide_of_a_flipped_image_is_the_flipped_result(network: nn.Module, axes: tuple[int, ...]) -> None:
-    # 24 = 16 + 8: windows at 0 and 8 lie the same from both ends, so the windows themselves flip onto each other
+    # 24 = 16 + 8: windows at 0 and 8 lie symmetrically, so a flip maps them onto each other
     x, dims = noise((4, 24, 24, 24)), [axis + 1 for axis in axes]
     flipped = slide_over(network, x.flip(dims), overlap=0.5, mirror_axes=axes).flip(dims)
     torch.testing.assert_close(flipped, slide_over(network, x, overlap=0.5, mirror_axes=axes))
@@ -192,7 +192,7 @@ def test_an_image_without_an_occupied_voxel_is_refused(network: nn.Module) -> No
         slide_over(network, noise((4, 16, 16, 16)), occupied=torch.zeros((16, 16, 16), dtype=torch.bool))
 
 
-def test_a_padded_image_is_run_where_it_is_occupied() -> None:
+def test_a_padded_image_is_run_only_where_it_is_occupied() -> None:
     x, occupied = noise((1, 6, 6, 40)), torch.zeros((6, 6, 40), dtype=torch.bool)
     occupied[0, 0, 0] = True
     result = slide_over(lambda w: w, x, occupied=occupied)
@@ -207,7 +207,7 @@ def test_windows_without_an_occupied_voxel_are_left_out_by_hand() -> None:
     assert place_windows((24, 16, 8), (8, 8, 8), overlap=0, occupied=occupied).starts == ((0, 0, 0), (16, 8, 0))
 
 
-def test_on_window_is_called_with_windows_done_and_to_do(network: nn.Module) -> None:
+def test_on_window_is_called_with_windows_done_and_in_total(network: nn.Module) -> None:
     calls, occupied = [], occupied_ball((48, 40, 36))
     windows = place_windows((48, 40, 36), SIXTEEN, overlap=0.6, occupied=occupied)
     slide(network, noise((4, 48, 40, 36)), windows, batch=4, on_window=lambda *n: calls.append(n))
@@ -232,7 +232,7 @@ def test_the_input_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(("mirror", "axes"), [("", ()), ("i", (0,)), ("ki", (2, 0)), ("ijk", (0, 1, 2))])
-def test_mirrored_axes_are_numbers(mirror: str, axes: tuple[int, ...]) -> None:
+def test_mirrored_axes_become_numbers(mirror: str, axes: tuple[int, ...]) -> None:
     assert mirror_axes(mirror) == axes
 
 

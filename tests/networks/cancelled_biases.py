@@ -1,4 +1,4 @@
-"""Biases that the normalisation right after takes out again, so that no gradient reaches them."""
+"""Biases that the following normalisation cancels, so that no gradient reaches them."""
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ def cancelled_biases(network: Network, x: Tensor) -> set[str]:
     Such a normalisation subtracts the mean of the channel, and with it whatever the bias added.
     """
     names = {module: name for name, module in network.named_modules()}
-    made: dict[int, tuple[str, Tensor]] = {}  # with the tensor, so that no other one gets its id
+    made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept so that no other one gets its id
     found: set[str] = set()
 
     def remember(layer: nn.Module, _: object, output: Tensor) -> None:

@@ -16,5 +16,5 @@ def on_meta(name: str, size: str, *, n_out: int = 3) -> Network:
 
 
 def n_macs(network: Network) -> int:
-    """Multiplications that are added up over a window of 128 voxels, by a network on the device "meta"."""
+    """Multiply-accumulates of a network on the device "meta" over a window of 128 voxels per edge."""
     return cost.n_macs(network, (4, 128, 128, 128))

@@ -75,7 +75,7 @@ def test_attention_is_added_to_the_upsampled_features_before_the_skip_joins(gene
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_every_line_is_attended_by_itself(axis: int, one_axis: OneAxis, generator: torch.Generator) -> None:
+def test_attention_runs_along_each_line_separately(axis: int, one_axis: OneAxis, generator: torch.Generator) -> None:
     x = torch.randn(2, 3, 4, 5, 6, generator=generator)
     lines = x.movedim(1 + axis, -2)
     expected = torch.stack([softmax_attention(one_axis, line) for line in lines.flatten(0, 2)])
@@ -84,7 +84,7 @@ def test_every_line_is_attended_by_itself(axis: int, one_axis: OneAxis, generato
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_quick_kernels_without_gradients_give_the_same(
+def test_quick_kernels_without_gradients_give_the_same_result(
     axis: int, one_axis: OneAxis, generator: torch.Generator
 ) -> None:
     x = torch.randn(1, 4, 4, 4, 6, generator=generator)
@@ -112,7 +112,7 @@ def test_a_voxel_is_seen_on_its_own_line_only(axis: int, one_axis: OneAxis, gene
 
 
 @pytest.mark.parametrize("n_lines", [1, 5, 16])
-def test_chunks_of_the_folded_batch_give_the_same(
+def test_chunks_of_the_folded_batch_give_the_same_result(
     n_lines: int, one_axis: OneAxis, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.randn(2, 4, 4, 4, 6, generator=generator)
@@ -137,7 +137,7 @@ def test_plain_products_on_a_cpu_equal_the_kernels_of_other_devices(generator: t
     torch.testing.assert_close(short_attention(q, k, v), F.scaled_dot_product_attention(q, k, v))
 
 
-def test_attention_in_bf16_is_that_in_fp32_but_for_its_rounding(generator: torch.Generator) -> None:
+def test_attention_in_bf16_equals_fp32_except_for_rounding(generator: torch.Generator) -> None:
     q, k, v = torch.randn(3, 50, 2, 24, 16, generator=generator)
     with torch.autocast("cpu", torch.bfloat16):
         found = short_attention(q.bfloat16(), k.bfloat16(), v.bfloat16())

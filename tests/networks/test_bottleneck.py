@@ -1,4 +1,4 @@
-"""Features of the lowest resolution, of every network."""
+"""Features at the lowest resolution, for every network."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ each_network = pytest.mark.parametrize("name", TWO_TINY)
 
 
 @each_network
-def test_every_network_has_a_mean_of_each_channel(name: str, generator: torch.Generator) -> None:
+def test_every_network_has_a_mean_per_channel(name: str, generator: torch.Generator) -> None:
     network = build_network(name, TWO_TINY[name]).eval()
     means = bottleneck_means(network, torch.randn(2, 4, 16, 16, 16, generator=generator))
     assert means.shape[0] == 2

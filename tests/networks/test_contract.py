@@ -1,4 +1,4 @@
-"""The contract of networks: windows that are taken, and probabilities worked out by hand from logits."""
+"""The contract of networks: windows that are accepted, and probabilities worked out by hand from logits."""
 
 import math
 
@@ -20,7 +20,7 @@ def test_a_network_without_its_methods_cannot_be_made() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 16, 16), (16, 32, 48), (128, 128, 128)], ids=str)
-def test_windows_of_multiples_with_more_than_one_voxel_at_the_bottom_are_taken(size: tuple[int, int, int]) -> None:
+def test_windows_of_multiples_with_more_than_one_voxel_at_the_bottom_are_accepted(size: tuple[int, int, int]) -> None:
     require_window(size, 16, network="unet")
 
 
@@ -35,7 +35,7 @@ def test_windows_of_multiples_with_more_than_one_voxel_at_the_bottom_are_taken(s
     ],
     ids=str,
 )
-def test_other_windows_are_refused_with_one_that_is_taken(size: tuple[int, int, int], instead: str) -> None:
+def test_other_windows_are_refused_and_an_accepted_one_is_suggested(size: tuple[int, int, int], instead: str) -> None:
     with pytest.raises(
         SettingsError, match=f"multiples of 16, the largest edge at least 32. Use for instance {instead}"
     ):
@@ -65,7 +65,7 @@ def logits_of(*channels: list[float]) -> torch.Tensor:
 
 
 def odds(*probabilities: float) -> list[float]:
-    """The logits whose sigmoids, or the logarithms whose softmax, those probabilities are."""
+    """The logits whose sigmoids are those probabilities."""
     return [math.log(p / (1 - p)) for p in probabilities]
 
 

@@ -19,12 +19,12 @@ def test_a_convolution_by_hand() -> None:
 
 
 def test_dmfnet_costs_what_was_published() -> None:
-    """3.88 M and, measured on the published code, 26.4 GMAC; the paper says 27.04 G."""
+    """3.88 M parameters and, measured on the published code, 26.4 GMAC; the paper says 27.04 G."""
     cost = network_cost("dmfnet", NETWORKS["dmfnet"].sizes["published"], (128, 128, 128), n_out=4)
     assert cost == Cost(3_875_890, 26_362_773_504)
 
 
-def test_rows_of_an_ablation_have_what_their_additions_add() -> None:
+def test_rows_of_an_ablation_have_the_parameters_of_their_additions() -> None:
     sizes = {}
     with torch.device("meta"):
         for name, recipe in ablation_recipes(RECIPES["dmfnet-mie-sie-bsc"]).items():

@@ -19,7 +19,7 @@ def published() -> DMFNet:
 
 @pytest.fixture
 def mie() -> SequenceEnhancement:
-    """Of two sequences; the convolutions return what they are shown, as long as it is positive."""
+    """Of two sequences; its convolutions return their input as long as it is positive."""
     module = SequenceEnhancement(2, nn.Identity)
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
@@ -65,7 +65,7 @@ def test_only_dilated_units_weigh_their_branches(published: DMFNet) -> None:
 @pytest.mark.parametrize(
     ("switches", "parameters", "macs"),
     [
-        ({"mie": True}, 3_878_110, 30_901_010_448),  # 3.878 M and 30.9 G as published, whose norm MIE lacks
+        ({"mie": True}, 3_878_110, 30_901_010_448),  # published: 3.878 M and 30.9 G, without norms in MIE
         ({"sie": True}, 3_912_082, 27_535_081_472),
         ({"mie": True, "sie": True}, 3_914_302, 32_073_318_416),
     ],
@@ -115,7 +115,9 @@ def test_a_unit_that_keeps_its_shape_adds_its_input_as_it_is(generator: torch.Ge
 
 
 @pytest.mark.parametrize(("n_out", "stride"), [(16, 1), (16, 2), (8, 2)], ids=str)
-def test_another_shape_has_a_shortcut_of_its_own(n_out: int, stride: int, generator: torch.Generator) -> None:
+def test_a_unit_that_changes_its_shape_has_its_own_shortcut(
+    n_out: int, stride: int, generator: torch.Generator
+) -> None:
     unit = Unit(8, n_out, groups=4, norm=InstanceNorm, stride=stride)
     nn.init.zeros_(unit.flat[2].weight)
     x = torch.randn(1, 8, 4, 4, 4, generator=generator)
@@ -123,7 +125,7 @@ def test_another_shape_has_a_shortcut_of_its_own(n_out: int, stride: int, genera
     torch.testing.assert_close(unit(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_mie_without_weights_halves_twice(mie: SequenceEnhancement, generator: torch.Generator) -> None:
+def test_mie_without_weights_sums_two_halves(mie: SequenceEnhancement, generator: torch.Generator) -> None:
     x = torch.rand(1, 2, 3, 4, 5, generator=generator)
     torch.testing.assert_close(mie(x), x / 2 + x / 2)
 
@@ -140,7 +142,7 @@ def test_mie_weighs_by_sequence_and_by_voxel_by_hand(mie: SequenceEnhancement) -
     torch.testing.assert_close(mie(x), expected)
 
 
-def test_mie_normalises_after_either_convolution() -> None:
+def test_mie_normalises_after_each_convolution() -> None:
     module = SequenceEnhancement(4, InstanceNorm)
     assert [type(part) for part in (*module.spread, *module.join)] == [nn.Conv3d, InstanceNorm, nn.ReLU] * 2
 
@@ -154,7 +156,7 @@ def test_mie_first_looks_at_each_sequence_alone(generator: torch.Generator) -> N
     assert changed.nonzero().flatten().tolist() == [4, 5, 6, 7]
 
 
-def test_sie_without_weights_is_one_and_a_half(sie: SpatialEnhancement, generator: torch.Generator) -> None:
+def test_sie_without_weights_multiplies_by_one_and_a_half(sie: SpatialEnhancement, generator: torch.Generator) -> None:
     for parameter in sie.join.parameters():
         nn.init.zeros_(parameter)
     x = torch.randn(1, 2, 3, 4, 5, generator=generator)
@@ -175,7 +177,7 @@ def test_sie_joins_the_scales_of_one_channel_by_hand(sie: SpatialEnhancement) ->
     torch.testing.assert_close(sie(x), x + x * weight)
 
 
-def test_channels_do_not_touch_each_other_in_sie(sie: SpatialEnhancement, generator: torch.Generator) -> None:
+def test_channels_do_not_affect_each_other_in_sie(sie: SpatialEnhancement, generator: torch.Generator) -> None:
     x = torch.randn(1, 2, 5, 5, 5, generator=generator)
     other = torch.cat((x[:, :1], x[:, 1:] + 1), dim=1)
     torch.testing.assert_close(sie(other)[:, 0], sie(x)[:, 0], rtol=0, atol=0)
@@ -189,7 +191,7 @@ def test_the_scales_of_sie_see_0_1_2_and_4_voxels_far(sie: SpatialEnhancement) -
     assert seen == [[5], [4, 5, 6], [3, 5, 7], [1, 5, 9]]
 
 
-def test_sie_follows_each_stage_that_is_down_sampled(generator: torch.Generator) -> None:
+def test_sie_comes_before_each_downsampling(generator: torch.Generator) -> None:
     network = DMFNet(**TINY, mie=False, sie=True).eval()
     seen: list[Tensor] = []
     for down in network.downs:

@@ -1,4 +1,4 @@
-"""What a size from elsewhere may ask for: the published ones and smaller, and nothing that would take the memory."""
+"""What a size from outside may ask for: the published ones and smaller, and nothing that would exhaust the memory."""
 
 import pytest
 
@@ -21,7 +21,7 @@ SEGRESNET = {"channels": [4, 8], "blocks": [1, 1], "blocks_up": [1], "groups": 4
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES, ids=str)
-def test_every_named_size_has_an_outline_without_memory(name: str, size: str) -> None:
+def test_every_named_size_has_an_outline_that_takes_no_memory(name: str, size: str) -> None:
     network = outline_network(name, NETWORKS[name].sizes[size], (128, 128, 128), n_in=4, n_out=3)
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
     assert sum(parameter.numel() for parameter in network.parameters()) < MOST_PARAMETERS / 2
@@ -66,12 +66,12 @@ def test_every_named_size_has_an_outline_without_memory(name: str, size: str) ->
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_sizes_are_refused_before_anything_is_allocated(name: str, size: dict, says: str) -> None:
+def test_impossible_sizes_are_refused_before_anything_is_allocated(name: str, size: dict, says: str) -> None:
     with pytest.raises(SettingsError, match=f"{says}.*Correct the manifest|{says}.*Did you mean|{says}.*Choose one"):
         outline_network(name, size, (32, 32, 32), n_in=4, n_out=3)
 
 
-def test_a_table_of_positions_without_any_is_refused() -> None:
+def test_an_empty_table_of_positions_is_refused() -> None:
     with pytest.raises(SettingsError, match="transbts cannot be built at that size"):
         outline_network("transbts", TRANSBTS | {"edge": 1}, (32, 32, 32), n_in=4, n_out=3)
 
@@ -98,24 +98,24 @@ def test_a_window_that_is_too_much_work_is_refused() -> None:
     ],
     ids=["first layer", "second layer"],
 )
-def test_more_attention_than_fits_a_memory_is_refused(size: dict, n_pairs: int) -> None:
+def test_more_attention_than_fits_into_memory_is_refused(size: dict, n_pairs: int) -> None:
     says = f"impossible heads; found {n_pairs} million pairs of voxels in a window, expected at most 1074 million"
     with pytest.raises(SettingsError, match=says):
         outline_network("swin_unetr", size, (128, 128, 136), n_in=4, n_out=3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_published_size_takes_the_papers_box(name: str) -> None:
+def test_the_published_size_accepts_the_papers_box(name: str) -> None:
     outline_network(name, NETWORKS[name].sizes["published"], (192, 224, 160), n_in=4, n_out=3)
 
 
 @pytest.mark.parametrize("shape", [(8, 1024, 8), (2, 2, 2**21), (256, 256, 256)], ids=str)
-def test_edges_that_no_run_could_take_are_refused(shape: tuple[int, int, int]) -> None:
+def test_edges_too_large_for_any_run_are_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(
         SettingsError, match=r"^box is too large to fit in memory; found .*, expected edges of at most 512"
     ):
         require_edges(shape, what="box")
 
 
-def test_the_papers_box_is_taken() -> None:
+def test_the_papers_box_is_accepted() -> None:
     require_edges((192, 224, 160), what="box")

@@ -77,7 +77,7 @@ def tiny(name: str) -> Network:
         ("segresnet", 4_702_227),
     ],
 )
-def test_published_size_has_the_published_number_of_parameters(name: str, expected: int) -> None:
+def test_published_size_has_this_many_parameters_with_three_outputs(name: str, expected: int) -> None:
     assert n_parameters(on_meta(name, "published")) == expected
 
 
@@ -94,7 +94,7 @@ def test_published_size_has_the_published_number_of_parameters(name: str, expect
         ("segresnet", 3, 4_702_227, 148_008_599_552),
     ],
 )
-def test_published_counts_with_as_many_channels_as_published(name: str, n_out: int, parameters: int, macs: int) -> None:
+def test_parameters_and_macs_with_published_output_count(name: str, n_out: int, parameters: int, macs: int) -> None:
     network = on_meta(name, "published", n_out=n_out)
     assert (n_parameters(network), n_macs(network)) == (parameters, macs)
 
@@ -117,7 +117,7 @@ def test_compact_gives_a_logit_per_region_and_voxel(name: str, generator: torch.
 
 @each_network
 @pytest.mark.parametrize("size", ["published", "compact"])
-def test_paper_window_gives_its_own_shape(name: str, size: str) -> None:
+def test_logits_of_the_papers_window_have_its_shape(name: str, size: str) -> None:
     logits = on_meta(name, size).eval()(torch.empty(1, 4, 128, 128, 128, device="meta"))
     assert logits.shape == (1, 3, 128, 128, 128)
 
@@ -146,7 +146,7 @@ def test_every_parameter_is_used(name: str, size: str) -> None:
 
 
 @each_network
-def test_gradient_reaches_every_parameter_but_the_biases_that_a_normalisation_takes_out(
+def test_gradient_reaches_every_parameter_but_the_biases_that_a_normalisation_cancels(
     name: str, generator: torch.Generator
 ) -> None:
     network = tiny(name).double().train()
@@ -167,7 +167,7 @@ def test_two_passes_in_evaluation_are_equal(name: str, generator: torch.Generato
 
 
 @each_network
-def test_cases_of_a_batch_do_not_touch_each_other_in_evaluation(name: str, generator: torch.Generator) -> None:
+def test_cases_of_a_batch_do_not_affect_each_other_in_evaluation(name: str, generator: torch.Generator) -> None:
     network = tiny(name).eval()
     x = torch.randn(2, 4, 16, 16, 16, generator=generator)
     torch.testing.assert_close(network(x), torch.cat([network(x[:1]), network(x[1:])]), rtol=1e-4, atol=1e-4)
@@ -193,7 +193,7 @@ def test_channels_last_gives_the_same_logits(name: str, generator: torch.Generat
 
 
 @each_network
-@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])  # Swin UNETR's attention differs in them
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])  # Swin UNETR's attention differs by mode
 def test_half_precision_gives_nearly_the_same_logits(name: str, mode: Callable, generator: torch.Generator) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -203,7 +203,7 @@ def test_half_precision_gives_nearly_the_same_logits(name: str, mode: Callable, 
     with mode(), torch.autocast("cpu", torch.bfloat16):
         logits = network(x)
     assert logits.isfinite().all()
-    # random weights amplify what is rounded from layer to layer, and DMFNet has 50 in a row
+    # random weights amplify rounding from layer to layer, and DMFNet has 50 layers in a row
     assert (logits - expected).abs().mean() < 0.15 * expected.abs().mean()
 
 
@@ -232,7 +232,7 @@ def test_a_window_that_does_not_halve_evenly_is_refused(name: str) -> None:
 
 @each_network
 @pytest.mark.parametrize("edge", [0, 1, "multiple"], ids=str)
-def test_a_window_that_leaves_less_than_two_voxels_is_refused(name: str, edge: int | str) -> None:
+def test_a_window_that_leaves_fewer_than_two_voxels_is_refused(name: str, edge: int | str) -> None:
     network = on_meta(name, "compact")
     twice = 2 * network.multiple
     with pytest.raises(SettingsError, match=f"at least {twice}. Use for instance {twice} x {twice} x {twice}."):
@@ -240,7 +240,7 @@ def test_a_window_that_leaves_less_than_two_voxels_is_refused(name: str, edge: i
 
 
 @each_network
-def test_the_window_that_a_refusal_names_is_taken(name: str) -> None:
+def test_the_window_that_a_refusal_suggests_is_accepted(name: str) -> None:
     network = on_meta(name, "compact")
     twice = 2 * network.multiple
     assert network(torch.empty(1, 4, twice, twice, twice, device="meta")).shape[-1] == twice
@@ -319,7 +319,7 @@ def test_an_unknown_network_lists_the_known_ones() -> None:
     ],
     ids=str,
 )
-def test_an_impossible_size_names_what_a_size_consists_of(name: str, change: dict) -> None:
+def test_an_impossible_size_lists_the_arguments_of_a_size(name: str, change: dict) -> None:
     wanted = ", ".join(NETWORKS[name].sizes["published"])
     with pytest.raises(
         SettingsError, match=f"^size: {name} cannot be built at that size; found .*, expected values for {wanted}"

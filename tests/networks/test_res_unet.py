@@ -47,7 +47,7 @@ def test_names_are_those_of_nnunet_v2(published: ResUNet) -> None:
     assert "encoder.stages.5.blocks.0.skip.1.conv.weight" not in names  # 320 to 320 channels: it only averages
 
 
-def test_a_block_whose_convolutions_are_zero_gives_its_input_through_the_activation() -> None:
+def test_a_block_whose_convolutions_are_zero_returns_its_activated_input() -> None:
     same = block(2, 2)
     for parameter in same.parameters():
         nn.init.zeros_(parameter)

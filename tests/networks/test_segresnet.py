@@ -78,7 +78,7 @@ def test_a_block_without_weights_in_its_last_convolution_returns_its_input(gener
     torch.testing.assert_close(block(x), x, rtol=0, atol=0)
 
 
-def test_dropout_takes_whole_channels_and_only_in_training() -> None:
+def test_dropout_drops_whole_channels_and_only_in_training() -> None:
     stem = SegResNet(**{**TINY, "dropout": 0.5}).stem
     nn.init.constant_(stem[0].weight, 1.0)
     with torch.random.fork_rng():

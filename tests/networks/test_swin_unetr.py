@@ -1,4 +1,4 @@
-"""Swin UNETR: which corners it merges, that it is MONAI's, and that MONAI comes with the first such network only."""
+"""Swin UNETR: which corners it merges, that it equals MONAI's, and that only the first such network imports MONAI."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ each_merging = pytest.mark.parametrize(("merging", "corners"), [("monai-1.4", LE
 
 
 def restated(module: Merging, x: Tensor, corners: list) -> Tensor:
-    """Corner after corner, cube after cube, written out."""
+    """The merging written out, corner by corner and cube by cube."""
     b, i, j, k, _ = x.shape
     result = torch.empty(b, i // 2, j // 2, k // 2, module.reduction.out_features)
     for p, q, r in torch.cartesian_prod(*(torch.arange(edge // 2) for edge in (i, j, k))).tolist():
@@ -65,7 +65,7 @@ def our_name(name: str) -> str:
 
 
 def permuted(x: Tensor, pattern: str) -> Tensor:
-    """The two permutations of einops that MONAI's class asks for."""
+    """The two einops permutations that MONAI's class asks for."""
     return x.movedim(1, -1) if pattern.endswith("c") else x.movedim(-1, 1)
 
 
@@ -77,7 +77,7 @@ def test_merging_equals_the_restated_one(merging: str, corners: list, generator:
 
 
 @each_merging
-def test_every_corner_counts_that_is_listed(merging: str, corners: list, generator: torch.Generator) -> None:
+def test_exactly_the_listed_corners_count(merging: str, corners: list, generator: torch.Generator) -> None:
     module = merging_of(merging, generator)
     x = torch.randn(1, 2, 2, 2, 3, generator=generator, requires_grad=True)
     module(x).square().sum().backward()
@@ -85,7 +85,7 @@ def test_every_corner_counts_that_is_listed(merging: str, corners: list, generat
     assert counting == set(corners)
 
 
-def test_merging_since_monai_1_5_is_monais(generator: torch.Generator) -> None:
+def test_merging_since_monai_1_5_equals_monais(generator: torch.Generator) -> None:
     ours, theirs = merging_of("monai-1.5", generator), monai.PatchMerging(3)
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.randn(2, 4, 6, 8, 3, generator=generator)
@@ -130,7 +130,7 @@ def test_compact_size_with_monais_weights_equals_monai(
 @pytest.mark.parametrize(
     ("feature_size", "parameters", "macs"), [(12, 4_079_373, 56_496_455_328), (24, 15_705_621, 203_935_854_912)]
 )
-def test_smaller_feature_sizes_are_monais(feature_size: int, parameters: int, macs: int) -> None:
+def test_smaller_feature_sizes_have_monais_parameters_and_macs(feature_size: int, parameters: int, macs: int) -> None:
     channels = tuple(feature_size * factor for factor in (1, 1, 2, 4, 8, 16))
     with torch.device("meta"):
         network = SwinUNETR(**{**SIZES["published"], "channels": channels})
@@ -142,14 +142,14 @@ def test_every_second_block_shifts_its_windows() -> None:
     assert shifts == [[(0, 0, 0), (3, 3, 3)]] * 4
 
 
-def test_tables_of_distances_are_no_weights() -> None:
+def test_tables_of_distances_are_not_weights() -> None:
     network = on_meta("swin_unetr", "compact")
     assert len(list(network.buffers())) == 8
     assert set(network.state_dict()) == {name for name, _ in network.named_parameters()}
 
 
 @pytest.mark.parametrize("edge", [32, 48, 100], ids=str)
-def test_windows_are_multiples_of_32(edge: int) -> None:
+def test_windows_below_64_or_not_multiples_of_32_are_refused(edge: int) -> None:
     network = on_meta("swin_unetr", "published")
     with pytest.raises(Exception, match=r"^window: swin_unetr: .* multiples of 32, the largest edge at least 64"):
         network(torch.empty(1, 4, edge, edge, edge, device="meta"))
@@ -162,7 +162,7 @@ def test_monai_is_not_imported_with_the_networks() -> None:
 
 
 @pytest.mark.slow
-def test_monai_comes_with_the_first_network_without_a_word_and_without_torchvision() -> None:
+def test_monai_comes_with_the_first_network_silently_and_without_torchvision() -> None:
     code = f"""import sys
 from htcnns.networks import outline_network
 outline_network("swin_unetr", {SIZES["compact"]}, (64, 64, 64), n_in=4, n_out=3)
@@ -171,6 +171,6 @@ print("monai" in sys.modules, "torchvision" in sys.modules)"""
     assert (done.stdout.split(), done.stderr) == (["True", "False"], "")
 
 
-def test_monai_needs_no_package_that_is_not_here_anyway() -> None:
+def test_monai_needs_only_packages_that_are_here_anyway() -> None:
     needed = {re.split(r"\W", need)[0] for need in requires("monai") or () if "extra" not in need}
     assert needed == {"torch", "numpy"}

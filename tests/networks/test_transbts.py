@@ -88,7 +88,7 @@ def test_attention_is_softmax_of_products_times_values(layer: TransformerLayer, 
     torch.testing.assert_close(layer._attend(tokens), expected)
 
 
-def test_a_layer_does_not_care_for_the_order_of_tokens(layer: TransformerLayer, generator: torch.Generator) -> None:
+def test_permuting_tokens_permutes_the_result_of_a_layer(layer: TransformerLayer, generator: torch.Generator) -> None:
     tokens = torch.randn(2, 6, 8, generator=generator)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
     torch.testing.assert_close(layer(tokens[:, order]), layer(tokens)[:, order])
@@ -100,7 +100,7 @@ def test_dropout_is_on_in_training_only(layer: TransformerLayer, generator: torc
     assert not torch.equal(layer.train()(tokens), layer(tokens))
 
 
-def test_published_encoder_uses_groups_and_the_rest_batches(published: TransBTS) -> None:
+def test_published_encoder_uses_group_norm_and_the_rest_batch_norm(published: TransBTS) -> None:
     assert isinstance(published.stages[0][0].norm1, torch.nn.GroupNorm)
     assert isinstance(published.narrow[1], torch.nn.BatchNorm3d)
 

@@ -43,7 +43,7 @@ def test_names_are_those_of_nnunet_v2(published: UNet) -> None:
     assert set(published.state_dict()) == encoder | decoder | others
 
 
-def test_names_stand_for_nnunets_shapes(published: UNet) -> None:
+def test_weights_have_nnunets_shapes(published: UNet) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in published.state_dict().items()}
     assert shapes["encoder.stages.5.0.convs.0.conv.weight"] == (320, 320, 3, 3, 3)
     assert shapes["decoder.transpconvs.1.weight"] == (320, 256, 2, 2, 2)
@@ -71,7 +71,7 @@ def test_logits_do_not_depend_on_the_scale_of_the_intensities(tiny: UNet, genera
 
 
 @pytest.mark.parametrize("n_batch", [1, 2])
-def test_instance_norm_is_torchs(n_batch: int, generator: torch.Generator) -> None:
+def test_instance_norm_equals_torchs(n_batch: int, generator: torch.Generator) -> None:
     norm = InstanceNorm(5)
     torch.nn.init.normal_(norm.weight, generator=generator)
     torch.nn.init.normal_(norm.bias, generator=generator)
@@ -94,7 +94,7 @@ def test_instance_norm_uses_the_same_statistics_in_training_and_evaluation(
     torch.testing.assert_close(InstanceNorm(3).train(training)(x), F.instance_norm(x), rtol=1e-4, atol=1e-5)
 
 
-def test_batch_normalisation_uses_what_it_has_learnt(generator: torch.Generator) -> None:
+def test_batch_norm_uses_its_running_statistics_in_evaluation(generator: torch.Generator) -> None:
     network = UNet(channels=(4, 8), n_convs=(1, 1), norm="batch").eval()
     x = torch.randn(1, 4, 8, 8, 8, generator=generator)
     first = network(x)
@@ -110,13 +110,13 @@ def test_an_axis_that_is_halved_less_often_keeps_its_edge(generator: torch.Gener
     assert network(torch.randn(1, 4, 8, 8, 6, generator=generator)).shape == (1, 3, 8, 8, 6)
 
 
-def test_nnunets_plan_for_a_flat_patch_has_as_many_parameters_but_for_one_transposed_kernel() -> None:
+def test_nnunets_plan_for_a_flat_patch_has_as_many_parameters_except_in_one_transposed_kernel() -> None:
     with torch.device("meta"):
         flat = UNet(**SIZES["published"], halvings=(5, 5, 4))
     assert n_parameters(flat) == 31_198_991 - 320 * 320 * 4
 
 
-def test_kaists_narrow_way_back_up_has_its_widths() -> None:
+def test_kaists_narrow_decoder_has_its_widths() -> None:
     decoder = on_meta("unet", "kaist_large").decoder
     assert [layer.weight.shape[:2] for layer in decoder.transpconvs] == [
         *((512, 512), (256, 512), (256, 256), (128, 128), (64, 64))
@@ -132,7 +132,7 @@ def test_kaists_narrow_way_back_up_has_its_widths() -> None:
     assert [layer.weight.shape[1] for layer in decoder.seg_layers] == [256, 256, 128, 64, 32]
 
 
-def test_kaists_large_network_has_its_parameters_and_biases_that_theirs_does_not_have() -> None:
+def test_kaists_large_network_has_their_parameters_and_biases_that_theirs_lacks() -> None:
     network = on_meta("unet", "kaist_large")
     layers = [*network.decoder.transpconvs, *network.decoder.seg_layers]
     assert n_parameters(network) - sum(layer.bias.numel() for layer in layers) == 87_413_760

@@ -1,4 +1,4 @@
-"""Real cases agree with themselves; one scan shifted, of another patient or flipped is said in nine of ten."""
+"""Real cases get no agreement note; a t2f shifted, flipped or of another patient gets one in nine cases of ten."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def _shifted(scan: np.ndarray, voxels: int, axis: int) -> np.ndarray:
     return moved
 
 
-def test_no_case_is_noted(heads: list[np.ndarray]) -> None:
+def test_unchanged_cases_get_no_note(heads: list[np.ndarray]) -> None:
     scans = [head.astype(np.float32) for head in heads]
     assert [agreement_notes(each, each != 0) for each in scans] == [[] for _ in heads]
 

@@ -1,4 +1,4 @@
-"""Two workers on Ray give the masks of a run on one machine, on real cases and the shipped weights."""
+"""Workers on Ray write the same masks as one process, on real cases with the shipped weights."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-def test_two_workers_give_the_same_bytes_as_one_process(tmp_path: Path, data: Path) -> None:
+def test_workers_on_ray_write_the_same_bytes_as_one_process(tmp_path: Path, data: Path) -> None:
     scans = tmp_path / "in"
     scans.mkdir()
     for case in find_cases(data / "brats")[:2]:

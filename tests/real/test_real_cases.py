@@ -25,7 +25,7 @@ from htcnns.scores.metrics import dice
 pytestmark = [pytest.mark.slow]
 
 CASES = ("BraTS-GLI-00000-000", "BraTS2021_00495", "Brats18_2013_2_1", "BraTS-GLI-00009-000", "BraTS2021_00630")
-WAYS = {"RAS": CASES[:3], "LIA": CASES[2:], "oblique": (*CASES[3:], CASES[0])}  # every case in one of them at least
+WAYS = {"RAS": CASES[:3], "LIA": CASES[2:], "oblique": (*CASES[3:], CASES[0])}  # every case in at least one of them
 REPORTS = "reports"
 Case = tuple[Path, Path]
 
@@ -126,7 +126,7 @@ def test_however_a_case_is_stored_its_mask_is_identical(
 def test_resampled_to_thick_slices_the_tumour_stays_where_it_was(
     originals: dict[str, Case], tmp_path: Path, segment: Callable, name: str
 ) -> None:
-    """1 x 1 x 2 mm: the scans are averaged over two slices; the mask comes back on that grid and is put back here."""
+    """1 x 1 x 2 mm: the scans are averaged over two slices; the mask comes out on that grid and is resampled here."""
     case, mask = originals[name]
     _store_thick(case, tmp_path / name)
     (outcome,) = segment(tmp_path)
@@ -163,7 +163,7 @@ def test_the_report_names_members_and_cases(variants: dict[tuple[str, str], Path
 
 
 def _store_thick(case: Path, into: Path) -> None:
-    """Store the scans with voxels twice as long along K, an odd last slice averaged with nothing."""
+    """Store the scans with voxels twice as long along K, an odd last slice averaged with zeros."""
     into.mkdir()
     for path in sorted(path for path in case.glob("*.nii.gz") if "seg" not in path.name):
         image = nib.load(path)

@@ -1,4 +1,4 @@
-"""The picture of a case's report: outlines alone, through the largest lesion, with scale and sides."""
+"""The picture of a case's report: outlines only, slices through the largest lesion, sides, and legend."""
 
 import io
 
@@ -42,7 +42,7 @@ def test_regions_are_outlined_in_their_colours(label: Label, regions: set[Region
     assert {region for region in OUTLINES if is_colour(pixels, region).any()} >= regions
 
 
-def test_the_inside_of_an_outline_is_as_the_scan() -> None:
+def test_the_inside_of_an_outline_shows_the_scan() -> None:
     pixels = shown(block(Label.ED, size=20))
     lines = is_colour(pixels, Region.WT)
     coloured = np.ptp(pixels.astype(int), axis=2) > 40
@@ -58,7 +58,7 @@ def test_slices_run_through_the_largest_lesion() -> None:
     assert not is_colour(shown(label_map)[:, :160], Region.ET).any()
 
 
-def test_the_left_is_on_the_right() -> None:
+def test_the_patients_left_is_on_the_right() -> None:
     axial = shown(block(Label.ED, at=(40, 20, 20)))[:, :160]
     _, columns = np.nonzero(is_colour(axial, Region.WT))
     assert columns.mean() > 80
@@ -81,7 +81,7 @@ def test_the_legend_has_volumes_and_diameters() -> None:
     ]
 
 
-def test_a_hostile_or_endless_title_does_not_change_the_page() -> None:
+def test_a_hostile_or_endless_title_does_not_change_the_size_of_the_picture() -> None:
     usual = shown(block(Label.ED))
     hostile = Caption(title="a\n\x1b[2J" * 400, volumes_ml=CAPTION.volumes_ml, diameters_mm=None)
     assert shown(block(Label.ED), caption=hostile).shape == usual.shape

@@ -1,4 +1,4 @@
-"""The report of a case: its schema, its numbers, names of others made harmless."""
+"""The report of a case: its schema, its numbers, and untrusted names made harmless."""
 
 import json
 from importlib.resources import files
@@ -61,7 +61,7 @@ HOSTILE = "P7\n<script>alert('\x1b[2J&\u202e\")</script>"
 
 
 def record_of(outcome: Outcome, facts: CaseFacts = DONE) -> dict:
-    """The report as a reader of its file gets it, checked against the schema."""
+    """The report as read from its file, checked against the schema."""
     record = json.loads(record_text(case_record(RUN, outcome, facts)))
     jsonschema.Draft202012Validator(SCHEMA).validate(record)
     return record
@@ -71,7 +71,7 @@ def done(**fields: object) -> Outcome:
     return Outcome(case="P7", state=State.DONE, mask=Path("out/P7.nii.gz"), members=(MEMBER,), **fields)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_a_valid_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -119,7 +119,7 @@ def test_notes_with_a_kind_are_findings() -> None:
     assert record["notes"] == ["a remark", "another"]
 
 
-def test_a_failed_case_has_its_sentence_and_its_traceback() -> None:
+def test_a_failed_case_has_its_message_and_its_traceback() -> None:
     outcome = Outcome(case="P7", state=State.FAILED, error="P7: t1n missing", trace="Traceback\n  line\n")
     record = record_of(outcome, CaseFacts(peak_memory_mib=MEMORY))
     assert (record["state"], record["error"], record["trace"]) == ("failed", "P7: t1n missing", ["Traceback", "  line"])
@@ -131,7 +131,7 @@ def test_numbers_that_json_does_not_have_become_none() -> None:
     assert record["peak_memory_mib"]["device"] is None
 
 
-def test_names_of_others_are_harmless_in_a_page_and_on_a_terminal() -> None:
+def test_untrusted_names_are_harmless_in_a_page_and_on_a_terminal() -> None:
     outcome = Outcome(case=HOSTILE, state=State.FAILED, error=HOSTILE, trace=HOSTILE, notes=(HOSTILE,))
     text = record_text(case_record(RUN, outcome, CaseFacts(peak_memory_mib=MEMORY)))
     assert not {"<", ">", "&", "\x1b", "\u202e"} & set(text)

@@ -1,4 +1,4 @@
-"""The picture of two cohorts: both colours, names where there are few, and names that are no formulas."""
+"""The picture of two cohorts: both colours, names beside few cases, and names not read as formulas."""
 
 import numpy as np
 import pytest
@@ -19,13 +19,13 @@ def n_pixels(picture: np.ndarray, colour: str) -> int:
     return int((np.abs(picture.astype(int) - rgb).max(axis=2) < 45).sum())
 
 
-def test_both_cohorts_are_there_in_their_colours() -> None:
+def test_both_cohorts_are_drawn_in_their_colours() -> None:
     picture = cohort_picture((cohort("A", 5), cohort("B", 6, at=20)), FOUND, of="images")
     assert (picture.shape, picture.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
     assert min(n_pixels(picture, colour) for colour, _ in MARKS) > 200
 
 
-def test_names_stand_beside_few_cases_and_not_beside_many() -> None:
+def test_names_are_drawn_beside_few_cases_and_not_beside_many() -> None:
     few, many = (
         cohort_picture((cohort("A", n, case="x" * 20), cohort("B", n, at=n)), FOUND, of="images")
         for n in (MOST_NAMES // 2, MOST_NAMES // 2 + 1)

@@ -1,4 +1,4 @@
-"""The picture of curves: lines lie where their values are, and odd values do not matter."""
+"""The picture of curves: lines lie where their values are, and odd values are drawn too."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ LOSS = Panel("loss", [Line("", [(50, 1.0), (100, 0.5), (150, 0.25)])])
 
 
 def drawn(picture: np.ndarray, colour: str) -> np.ndarray:
-    """(n, 2) row and column of the pixels of that very colour."""
+    """(n, 2) row and column of the pixels of exactly that colour."""
     rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return np.argwhere((picture == rgb).all(axis=2))
 
@@ -43,5 +43,7 @@ def test_a_higher_value_is_drawn_higher() -> None:
     ids=["none", "one", "zeros", "all_the_same", "large", "nan"],
 )
 @pytest.mark.parametrize("span", [None, (0, 1)], ids=["free", "fixed"])
-def test_odd_values_are_drawn_all_the_same(points: list[tuple[float, float]], span: tuple[float, float] | None) -> None:
+def test_odd_values_are_drawn_without_a_warning(
+    points: list[tuple[float, float]], span: tuple[float, float] | None
+) -> None:
     assert curves_picture([Panel("x", [Line("", points)], span)], title="", n_steps=2).any()

@@ -65,13 +65,13 @@ def third(indices: np.ndarray, length: int) -> str:
     ],
     ids=["left is on the right", "right is on the left", "anterior is up or left", "superior is up"],
 )
-def test_slices_are_shown_in_the_radiological_way(at, axial, coronal, sagittal) -> None:
+def test_slices_follow_the_radiological_convention(at, axial, coronal, sagittal) -> None:
     assert places(overlay(grey_block(), labelled(at), ONE_MM)) == [axial, coronal, sagittal]
 
 
 def test_the_slices_with_the_most_tumour_are_chosen() -> None:
     label_map = labelled((4, 4, 4), Label.ED)
-    label_map[20:36, 20:36, 30] = Label.ET  # the largest area of its axial slice, where no oedema is
+    label_map[20:36, 20:36, 30] = Label.ET  # the largest area of any axial slice, in one without oedema
     axial = np.array_split(overlay(grey_block(), label_map, ONE_MM), 3, axis=1)[0]
     assert colour_is_there(axial, Label.ET)
     assert not colour_is_there(axial, Label.ED)
@@ -113,7 +113,7 @@ def test_background_is_black_even_where_the_brain_is_negative() -> None:
     assert pixels[0, 20:80].max() == 0
 
 
-def test_a_mask_that_leaves_the_head_is_shown_whole(phantom: Phantom) -> None:
+def test_a_mask_that_extends_beyond_the_head_is_shown_whole(phantom: Phantom) -> None:
     label_map = phantom.truth.copy()
     label_map[0, 0, 0] = Label.ED
     wider = picture(shown(phantom), label_map, phantom.spacing_mm, legend=LEGEND)

@@ -8,7 +8,7 @@ HARMLESS = "BraTS2021_00495 café 脚"
 
 
 @pytest.mark.parametrize("shown", [one_line, csv_cell, markdown_cell])
-def test_a_usual_name_stays_as_it_is(shown: object) -> None:
+def test_an_ordinary_name_stays_as_it_is(shown: object) -> None:
     assert shown(HARMLESS) == HARMLESS  # type: ignore[operator]
 
 
@@ -23,23 +23,23 @@ def test_commands_and_invisible_characters_become_escapes(shown: object, text: s
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1"])
-def test_a_spreadsheet_is_given_no_formula(text: str) -> None:
+def test_a_formula_becomes_text_for_a_spreadsheet(text: str) -> None:
     assert csv_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize(
     "text", ["a\x1b[2Jb", "a\r\n\tb", "a\u202egnp", "\U000e0041", "=1+1", "'a", "caf\udce9", "a\\b", r"\x41 \u1"]
 )
-def test_a_cell_gives_its_text_back(text: str) -> None:
+def test_text_survives_a_round_trip_through_a_cell(text: str) -> None:
     assert from_csv_cell(csv_cell(text)) == text
 
 
-def test_a_backslash_before_an_n_is_taken_for_a_line_end() -> None:
+def test_a_backslash_before_an_n_is_read_as_a_line_end() -> None:
     assert from_csv_cell(csv_cell(r"a\n")) == "a\n"
 
 
 @pytest.mark.parametrize("text", ["a=b", " =1", "1-2"])
-def test_signs_inside_a_cell_are_no_formula(text: str) -> None:
+def test_signs_inside_a_cell_are_not_a_formula(text: str) -> None:
     assert csv_cell(text) == text
 
 
@@ -57,5 +57,5 @@ def test_signs_inside_a_cell_are_no_formula(text: str) -> None:
     ],
     ids=["bar", "tag", "link", "emphasis", "entity", "backslash", "ESC", "emoji"],
 )
-def test_markdown_is_given_no_markup(text: str, says: str) -> None:
+def test_markup_is_escaped_in_markdown(text: str, says: str) -> None:
     assert markdown_cell(text) == says

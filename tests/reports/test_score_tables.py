@@ -24,7 +24,7 @@ AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def label_map(*numbers: int) -> np.ndarray:
-    """A volume of 20 voxels with a cube of 6 for each number, side by side."""
+    """A volume of 20 voxels per edge with a cube of 6 for each number, side by side."""
     volume = np.zeros((20, 20, 20), np.uint8)
     for position, number in enumerate(numbers):
         volume[6 * position : 6 * position + 6, 4:10, 4:10] = number
@@ -49,7 +49,7 @@ def poor(**settings: object) -> Evaluation:
     return evaluation("poor", {"one": np.roll(label_map(1, 3), 1, axis=2), "two": label_map()}, **settings)
 
 
-def test_worst_cases_come_by_name() -> None:
+def test_worst_cases_are_named_worst_first() -> None:
     assert [row[0] for row in worst_table(poor()).rows] == ["two", "one"]
 
 

@@ -52,11 +52,11 @@ def test_values_become_what_json_has(value: object, expected: object) -> None:
     assert json.loads(text, parse_constant=pytest.fail) == {"value": [expected]}
 
 
-def test_numbers_are_written_in_full_and_the_text_ends_with_a_line() -> None:
+def test_numbers_are_written_in_full_and_the_text_ends_with_a_newline() -> None:
     assert json_text({"a": 0.1 + 0.2}) == '{\n  "a": 0.30000000000000004\n}\n'
 
 
-def test_a_name_that_is_no_utf8_is_written_in_ascii() -> None:
+def test_a_name_that_is_not_utf8_is_written_in_ascii() -> None:
     assert json_text({"path": Path("a\udcff")}).encode() == b'{\n  "path": "a\\udcff"\n}\n'
 
 

@@ -27,7 +27,7 @@ TABLE = Table(
     ],
     ids=str,
 )
-def test_cells_for_reading(cell: Cell, decimals: int, text: str) -> None:
+def test_cells_are_formatted_for_reading(cell: Cell, decimals: int, text: str) -> None:
     assert shown(cell, decimals=decimals) == text
 
 
@@ -46,7 +46,7 @@ def test_markdown_is_rounded_and_escapes_bars() -> None:
     ]
 
 
-def test_records_are_rows_by_name() -> None:
+def test_records_are_rows_by_column_name() -> None:
     assert table_records(TABLE)[0] == {"case": "a|b", "dice": 0.123456, "hd95_mm": 1.5, "n_fp": 3.0}
 
 

@@ -1,4 +1,4 @@
-"""What the viewer's page is told, and that the page and its vendored library are what they should be."""
+"""The data that the viewer's page receives, and that the page and its vendored library are what they should be."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ GLIOMA_LABELS = tuple(LABEL_SETS["brats2021"].numbers)
 
 
 def two_lesions() -> Volume:
-    """Voxels of 2 ml: 8 of oedema with 1 enhancing one in the middle of a 3 x 3 square, and a lone necrotic one."""
+    """Voxels of 2 ml: a 3 x 3 square of 8 of oedema around 1 enhancing one, and a lone necrotic one."""
     label_map = np.zeros((8, 9, 10), np.uint8)
     label_map[1:4, 2:5, 6] = Label.ED
     label_map[2, 3, 6] = Label.ET
@@ -41,7 +41,7 @@ def test_colours_are_those_of_the_pictures() -> None:
 
 def test_the_page_opens_at_the_largest_lesion_in_world_mm() -> None:
     centre = card_record(two_lesions(), GLIOMA_LABELS)["centre_mm"]
-    assert centre == [5 - 10 * 1, -3 + 20 * 2, 60]  # planes of equal area: the first
+    assert centre == [5 - 10 * 1, -3 + 20 * 2, 60]  # planes of equal area: the first is taken
 
 
 def test_an_empty_mask_has_no_lesion_to_open_at() -> None:
@@ -51,12 +51,12 @@ def test_an_empty_mask_has_no_lesion_to_open_at() -> None:
     assert {label["ml"] for label in record["labels"]} == {0}
 
 
-def test_a_label_that_the_set_does_not_have_has_no_line() -> None:
+def test_a_label_outside_the_set_has_no_line() -> None:
     numbers = [label["number"] for label in card_record(two_lesions(), [Label.ET])["labels"]]
     assert numbers == [Label.ET]
 
 
-def test_names_that_turn_text_round_are_told_as_escapes() -> None:
+def test_names_that_reverse_text_become_escapes() -> None:
     case = ListedCase(name="a\u202eb", sequences=(Sequence.T1C,), mask="m\n.nii.gz", fault="")
     told = list_record([case], masks_are="mask")["cases"]
     assert told == [{"name": "a\\u202eb", "sequences": [False, True, False, False], "mask": "m\\n.nii.gz", "fault": ""}]
@@ -80,7 +80,7 @@ def test_the_page_needs_nothing_inline_and_nothing_from_outside(forbidden: str) 
 
 
 @pytest.mark.parametrize("forbidden", ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("])
-def test_the_scripts_make_no_markup_of_text(forbidden: str) -> None:
+def test_the_scripts_do_not_turn_text_into_markup(forbidden: str) -> None:
     scripts = [PAGE.joinpath(name).read_text(encoding="utf-8") for name in ("viewer.js", "panels.js")]
     assert [script for script in scripts if forbidden in script] == []
 

@@ -41,7 +41,7 @@ class Pointwise(Network):
 
 @pytest.fixture
 def pointwise() -> Callable[..., nn.Module]:
-    """Makes a network: bright t2f is WT, brighter still and bright t1c TC and ET, unless told otherwise."""
+    """Makes a network: bright t2f is WT, bright t1c TC and brighter t1c ET, unless told otherwise."""
 
     def make(
         looks_at: tuple[int, int, int] = (T2F, T1C, T1C),
@@ -72,7 +72,7 @@ def ensemble_of() -> Callable[..., Ensemble]:
 
 @pytest.fixture
 def always(pointwise: Callable[..., nn.Module]) -> Callable[[float, float, float], nn.Module]:
-    """Makes a network that gives these probabilities of WT, TC and ET in every voxel of every window."""
+    """Makes a network that returns these probabilities of WT, TC and ET in every voxel of every window."""
 
     def make(wt: float, tc: float, et: float) -> nn.Module:
         bias = torch.logit(torch.tensor((wt, tc, et))).tolist()

@@ -1,4 +1,4 @@
-"""Many cases: what is kept, what fails alone, what ends the batch."""
+"""Batches of cases: what is kept, what fails alone, and what ends the batch."""
 
 import errno
 import hashlib
@@ -80,7 +80,7 @@ def _states(outcomes: list[Outcome]) -> list[State]:
 
 
 def _prints(folder: Path) -> dict[str, tuple[int, str]]:
-    """Time of change and content of every file in a folder."""
+    """Modification time and sha256 of every file in a folder."""
     return {
         path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in sorted(folder.iterdir())
@@ -97,7 +97,7 @@ def test_every_case_gets_one_mask_and_nothing_else(tmp_path: Path, run: Run) -> 
 
 
 @pytest.mark.usefixtures("three")
-def test_an_outcome_tells_labels_volumes_and_time(run: Run) -> None:
+def test_an_outcome_has_labels_volumes_and_time(run: Run) -> None:
     outcome = run()[0]
     assert (outcome.label_set, outcome.labels) == ("brats2023", {"NCR": 1, "ED": 2, "ET": 3})
     counts = np.bincount(np.asarray(nib.load(outcome.mask).dataobj).ravel(), minlength=4)
@@ -108,7 +108,7 @@ def test_an_outcome_tells_labels_volumes_and_time(run: Run) -> None:
 
 
 @pytest.mark.parametrize("bad", range(3))
-def test_a_bad_case_costs_only_itself(tmp_path: Path, three: Path, run: Run, bad: int) -> None:
+def test_a_bad_case_fails_alone(tmp_path: Path, three: Path, run: Run, bad: int) -> None:
     run()
     whole = _prints(tmp_path / "out")
     _break(three, NAMES[bad])
@@ -120,7 +120,7 @@ def test_a_bad_case_costs_only_itself(tmp_path: Path, three: Path, run: Run, bad
     }
 
 
-def test_a_failed_case_says_a_sentence_and_keeps_the_traceback(three: Path, run: Run) -> None:
+def test_a_failed_case_has_a_sentence_and_a_traceback(three: Path, run: Run) -> None:
     _break(three, NAMES[1])
     outcome = run()[1]
     assert outcome.error.startswith(f"{NAMES[1]}: {three}/{NAMES[1]}/{NAMES[1]}-t2w.nii.gz: cut short")
@@ -154,8 +154,8 @@ def test_empty_takes_the_standard_grid_where_no_header_can_be_read(three: Path, 
     assert nib.load(outcome.mask).shape == (240, 240, 155)
 
 
-def test_whatever_a_case_raises_is_its_own_failure(three: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake of ours while one case is written, with an error of two lines, and the others go on."""
+def test_any_error_of_a_case_fails_only_that_case(three: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours, with an error of two lines, while one case is written; the others go on."""
     write = case_files.write_mask
 
     def fail(outputs: CaseOutputs, label_map: np.ndarray, *, affine: np.ndarray) -> None:
@@ -170,7 +170,7 @@ def test_whatever_a_case_raises_is_its_own_failure(three: Path, run: Run, monkey
     assert three.is_dir()
 
 
-def test_a_line_end_in_a_name_is_said_as_it_is(three: Path, run: Run) -> None:
+def test_a_line_break_in_a_name_is_escaped(three: Path, run: Run) -> None:
     (three / NAMES[0]).rename(three / "P\n7  x")
     for path in sorted((three / "P\n7  x").iterdir()):
         path.rename(path.with_name(path.name[-10:]))
@@ -180,7 +180,7 @@ def test_a_line_end_in_a_name_is_said_as_it_is(three: Path, run: Run) -> None:
 
 @pytest.mark.parametrize("change", ["voxels", "affine"])
 @pytest.mark.parametrize("settings", [(), ("probabilities",)], ids=["mask", "map"])
-def test_a_t1c_that_changes_before_the_mask_is_written_costs_only_its_case(
+def test_a_t1c_that_changes_before_the_mask_is_written_fails_only_its_case(
     tmp_path: Path, three: Path, run: Run, monkeypatch: pytest.MonkeyPatch, change: str, settings: tuple[str, ...]
 ) -> None:
     """Another scan of that name arrives while the networks work."""
@@ -204,7 +204,7 @@ def test_a_t1c_that_changes_before_the_mask_is_written_costs_only_its_case(
 
 
 @pytest.mark.usefixtures("three")
-def test_a_picture_that_cannot_be_drawn_costs_no_mask(
+def test_a_picture_that_cannot_be_drawn_does_not_fail_its_case(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -222,7 +222,7 @@ def test_an_empty_mask_that_stood_in_for_a_failed_case_is_not_taken_for_finished
     assert _states(run(on_failure="empty")) == [State.KEPT, State.FAILED, State.KEPT]
 
 
-def test_a_mask_is_never_given_up_for_an_empty_one(tmp_path: Path, three: Path, run: Run) -> None:
+def test_a_mask_is_never_replaced_by_an_empty_one(tmp_path: Path, three: Path, run: Run) -> None:
     run()
     before = _prints(tmp_path / "out")
     (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
@@ -243,7 +243,7 @@ def test_a_mask_replaces_its_stand_in_once_the_case_is_fixed(three: Path, run: R
 
 
 @pytest.mark.usefixtures("three")
-def test_a_mask_that_somebody_made_is_replaced_only_where_all_are(tmp_path: Path, run: Run) -> None:
+def test_a_mask_edited_by_hand_is_replaced_only_with_again(tmp_path: Path, run: Run) -> None:
     run()
     mask = tmp_path / "out" / f"{NAMES[1]}.nii.gz"
     image = nib.load(mask)
@@ -253,7 +253,7 @@ def test_a_mask_that_somebody_made_is_replaced_only_where_all_are(tmp_path: Path
     content = mask.read_bytes()
     assert _states(run()) == [State.KEPT] * 3
     (tmp_path / "previews").mkdir()
-    outcomes = run(previews=tmp_path / "previews")  # which were not made with it
+    outcomes = run(previews=tmp_path / "previews")  # which the run before did not make
     assert _states(outcomes) == [State.DONE, State.FAILED, State.DONE]
     assert f"{mask}: is not as a run wrote it, and would be replaced" in outcomes[1].error
     assert mask.read_bytes() == content
@@ -262,7 +262,7 @@ def test_a_mask_that_somebody_made_is_replaced_only_where_all_are(tmp_path: Path
 
 @pytest.mark.parametrize("on_failure", ["skip", "empty"])
 @pytest.mark.usefixtures("three")
-def test_what_is_no_mask_of_the_case_is_made_again(tmp_path: Path, run: Run, on_failure: str) -> None:
+def test_what_is_not_a_mask_of_the_case_is_made_again(tmp_path: Path, run: Run, on_failure: str) -> None:
     run()
     whole = _prints(tmp_path / "out")
     masks = [tmp_path / "out" / f"{name}.nii.gz" for name in NAMES]
@@ -277,10 +277,10 @@ def test_what_is_no_mask_of_the_case_is_made_again(tmp_path: Path, run: Run, on_
 
 
 @pytest.mark.parametrize("on_failure", ["skip", "empty"])
-def test_a_name_that_no_file_can_have_costs_only_its_case(
+def test_a_name_too_long_for_a_file_fails_only_its_case(
     tmp_path: Path, three: Path, make_case: Callable[..., Path], run: Run, on_failure: str
 ) -> None:
-    long = "A" * 250  # as a folder's it is possible, with .nii.gz behind it no more
+    long = "A" * 250  # possible for a folder, too long for a file once .nii.gz is added
     make_case(tmp_path / "in", "A", naming="free").rename(three / long)
     outcomes = run(on_failure=on_failure)
     assert _states(outcomes) == [State.FAILED, State.DONE, State.DONE, State.DONE]
@@ -290,7 +290,7 @@ def test_a_name_that_no_file_can_have_costs_only_its_case(
 
 
 @pytest.mark.parametrize("what", ["probabilities", "previews"])
-def test_a_kept_case_without_what_is_asked_for_besides_is_done_again(
+def test_a_kept_case_that_lacks_a_requested_output_is_done_again(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, what: str
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
@@ -300,7 +300,7 @@ def test_a_kept_case_without_what_is_asked_for_besides_is_done_again(
     assert list((tmp_path / "extra").iterdir())
 
 
-def test_a_kept_mask_with_numbers_that_are_not_asked_for_is_made_again(
+def test_a_kept_mask_with_other_numbers_than_requested_is_made_again(
     make_case: Callable[..., Path], tmp_path: Path, run: Run
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
@@ -320,7 +320,7 @@ def test_finished_cases_are_kept_untouched_and_listed(tmp_path: Path, run: Run) 
 
 
 @pytest.mark.usefixtures("three")
-def test_again_makes_every_mask_with_the_same_bytes(tmp_path: Path, run: Run) -> None:
+def test_again_rewrites_every_mask_with_the_same_bytes(tmp_path: Path, run: Run) -> None:
     run()
     before = _prints(tmp_path / "out")
     assert _states(run(again=True)) == [State.DONE] * 3
@@ -364,7 +364,7 @@ def test_masks_hold_the_numbers_of_the_cases_year(
 
 
 def test_a_mask_has_the_geometry_of_the_t1c(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
-    """Qform and sform with codes of their own and an affine that no other sequence has to the last bit."""
+    """The qform and the sform have their own codes, and no other sequence has exactly this affine."""
     folder = make_case(tmp_path / "in", NAMES[0])
     path = folder / f"{NAMES[0]}-t1c.nii.gz"
     image = nib.load(path)
@@ -384,7 +384,7 @@ def test_a_mask_has_the_geometry_of_the_t1c(tmp_path: Path, make_case: Callable[
     assert mask.header.get_xyzt_units() == ("mm", "msec")
 
 
-def test_short_names_are_for_flat_cases_of_2021_alone(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
+def test_short_names_are_only_for_flat_cases_of_2021(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
     make_case(tmp_path / "in", "BraTS2021_00495", naming="BraTS 2021-22", flat=True)
     make_case(tmp_path / "in", "BraTS2021_00500", naming="BraTS 2021-22")
     make_case(tmp_path / "in", NAMES[0], flat=True)
@@ -433,7 +433,7 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_is_finished(
 
 
 @pytest.mark.usefixtures("three")
-def test_a_stop_between_windows_drops_the_case_at_hand_and_keeps_the_ones_before(tmp_path: Path, run: Run) -> None:
+def test_a_stop_between_windows_drops_the_current_case_and_keeps_the_earlier_ones(tmp_path: Path, run: Run) -> None:
     windows = []
     watcher = Watcher(on_window=lambda *done: windows.append(done), should_stop=lambda: len(windows) >= 2)
     assert _states(run(watcher=watcher)) == [State.DONE]
@@ -442,14 +442,14 @@ def test_a_stop_between_windows_drops_the_case_at_hand_and_keeps_the_ones_before
 
 
 @pytest.mark.usefixtures("three")
-def test_a_stop_is_answered_while_finished_cases_are_looked_at(run: Run) -> None:
+def test_a_stop_is_obeyed_while_finished_cases_are_checked(run: Run) -> None:
     run()
     kept: list[Outcome] = []
     outcomes = run(on_outcome=kept.append, watcher=Watcher(should_stop=lambda: len(kept) >= 2))
     assert _states(outcomes) == [State.KEPT, State.KEPT]
 
 
-def test_a_mask_of_three_sequences_is_not_kept_where_all_are_asked_for(three: Path, run: Run) -> None:
+def test_a_mask_of_three_sequences_is_not_kept_when_all_are_required(three: Path, run: Run) -> None:
     (three / NAMES[1] / f"{NAMES[1]}-t2f.nii.gz").unlink()
     run(allow_missing=True)
     assert _states(run(allow_missing=True)) == [State.KEPT] * 3
@@ -465,7 +465,7 @@ def test_a_stop_before_the_first_case_starts_none(tmp_path: Path, run: Run) -> N
 
 
 @pytest.mark.usefixtures("three")
-def test_the_next_case_is_read_before_an_outcome_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_case_is_read_while_the_current_one_is_segmented(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     read, seen = threading.Event(), []
     prepare, names = batch.prepare_case, []
 
@@ -481,7 +481,7 @@ def test_the_next_case_is_read_before_an_outcome_is_asked_for(run: Run, monkeypa
     assert names == list(NAMES)
 
 
-def test_windows_are_told_of_all_members_and_folds(
+def test_windows_are_counted_over_all_members_and_folds(
     tmp_path: Path,
     make_case: Callable[..., Path],
     run: Run,
@@ -497,7 +497,7 @@ def test_windows_are_told_of_all_members_and_folds(
 
 
 @pytest.mark.parametrize("unit", [1, 3], ids=["metres", "micrometres"])
-def test_a_stand_in_comes_out_whatever_unit_a_header_counts_in(three: Path, run: Run, unit: int) -> None:
+def test_a_stand_in_is_written_in_mm_whatever_the_headers_unit(three: Path, run: Run, unit: int) -> None:
     path = three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz"
     image = nib.load(path)
     image.header["xyzt_units"] = unit
@@ -511,7 +511,7 @@ def test_a_stand_in_comes_out_whatever_unit_a_header_counts_in(three: Path, run:
 @pytest.mark.parametrize("on_failure", ["skip", "empty"])
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
 @pytest.mark.usefixtures("three")
-def test_what_stands_in_a_masks_place_costs_only_that_case(
+def test_a_folder_or_pipe_in_a_masks_place_fails_only_that_case(
     tmp_path: Path, run: Run, make: Callable[[Path], None], on_failure: str
 ) -> None:
     make(tmp_path / "out" / f"{NAMES[1]}.nii.gz")
@@ -521,16 +521,16 @@ def test_what_stands_in_a_masks_place_costs_only_that_case(
 
 
 @pytest.mark.usefixtures("three")
-def test_a_folder_in_a_pictures_place_costs_only_that_case(tmp_path: Path, run: Run) -> None:
+def test_a_folder_in_a_pictures_place_fails_only_that_case(tmp_path: Path, run: Run) -> None:
     (tmp_path / "pictures" / f"{NAMES[1]}.png").mkdir(parents=True)
     assert _states(run(previews=tmp_path / "pictures")) == [State.DONE, State.FAILED, State.DONE]
 
 
 @pytest.mark.parametrize("function", ["kept_notes", "stand_in"])
-def test_whatever_a_look_or_a_stand_in_raises_costs_only_its_case(
+def test_any_error_in_a_check_or_a_stand_in_affects_only_its_case(
     three: Path, run: Run, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
-    """A mistake of ours where a case is looked at or replaced by an empty mask."""
+    """A bug of ours where a case is checked or replaced by an empty mask."""
     (three / NAMES[1] / f"{NAMES[1]}-t1c.nii.gz").write_bytes(b"broken")
     real = getattr(batch, function)
 
@@ -545,9 +545,7 @@ def test_whatever_a_look_or_a_stand_in_raises_costs_only_its_case(
     assert "RuntimeError: ours" in outcomes[1].error + outcomes[1].notes[0] or outcomes[1].mask
 
 
-def test_a_full_disk_ends_the_batch_at_a_stand_in_as_well(
-    three: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_at_a_stand_in_also_ends_the_batch(three: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -558,7 +556,7 @@ def test_a_full_disk_ends_the_batch_at_a_stand_in_as_well(
 
 
 @pytest.mark.parametrize("damaged", ["mask", "t1c"])
-def test_a_gzip_name_too_long_for_isal_costs_a_finished_case_only_its_finish(
+def test_a_gzip_name_too_long_for_isal_affects_only_its_finished_case(
     tmp_path: Path, three: Path, run: Run, damaged: str
 ) -> None:
     run()
@@ -570,7 +568,7 @@ def test_a_gzip_name_too_long_for_isal_costs_a_finished_case_only_its_finish(
 
 
 @pytest.mark.usefixtures("three")
-def test_a_case_that_another_run_is_at_comes_last(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_claimed_by_another_run_comes_last(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_WAIT_S", 0.01)
     mask, done, waits = tmp_path / "out" / f"{NAMES[0]}.nii.gz", [], []
     with Claims() as others:
@@ -601,7 +599,7 @@ def test_a_case_that_another_run_finishes_meanwhile_is_kept(tmp_path: Path, run:
 
 
 @pytest.mark.usefixtures("three")
-def test_a_case_that_another_run_is_at_does_not_start_again_and_again(
+def test_a_case_claimed_by_another_run_starts_only_once(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "_WAIT_S", 0.01)
@@ -648,7 +646,7 @@ def test_a_case_that_is_not_read_in_time_fails_alone(run: Run, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("three")
-def test_the_empty_mask_of_a_case_whose_scans_hang_does_not_read_them(
+def test_the_empty_mask_of_a_hanging_case_is_made_without_its_scans(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for_ever = threading.Event()
@@ -677,7 +675,7 @@ def test_a_case_whose_windows_take_too_long_fails_alone(
 
 
 class _OfLittleRoom(nn.Module):
-    """A network whose device holds so many windows."""
+    """A network whose device has memory for `room` windows at a time."""
 
     def __init__(self, network: nn.Module, room: int) -> None:
         super().__init__()
@@ -691,7 +689,7 @@ class _OfLittleRoom(nn.Module):
         return self.network(windows)
 
 
-def test_windows_are_halved_until_they_fit_and_stay_so(
+def test_the_batch_is_halved_until_it_fits_and_stays_so(
     tmp_path: Path,
     make_case: Callable[..., Path],
     run: Run,

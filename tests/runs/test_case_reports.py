@@ -79,7 +79,7 @@ def test_a_report_and_a_picture_lie_in_the_folder_and_nothing_else(
         assert image.width > image.height
 
 
-def test_volumes_and_voxels_are_the_masks(
+def test_volumes_and_voxels_match_the_mask(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict]
 ) -> None:
     make_case(tmp_path / "in", CASE, affine=np.diag([-0.9, -1.1, 1.3, 1.0]))
@@ -96,7 +96,7 @@ def test_volumes_and_voxels_are_the_masks(
     assert report["geometry"]["is_resampled"]
 
 
-def test_members_have_their_agreement_and_rates(
+def test_members_have_their_dice_and_sensitivity(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict]
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -107,7 +107,7 @@ def test_members_have_their_agreement_and_rates(
     assert first["sensitivity"]["WT"] == 1.0
 
 
-def test_the_steps_of_a_case_have_their_seconds(
+def test_a_report_has_the_seconds_of_every_step(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict]
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -142,7 +142,7 @@ def test_a_failed_case_has_a_report_too(
     assert not (tmp_path / "reports" / f"{CASE}.png").exists()
 
 
-def test_a_case_that_failed_before_is_not_finished_by_its_report(
+def test_a_report_of_a_failure_does_not_make_a_case_finished(
     tmp_path: Path, make_case: Callable[..., Path], run: Run
 ) -> None:
     folder = make_case(tmp_path / "in", CASE)
@@ -155,7 +155,7 @@ def test_a_case_that_failed_before_is_not_finished_by_its_report(
     assert folder.is_dir()
 
 
-def test_a_hostile_name_reaches_the_report_as_escapes(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
+def test_a_hostile_name_is_escaped_in_the_report(tmp_path: Path, make_case: Callable[..., Path], run: Run) -> None:
     make_case(tmp_path / "in", "P", naming="free").rename(tmp_path / "in" / HOSTILE)
     (outcome,) = run()
     text = (tmp_path / "reports" / f"{HOSTILE}.json").read_text()
@@ -164,7 +164,7 @@ def test_a_hostile_name_reaches_the_report_as_escapes(tmp_path: Path, make_case:
     assert (json.loads(text)["case"], json.loads(text)["title"]) == (HOSTILE, "P<b>\\n&8")
 
 
-def test_a_report_that_cannot_be_made_costs_no_mask(
+def test_a_report_that_cannot_be_made_does_not_fail_its_case(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -218,7 +218,7 @@ def test_a_failure_leaves_no_picture_of_an_earlier_run(
     assert report_of(CASE)["state"] == "failed"
 
 
-def test_the_measures_of_a_phantom_are_what_is_known_of_it() -> None:
+def test_the_measures_of_a_phantom_match_what_is_known_of_it() -> None:
     phantom = make_phantom((64, 76, 58), seed=7, spacing_mm=(2.5, 2.5, 2.5))
     found = measure(phantom.truth, phantom.affine, regions=(), middle_x_mm=-2.5 * 32)
     assert sum(found.lesions_ml[Region.ET]) == pytest.approx(phantom.volumes_ml[Region.ET])
@@ -233,7 +233,7 @@ def test_the_measures_of_a_phantom_are_what_is_known_of_it() -> None:
     assert found.largest.length_mm >= found.axial.longest.length_mm >= found.axial.perpendicular.length_mm
 
 
-def test_lesions_of_every_region_that_members_give_are_measured() -> None:
+def test_lesions_of_every_region_that_members_predict_are_measured() -> None:
     label_map = np.zeros((9, 9, 9), np.uint8)
     label_map[1:3, 1:3, 1:3] = Label.NCR
     label_map[5:8, 5:8, 5:8] = Label.ED
@@ -297,7 +297,7 @@ def test_a_name_that_ends_in_json_is_a_file_and_any_other_a_folder(
     assert (tmp_path / "reports").is_dir()
 
 
-def test_reports_and_previews_of_one_name_are_refused(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+def test_reports_and_previews_in_one_folder_are_refused(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     with pytest.raises(SettingsError, match=rf"{CASE}\.png: is an output of {CASE}, and an output of"):
         plan_of(report=tmp_path / "reports", previews=tmp_path / "reports")
 
@@ -308,7 +308,7 @@ def test_a_map_of_disagreement_needs_a_folder(report: str | None) -> None:
         RunSettings(disagreement=True, report=report)
 
 
-def test_the_same_scans_weights_and_settings_are_finished(
+def test_the_same_scans_weights_and_settings_count_as_finished(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict]
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -330,7 +330,7 @@ def test_a_case_is_done_again_under_other_settings(
 
 
 @pytest.mark.parametrize("what", ["previews", "probabilities"])
-def test_pictures_and_maps_of_an_earlier_mask_finish_nothing(
+def test_pictures_and_maps_of_an_earlier_mask_are_made_again(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, what: str
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -341,7 +341,7 @@ def test_pictures_and_maps_of_an_earlier_mask_finish_nothing(
     assert [run(fusion="mean", **beside)[0].state for _ in range(2)] == [State.DONE, State.KEPT]
 
 
-def test_a_map_of_disagreement_goes_with_its_report_unless_it_is_somebodys_own(
+def test_a_map_of_disagreement_is_deleted_with_its_report_unless_a_user_made_it(
     tmp_path: Path, make_case: Callable[..., Path], run: Run
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -355,7 +355,7 @@ def test_a_map_of_disagreement_goes_with_its_report_unless_it_is_somebodys_own(
     assert path.read_bytes() == b"mine"
 
 
-def test_a_case_is_done_again_with_other_scans_only_where_a_report_knows_them(
+def test_a_case_with_other_scans_is_done_again_only_if_a_report_knows_the_old_ones(
     tmp_path: Path, make_case: Callable[..., Path], run: Run
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -365,7 +365,7 @@ def test_a_case_is_done_again_with_other_scans_only_where_a_report_knows_them(
     assert [run()[0].state for _ in range(2)] == [State.DONE, State.KEPT]
 
 
-def test_a_case_is_done_again_by_other_weights(
+def test_a_case_is_done_again_with_other_members(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, ensemble: Ensemble
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -376,7 +376,7 @@ def test_a_case_is_done_again_by_other_weights(
     assert [o.state for o in segment_on(Resources(one, how), cases, watcher=Watcher())] == [State.DONE]
 
 
-def test_an_empty_mask_is_finished_where_its_report_says_so(
+def test_an_empty_mask_is_finished_only_if_its_report_says_so(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, ensemble: Ensemble, always: Callable[..., nn.Module]
 ) -> None:
     make_case(tmp_path / "in", CASE)
@@ -404,7 +404,7 @@ def test_a_mask_that_was_changed_by_hand_is_kept_with_a_note(
 
 
 @pytest.mark.parametrize("change", [{"digests": None}, {"format": 1}, {"digests": {"inputs": [1]}}], ids=str)
-def test_a_report_that_does_not_say_what_it_was_made_from_finishes_nothing(
+def test_a_case_whose_report_lacks_what_it_was_made_from_is_done_again(
     tmp_path: Path, make_case: Callable[..., Path], run: Run, report_of: Callable[[str], dict], change: dict
 ) -> None:
     make_case(tmp_path / "in", CASE)

@@ -1,4 +1,4 @@
-"""What a run needs, looked at: each check ok, a warning or a failure by what is found."""
+"""Each check of what a run needs is ok, a warning or a failure, depending on what it finds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from htcnns.runs.settings import RunSettings
 
 @pytest.fixture
 def check_of(tmp_path: Path, tiny_weights: Path) -> Callable[..., Check]:
-    """A function that makes the check of that name, without the tiny case."""
+    """A function that runs the checks up to the one of that name and returns it."""
 
     def make(name: str, **settings: object) -> Check:
         how = RunSettings(**({"weights": tiny_weights, "device": "cpu"} | settings))
@@ -28,7 +28,7 @@ def check_of(tmp_path: Path, tiny_weights: Path) -> Callable[..., Check]:
 @pytest.mark.parametrize(
     ("free_mib", "state"), [(1000.0, CheckState.FAIL), (2000.0, CheckState.WARN), (9000.0, CheckState.OK), (None, "ok")]
 )
-def test_memory_is_enough_for_any_case_for_most_or_for_none(
+def test_memory_is_enough_for_all_most_or_no_cases(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check], free_mib: float | None, state: CheckState
 ) -> None:
     monkeypatch.setattr(checks, "memory", lambda: Memory(free_mib=free_mib, limit_mib=9500.0))
@@ -46,7 +46,7 @@ def test_memory_is_enough_for_any_case_for_most_or_for_none(
         (Disk(free_mib=9999, has_locks=False), CheckState.WARN, "no locks, which runs need to share a folder"),
     ],
 )
-def test_an_output_has_room_and_locks(
+def test_an_output_needs_room_and_locks(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check], disk: Disk, state: CheckState, says: str
 ) -> None:
     monkeypatch.setattr(checks, "disk_of", lambda _: disk)
@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_written_is_a_failure(
 
 
 @pytest.mark.parametrize(("number", "state"), [(0, CheckState.WARN), (1000, CheckState.OK)])
-def test_root_is_told_who_will_own_the_masks(
+def test_root_is_warned_about_the_owner_of_the_masks(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check], number: int, state: CheckState
 ) -> None:
     monkeypatch.setattr(checks, "user", lambda: number)
@@ -76,7 +76,7 @@ def test_root_is_told_who_will_own_the_masks(
 
 
 @pytest.mark.parametrize(("share", "state"), [(0.5, CheckState.OK), (4.0, CheckState.OK), (3.5, CheckState.WARN)])
-def test_more_threads_than_processors_are_warned_of(
+def test_more_threads_than_processors_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check], share: float, state: CheckState
 ) -> None:
     threads = {0.5: 1, 4.0: 4, 3.5: 4}[share]
@@ -86,7 +86,7 @@ def test_more_threads_than_processors_are_warned_of(
     assert (check.state, "OMP_NUM_THREADS to 3" in check.remedy) == (state, state is CheckState.WARN)
 
 
-def test_a_driver_without_a_pytorch_that_uses_it_is_warned_of(
+def test_a_driver_that_pytorch_does_not_use_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
     monkeypatch.setattr(checks, "has_nvidia_driver", lambda: True)
@@ -96,7 +96,7 @@ def test_a_driver_without_a_pytorch_that_uses_it_is_warned_of(
 
 
 @pytest.mark.parametrize(("device", "state"), [("auto", CheckState.WARN), ("cuda:0", CheckState.FAIL)])
-def test_a_card_that_answers_nothing_is_warned_of_or_fails_where_it_was_named(
+def test_an_unresponsive_gpu_is_a_warning_or_a_failure_if_named(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check], device: str, state: CheckState
 ) -> None:
     def refuse(*_: object) -> None:
@@ -114,7 +114,7 @@ def test_a_card_that_answers_nothing_is_warned_of_or_fails_where_it_was_named(
 def test_a_tiny_case_is_segmented_and_a_usual_one_estimated(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
-    """Eight windows in the tiny head and eighty in a usual brain; what counts is the second time."""
+    """Eight windows in the tiny head and eighty in a usual brain; only the time of the second pass counts."""
     seconds = iter((5.0, 0.5))
     monkeypatch.setattr(checks, "_forward_s", lambda *_: next(seconds))
     seen = {False: ((8, 32**3),), True: ((80, 32**3),)}
@@ -124,7 +124,7 @@ def test_a_tiny_case_is_segmented_and_a_usual_one_estimated(
     assert "a BraTS case would take about 5 s in the networks" in check.found
 
 
-def test_what_a_tiny_case_fails_by_is_what_a_run_would_fail_by(
+def test_a_tiny_case_fails_with_the_same_exit_code_as_a_run(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
     def refuse(*_: object) -> None:
@@ -135,13 +135,13 @@ def test_what_a_tiny_case_fails_by_is_what_a_run_would_fail_by(
 
 
 @pytest.mark.parametrize(("needed_mib", "state"), [(4000.0, CheckState.OK), (9000.0, CheckState.WARN)])
-def test_a_card_holds_the_largest_window_or_not(needed_mib: float, state: CheckState) -> None:
+def test_a_window_too_large_for_the_gpu_is_a_warning(needed_mib: float, state: CheckState) -> None:
     check = checks._on_the_card("1 s", needed_mib, 8192.0)
     assert (check.state, check.found.endswith("of the card's 8.0 GiB")) == (state, True)
 
 
 @pytest.mark.slow
-def test_a_gpu_that_cannot_be_used_is_warned_of(
+def test_a_gpu_that_cannot_be_used_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, check_of: Callable[..., Check]
 ) -> None:
     start = checks.start_ensemble
@@ -155,7 +155,7 @@ def test_a_gpu_that_cannot_be_used_is_warned_of(
     assert "on the CPU instead" in check.found
 
 
-def test_damaged_weights_are_a_failure_and_nothing_is_segmented_with_them(tmp_path: Path) -> None:
+def test_missing_weights_are_a_failure_and_nothing_is_segmented(tmp_path: Path) -> None:
     found = list(checks.checks(RunSettings(weights=tmp_path, device="cpu"), output=None))
     assert (found[-1].name, found[-1].state) == ("weights", CheckState.FAIL)
     assert isinstance(found[-1].error, HtcnnsError)

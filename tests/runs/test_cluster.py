@@ -1,4 +1,4 @@
-"""Batches on Ray: the masks of a run on one machine, whatever ends on the way. Slow: each Ray takes long to start."""
+"""Batches on Ray write the same masks as a run without it, whatever dies on the way; slow, as Ray starts slowly."""
 
 import importlib.util
 import json
@@ -72,7 +72,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Pat
 
 @pytest.fixture
 def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
-    """The address of a cluster of two nodes, each with room for one worker, and what removes one of them."""
+    """The address of a cluster of two nodes, each with room for one worker, and a function that removes one."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     with subprocess.Popen([sys.executable, "-c", TWO_NODES], env=ONE_THREAD, **pipes) as nodes:
 
@@ -84,7 +84,7 @@ def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
         nodes.stdin.close()  # which ends it
 
 
-def test_two_workers_here_give_what_one_machine_gives(tmp_path: Path, batch: Batch) -> None:
+def test_two_local_workers_do_what_a_run_without_ray_does(tmp_path: Path, batch: Batch) -> None:
     log, report, output = tmp_path / "log.jsonl", tmp_path / "report.json", tmp_path / "out"
     run = batch.start(output, *ON_RAY, "--log", log, "--report", report)
     out, err = run.communicate()
@@ -103,7 +103,7 @@ def test_two_workers_here_give_what_one_machine_gives(tmp_path: Path, batch: Bat
     assert sorted(_of_kind(events, "case end")) == list(NAMES)
 
 
-def test_an_interrupt_of_the_whole_group_ends_the_run_and_every_process_of_ray(tmp_path: Path, batch: Batch) -> None:
+def test_an_interrupt_of_the_process_group_ends_the_run_and_every_ray_process(tmp_path: Path, batch: Batch) -> None:
     log, mark, output = tmp_path / "log.jsonl", uuid.uuid4().hex, tmp_path / "out"
     environment = ONE_THREAD | {"HTCNNS_TEST": mark}
     run = batch.start(output, *ON_RAY, "--log", log, start_new_session=True, env=environment)
@@ -127,7 +127,7 @@ def test_a_worker_that_is_killed_costs_a_retry_and_nothing_else(
     _assert_nothing_is_lost(run, output, log, batch)
 
 
-def test_a_node_that_goes_costs_a_retry_and_nothing_else(
+def test_a_node_that_is_lost_costs_a_retry_and_nothing_else(
     tmp_path: Path, batch: Batch, two_nodes: tuple[str, Callable[[], None]]
 ) -> None:
     log, output, (address, remove) = tmp_path / "log.jsonl", tmp_path / "out", two_nodes
@@ -137,7 +137,7 @@ def test_a_node_that_goes_costs_a_retry_and_nothing_else(
     _assert_nothing_is_lost(run, output, log, batch)
 
 
-def test_an_address_where_no_cluster_is_ends_in_one_sentence(tmp_path: Path, batch: Batch) -> None:
+def test_an_address_without_a_cluster_fails_with_one_sentence(tmp_path: Path, batch: Batch) -> None:
     run = batch.start(tmp_path / "out", *ON_RAY, "--address", "127.0.0.1:1")
     _, err = run.communicate()
     assert (run.returncode, len(err.splitlines())) == (2, 1)
@@ -151,12 +151,12 @@ def _assert_nothing_is_lost(run: subprocess.Popen[str], output: Path, log: Path,
     assert _masks(output) == batch.masks
     assert sorted(_of_kind(events, "case end")) == list(NAMES)
     lost = [event["sentence"].partition(":")[0] for event in events if event["event"] == "pending"]
-    assert 1 <= len(lost) <= 2  # what it was at, and what it had read ahead
+    assert 1 <= len(lost) <= 2  # the case it was working on, and the one it had read ahead
     assert sorted(_of_kind(events, "case start")) == sorted([*NAMES, *lost])
 
 
 def _wait(until: Callable[[], Any], run: subprocess.Popen[str] | None = None) -> Any:
-    """What comes true within two minutes, while the run goes on."""
+    """The first true value that `until` returns, within two minutes and while the run goes on."""
     last = time.monotonic() + 120
     while not (found := until()):
         assert time.monotonic() < last, "it did not come"

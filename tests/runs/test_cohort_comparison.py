@@ -1,4 +1,4 @@
-"""A case's row of features in a comparison of cohorts: the member sees what it sees when it segments."""
+"""In a comparison of cohorts a member sees each case as it does when it segments."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from htcnns.runs.cohort_comparison import _of_bottleneck
 from htcnns.runs.ensemble import start_ensemble
 
 
-def test_a_member_sees_the_case_as_when_it_segments(
+def test_a_member_sees_the_case_as_it_does_when_it_segments(
     tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path
 ) -> None:
     make_case(tmp_path, "P1")

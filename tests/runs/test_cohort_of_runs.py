@@ -1,4 +1,4 @@
-"""What runs leave about all cases of a folder of reports, whichever of them did a case."""
+"""The report of all cases in a folder of reports, whichever run did them."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ Segment = Callable[..., SimpleNamespace]
 
 @pytest.fixture
 def segment(tmp_path: Path, tiny_weights: Path, htcnns: Segment) -> Segment:
-    """A function that segments `in` to `out` by one tiny member, with reports in `reports`."""
+    """A function that segments `in` to `out` with one tiny member, with reports in `reports`."""
 
     def run(*flags: object, source: str = "in") -> SimpleNamespace:
         how = ("--weights", tiny_weights, "--members", "unet", "--device", "cpu", "--report", tmp_path / "reports")
@@ -40,7 +40,7 @@ def segment(tmp_path: Path, tiny_weights: Path, htcnns: Segment) -> Segment:
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Callable[[], dict[str, dict]]:
-    """A function that gives what cohort.json says by case, checked against its schema."""
+    """A function that returns the entries of cohort.json by case, checked against its schema."""
 
     def read() -> dict[str, dict]:
         record = json.loads((tmp_path / "reports" / "cohort.json").read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_volumes_in_the_table_are_the_masks_to_the_voxel(
+def test_volumes_in_the_table_match_the_masks_to_the_voxel(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
     make_case(tmp_path / "in", NAMES[0], affine=np.diag([-0.9, -1.1, 1.0, 1.0]))
@@ -88,12 +88,12 @@ def test_every_case_in_the_folder_is_listed_whichever_run_did_it(
     segment(source="others")
     assert set(listed()) == {NAMES[0], NAMES[1]}
     before = [(tmp_path / "reports" / name).read_bytes() for name in FILES]
-    segment()  # all is kept
+    segment()  # every case is kept
     assert [(tmp_path / "reports" / name).read_bytes() for name in FILES] == before
 
 
 @pytest.mark.slow
-def test_a_failure_stays_until_its_case_is_done(
+def test_a_failure_stays_listed_until_its_case_is_done(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment, listed: Callable[[], dict]
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
@@ -112,7 +112,7 @@ def test_a_failure_stays_until_its_case_is_done(
 
 
 @pytest.mark.slow
-def test_shards_into_one_folder_list_the_whole(
+def test_shards_into_one_folder_list_all_cases(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment, listed: Callable[[], dict]
 ) -> None:
     for name in NAMES:
@@ -145,7 +145,7 @@ def test_hostile_names_reach_table_and_page_as_text(
     ("content", "name"),
     [("{}", "notes.json"), ("no JSON", "x.json"), ('{"report": "htcnns case", "format": 2, "case": "P7"}', "P7.json")],
 )
-def test_a_file_that_is_no_report_is_named_and_loses_nothing(
+def test_a_file_that_is_not_a_report_is_named_and_costs_no_case(
     tmp_path: Path,
     make_case: Callable[..., Path],
     segment: Segment,
@@ -191,7 +191,7 @@ def test_what_a_run_knows_beyond_the_reports_is_listed(
     assert (again.state, again.notes[-1], again.n_lesions is None) == ("done", "changed by hand", False)
 
 
-def test_a_run_waits_for_another_that_writes_the_list(tmp_path: Path) -> None:
+def test_a_run_waits_for_another_run_that_writes_the_list(tmp_path: Path) -> None:
     with Claims() as others:
         assert others.take(tmp_path / "cohort.json")
         writer = threading.Thread(target=write_cohort, args=(tmp_path, [Outcome(case="P7", state=State.NOT_STARTED)]))
@@ -202,7 +202,7 @@ def test_a_run_waits_for_another_that_writes_the_list(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_a_claim_that_is_never_given_back_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_is_never_given_back_does_not_block_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cohort, "_PATIENCE_S", 0.3)
     with Claims() as others:
         others.take(tmp_path / "cohort.json")
@@ -210,7 +210,7 @@ def test_a_claim_that_is_never_given_back_holds_nobody_up(tmp_path: Path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_a_case_that_is_named_as_the_list_is_refused(
+def test_a_case_named_like_the_cohort_report_is_refused(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
     make_case(tmp_path / "in", "cohort", naming="free")
@@ -230,7 +230,7 @@ def test_a_folder_in_the_place_of_the_page_is_refused_before_anything_is_done(
 
 
 @pytest.mark.parametrize("name", ["index.html", "cohort.json", "cohort.csv", f"{NAMES[0]}.json", f"{NAMES[0]}.png"])
-def test_a_file_of_somebody_else_is_not_replaced_by_a_report(
+def test_a_file_that_no_run_wrote_is_not_replaced_by_a_report(
     name: str, tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
@@ -242,7 +242,7 @@ def test_a_file_of_somebody_else_is_not_replaced_by_a_report(
     assert (tmp_path / "reports" / name).read_text() == '{"EchoTime": 0.1}'
 
 
-def test_a_mask_that_was_corrected_with_its_header_is_kept_from_every_run_but_one_for_all(
+def test_a_mask_corrected_by_hand_that_keeps_its_header_is_replaced_only_with_again(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
     make_case(tmp_path / "in", NAMES[0])
@@ -253,7 +253,7 @@ def test_a_mask_that_was_corrected_with_its_header_is_kept_from_every_run_but_on
     corrected[0, 0, 0] = 1
     nib.save(nib.Nifti1Image(corrected, image.affine, image.header), mask)
     content = mask.read_bytes()
-    for _ in range(3):  # a failure leaves a report, too
+    for _ in range(3):  # a failure also leaves a report
         said = segment("--fusion", "majority")
         assert (said.code, mask.read_bytes()) == (7, content)
         assert "found contents that do not match its report" in said.out
@@ -261,7 +261,7 @@ def test_a_mask_that_was_corrected_with_its_header_is_kept_from_every_run_but_on
     assert mask.read_bytes() != content
 
 
-def test_a_case_that_may_fail_alone_leaves_the_file_in_the_place_of_its_report(
+def test_a_case_that_may_fail_alone_leaves_the_file_in_its_reports_place(
     tmp_path: Path, make_case: Callable[..., Path], segment: Segment
 ) -> None:
     for name in NAMES[:2]:

@@ -1,4 +1,4 @@
-"""Who has which case, and what becomes of those of a lost worker; by a stand-in for Ray."""
+"""Which worker has which case, and what becomes of the cases of a lost worker, with a stand-in for Ray."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +26,11 @@ NAMES = tuple(f"BraTS-GLI-{number:05d}-000" for number in range(5))
 
 
 class StandIn:
-    """As much of Ray as a crew needs; a call is answered when it is waited for, the first one first.
+    """As much of Ray as a crew needs; a call is answered when it is waited for, the oldest first.
 
     Attributes:
-        deadly: names of cases at which workers end, and how often they still do.
-        elsewhere: names of cases that another run is at, and how often it still is.
+        deadly: names of cases over which workers die, and how often they still will.
+        elsewhere: names of cases that another run has claimed, and for how many more calls.
         starts: what workers return or raise in turn when they start; a station after that.
     """
 
@@ -123,7 +123,7 @@ def test_no_worker_ever_has_more_than_two_cases(ray: StandIn, resources: Resourc
     assert ray.most_at_once <= 4
 
 
-def test_workers_get_their_room_and_keep_freed_memory_from_their_start_on(ray: StandIn) -> None:
+def test_workers_get_their_room_and_keep_freed_memory_from_the_start(ray: StandIn) -> None:
     Crew(ray, None, [Room(3, 0), Room(2, 1)])
     rooms = [(given["num_cpus"], given["num_gpus"]) for given in ray.options_given]
     assert rooms == [(3, 0), (2, 1)]
@@ -131,7 +131,7 @@ def test_workers_get_their_room_and_keep_freed_memory_from_their_start_on(ray: S
 
 
 @pytest.mark.parametrize(("n_ends", "state"), [(2, State.DONE), (3, State.FAILED)])
-def test_a_case_is_done_again_until_the_third_worker_has_ended_over_it(
+def test_a_case_is_retried_until_three_workers_have_died_over_it(
     ray: StandIn, resources: Resources, cases: list[CaseOutputs], n_ends: int, state: State
 ) -> None:
     ray.deadly, told = {NAMES[1]: n_ends}, []
@@ -141,7 +141,7 @@ def test_a_case_is_done_again_until_the_third_worker_has_ended_over_it(
     assert sum(sentence.startswith(NAMES[1]) for sentence in told) == 2
 
 
-def test_a_case_that_another_run_is_at_is_told_once_until_it_is_done(
+def test_a_case_claimed_by_another_run_is_reported_once_until_it_is_done(
     ray: StandIn, resources: Resources, cases: list[CaseOutputs]
 ) -> None:
     ray.elsewhere = {NAMES[0]: 2}
@@ -154,7 +154,7 @@ def test_a_case_that_another_run_is_at_is_told_once_until_it_is_done(
     assert told == [NAMES[0]] * 2
 
 
-def test_one_worker_less_is_told_and_the_last_one_ends_the_run(ray: StandIn) -> None:
+def test_a_lost_worker_is_reported_and_losing_the_last_ends_the_run(ray: StandIn) -> None:
     told: list[str] = []
     ray.starts = [WeightsError("no weights here"), WeightsError("none here either")]
     with pytest.raises(WeightsError, match="none here either"):
@@ -168,7 +168,7 @@ def test_workers_that_end_before_they_start_are_given_up_after_three(ray: StandI
         Crew(ray, None, [Room(1, 0)]).wait_for_first(Watcher())
 
 
-def test_a_stop_ends_it_without_the_cases_that_wait(
+def test_a_stop_ends_the_crew_without_the_waiting_cases(
     ray: StandIn, resources: Resources, cases: list[CaseOutputs]
 ) -> None:
     done: list[str] = []
@@ -188,19 +188,19 @@ def test_a_stop_ends_it_without_the_cases_that_wait(
     ],
     ids=["a worker per GPU", "a worker per two CPUs", "the CPU is asked for"],
 )
-def test_room_is_for_a_worker_per_gpu_or_per_so_many_cpus(
+def test_there_is_room_for_one_worker_per_gpu_or_per_two_cpus(
     device: str, machines: list[tuple[int, int]], rooms: list[Room]
 ) -> None:
     nodes = [{"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in machines]
     assert cluster._rooms(nodes, RunSettings(engine="ray", device=device)) == rooms
 
 
-def test_without_a_gpu_none_can_be_asked_for() -> None:
+def test_asking_for_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(DeviceError, match="no room for a worker on Ray"):
         cluster._rooms([{"Alive": True, "Resources": {"CPU": 2.0}}], RunSettings(engine="ray", device="cuda"))
 
 
-def test_without_ray_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "find_spec", lambda _: None)
     with pytest.raises(
         SettingsError, match=r"engine: Ray is not installed; .* Install it with pip install 'htcnns\[ray\]'"

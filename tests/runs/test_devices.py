@@ -1,4 +1,4 @@
-"""Devices and precisions by name."""
+"""Devices and precisions are chosen by name, and freed memory is kept or given back."""
 
 import json
 import os
@@ -27,7 +27,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
 
 @pytest.fixture
 def n_gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
-    """How many CUDA devices the machine is made to have: as many as the test is given."""
+    """Makes the machine appear to have as many CUDA devices as the parameter says."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: request.param)
     return request.param
@@ -46,12 +46,12 @@ def n_gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> i
     indirect=["n_gpus"],
 )
 @pytest.mark.usefixtures("n_gpus")
-def test_a_device_has_a_name(name: str, device: str) -> None:
+def test_a_device_is_chosen_by_name(name: str, device: str) -> None:
     assert choose_device(name) == torch.device(device)
 
 
 @pytest.mark.parametrize(("n_gpus", "name"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")], indirect=["n_gpus"])
-def test_a_gpu_that_is_not_there_is_refused_with_how_many_are(n_gpus: int, name: str) -> None:
+def test_a_missing_gpu_is_refused_with_the_number_of_gpus(n_gpus: int, name: str) -> None:
     with pytest.raises(
         DeviceError, match=rf"device: no {name} here; found CUDA devices that PyTorch .* sees: {n_gpus}, .*device cpu"
     ):
@@ -73,12 +73,12 @@ def test_an_unknown_device_lists_the_known_ones(name: str) -> None:
         ("auto", GPU, torch.float16),
     ],
 )
-def test_a_precision_has_a_name(name: str, device: torch.device, precision: torch.dtype) -> None:
+def test_a_precision_is_chosen_by_name(name: str, device: torch.device, precision: torch.dtype) -> None:
     assert choose_precision(name, device) == precision
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_on_a_cpu_asks_what_it_computes_in(
+def test_auto_on_a_cpu_is_bf16_if_supported_else_fp32(
     monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
@@ -102,7 +102,7 @@ def test_an_unknown_precision_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
-def test_names_of_precisions_come_back(name: str) -> None:
+def test_names_of_precisions_round_trip(name: str) -> None:
     assert precision_name(PRECISIONS[name]) == name
 
 
@@ -130,15 +130,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt, resource.getrusage(res
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has this")
 @pytest.mark.parametrize(("how", "told"), [("keep", {}), ("start with it", KEEP_FREED)], ids=["told", "started"])
-def test_kept_memory_is_used_again_instead_of_taken_each_time(how: str, told: Mapping[str, str]) -> None:
-    """In threads, too, where the C library has memory for each unless it is told not to."""
+def test_kept_memory_is_reused_instead_of_allocated_each_time(how: str, told: Mapping[str, str]) -> None:
+    """In threads, as the C library keeps separate memory for each unless told otherwise."""
     kept, given_back = _faults_and_kib(how, told), _faults_and_kib("give back", {})
     assert given_back[0] - kept[0] > 11 * 2**26 / 2**21 * 0.9  # pages of 4 KiB, or huge ones of 2 MiB
-    assert kept[1] - given_back[1] < 2**19  # eight tensors more at most, of twelve
+    assert kept[1] - given_back[1] < 2**19  # at most eight more of the twelve tensors
 
 
 def _faults_and_kib(how: str, told: Mapping[str, str]) -> list[int]:
-    """Page faults and the peak of memory of a process that fills twelve tensors in turn."""
+    """Page faults and peak memory in KiB of a process that fills twelve tensors in turn."""
     command = [sys.executable, "-c", FAULTS, how]
     done = subprocess.run(command, env=os.environ | dict(told), capture_output=True, text=True, check=True)
     return [int(number) for number in done.stdout.split()]

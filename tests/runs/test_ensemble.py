@@ -1,4 +1,4 @@
-"""Members over a prepared case: what they say is known, as their networks look at one voxel at a time."""
+"""Members applied to a prepared case; the answer is known, as their networks look at one voxel at a time."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def prepared() -> Prepared:
 
 
 def _say(ensemble: Ensemble, prepared: Prepared, **settings: object) -> np.ndarray:
-    """What the first member says."""
+    """The first member's probabilities."""
     return member_probabilities(
         ensemble,
         ensemble.members[0],
@@ -81,7 +81,7 @@ def _say(ensemble: Ensemble, prepared: Prepared, **settings: object) -> np.ndarr
     )
 
 
-def test_a_network_of_single_voxels_gives_its_sigmoid_in_every_one(
+def test_a_pointwise_network_returns_its_sigmoid_in_every_voxel(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
     said = _say(ensemble_of([pointwise((3, 1, 0), (1.0, 2.0, 3.0), 0.5)]), prepared)
@@ -98,7 +98,7 @@ def test_folds_are_averaged_as_probabilities(prepared: Prepared, ensemble_of: Ma
 def test_the_manifests_order_of_sequences_and_regions_is_kept(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
-    """A network that takes t2f first and gives ET first, described so, says the same as one in our order."""
+    """A network that takes t2f first and returns ET first, and is described so, agrees with one in our order."""
     ours = ensemble_of([pointwise((3, 1, 0), (1.0, 2.0, 3.0))])
     turned = ensemble_of(
         [pointwise((3, 2, 0), (3.0, 2.0, 1.0))], sequences=SEQUENCES[::-1], outputs=GLIOMA.regions[::-1]
@@ -113,7 +113,7 @@ def test_the_manifests_order_of_sequences_and_regions_is_kept(
     [{"overlap": 0.0}, {"mirror": "ijk"}, {"batch": 3}],
     ids=["no overlap", "mirrored", "three at a time"],
 )
-def test_a_network_of_single_voxels_does_not_care_for_windows(
+def test_a_pointwise_network_does_not_depend_on_the_windows(
     prepared: Prepared, ensemble_of: Make, pointwise: Network, settings: dict
 ) -> None:
     ensemble = ensemble_of([pointwise()])
@@ -121,7 +121,7 @@ def test_a_network_of_single_voxels_does_not_care_for_windows(
 
 
 class OneSided(NetworkContract):
-    """Logits that are the first three sequences, moved by a voxel along the first axis."""
+    """Logits that are the first three sequences, shifted by one voxel along the first axis."""
 
     multiple = 1
 
@@ -145,7 +145,7 @@ def test_a_member_is_mirrored_as_its_manifest_says_unless_the_run_says_otherwise
     assert mirrored(member, RunSettings(mirror=of_run)) == expected
 
 
-def test_a_mirrored_member_says_the_mean_of_its_passes(prepared: Prepared, ensemble_of: Make) -> None:
+def test_mirroring_has_the_same_effect_from_manifest_and_run(prepared: Prepared, ensemble_of: Make) -> None:
     one_sided = OneSided()
     plain, member_s, run_s = (
         _say(ensemble_of([one_sided], mirror=of_member), prepared, overlap=0.0, **settings)
@@ -156,7 +156,7 @@ def test_a_mirrored_member_says_the_mean_of_its_passes(prepared: Prepared, ensem
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_windows_are_counted_before_as_after(
+def test_windows_are_counted_the_same_before_and_after(
     prepared: Prepared, ensemble_of: Make, always: Network, batch: int
 ) -> None:
     ensemble = ensemble_of([always(0.5, 0.5, 0.5), always(0.5, 0.5, 0.5)], [always(0.5, 0.5, 0.5)])
@@ -184,7 +184,7 @@ def test_windows_are_counted_before_as_after(
     ],
     ids=["none", "a multiple above", "just so", "too small", "its multiple is too large", "overlap", "no overlap"],
 )
-def test_a_brain_that_the_manifest_lets_in_is_seen_at_once(
+def test_a_brain_that_the_manifest_allows_whole_is_seen_at_once(
     prepared: Prepared,
     ensemble_of: Make,
     always: Network,
@@ -219,7 +219,7 @@ def test_a_request_to_stop_is_heard_between_windows(prepared: Prepared, ensemble
     assert stopwatch.n_windows == 1
 
 
-def test_numbers_that_are_not_finite_are_refused_not_cut(
+def test_values_that_are_not_finite_are_refused_not_thresholded(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
     with pytest.raises(
@@ -228,7 +228,7 @@ def test_numbers_that_are_not_finite_are_refused_not_cut(
         _say(ensemble_of([pointwise(bias=(0.0, math.nan, 0.0))]), prepared)
 
 
-def test_a_full_device_is_said_with_what_to_do(prepared: Prepared, ensemble_of: Make) -> None:
+def test_a_full_device_is_reported_with_what_to_do(prepared: Prepared, ensemble_of: Make) -> None:
     class Greedy(nn.Module):
         def forward(self, _: torch.Tensor) -> torch.Tensor:
             raise torch.OutOfMemoryError("tried to allocate 20 GiB")
@@ -237,15 +237,15 @@ def test_a_full_device_is_said_with_what_to_do(prepared: Prepared, ensemble_of: 
         _say(ensemble_of([Greedy()]), prepared)
 
 
-def test_a_softmax_head_gives_the_share_of_each_regions_labels(prepared: Prepared, ensemble_of: Make) -> None:
-    """Logits of background, ED and ET that stand for the shares 1/6, 2/6 and 3/6; NCR gets nothing to speak of."""
+def test_a_softmax_head_returns_the_share_of_each_regions_labels(prepared: Prepared, ensemble_of: Make) -> None:
+    """Logits of background, ED and ET that stand for the shares 1/6, 2/6 and 3/6; the share of NCR is negligible."""
     labels = (Label.BACKGROUND, Label.ED, Label.ET, Label.NCR)
     network = Constant((math.log(1), math.log(2), math.log(3), -30.0))
     said = _say(ensemble_of([network], head=Head.SOFTMAX, outputs=labels), prepared)
     np.testing.assert_allclose(said[:, 16, 16, 16], [5 / 6, 3 / 6, 3 / 6], atol=1e-6)
 
 
-def test_a_member_sees_a_resized_brain_and_speaks_of_the_prepared_one(
+def test_a_member_sees_a_resized_brain_and_answers_on_the_prepared_one(
     prepared: Prepared, ensemble_of: Make, pointwise: Network
 ) -> None:
     network, seen = pointwise((3, 1, 0), (0.0, 0.0, 0.0), 1.0), []
@@ -364,7 +364,7 @@ def broken_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("broken_gpu")
-def test_a_gpu_that_auto_found_and_cannot_use_gives_way_to_the_cpu_and_says_so(tiny_weights: Path) -> None:
+def test_auto_reports_that_an_unusable_gpu_gave_way_to_the_cpu(tiny_weights: Path) -> None:
     ensemble = start_ensemble(read_manifest(tiny_weights), device="auto", precision="auto")
     assert ensemble.device == CPU
     assert ensemble.precision in (torch.float32, torch.bfloat16)
@@ -377,11 +377,11 @@ def test_a_gpu_asked_for_by_name_does_not_give_way(tiny_weights: Path) -> None:
         start_ensemble(read_manifest(tiny_weights), device="cuda:0", precision="auto")
 
 
-def test_an_ensemble_where_it_was_wanted_has_no_note(tiny_weights: Path) -> None:
+def test_an_ensemble_on_the_requested_device_has_no_note(tiny_weights: Path) -> None:
     assert start_ensemble(read_manifest(tiny_weights), device="cpu", precision="fp32").note == ""
 
 
-def test_half_precision_says_nearly_the_same(prepared: Prepared, tiny_weights: Path) -> None:
+def test_half_precision_returns_nearly_the_same(prepared: Prepared, tiny_weights: Path) -> None:
     members = read_manifest(tiny_weights)[:1]
     exact = _say(load_ensemble(members, device=CPU, precision=torch.float32), prepared, overlap=0)
     half = _say(load_ensemble(members, device=CPU, precision=torch.bfloat16), prepared, overlap=0)

@@ -1,4 +1,4 @@
-"""Folders against folders: which files pair, what is dropped, and what is missing on either side."""
+"""Scoring a folder of predictions against one of truths: which files pair, what is dropped, and what is missing."""
 
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def test_names_without_a_partner_are_listed_and_scored_as_missed_when_asked(tmp_
     assert len(evaluate(tmp_path).cases) == 1
 
 
-def test_nothing_in_common_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_no_names_in_common_is_one_clear_sentence(tmp_path: Path) -> None:
     write(tmp_path / "predictions", "a", label_map(3))
     write(tmp_path / "truths", "b", label_map(3))
     with pytest.raises(InputError, match=r"no prediction belongs to a truth.*; found a against b"):
@@ -112,7 +112,7 @@ def no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_scores")
-def test_another_grid_of_the_last_pair_is_said_before_the_first_is_scored(tmp_path: Path) -> None:
+def test_a_grid_mismatch_in_the_last_pair_is_reported_before_any_scoring(tmp_path: Path) -> None:
     for folder in ("predictions", "truths"):
         write(tmp_path / folder, "a", label_map(3))
     write(tmp_path / "predictions", "b", label_map(3)[:-1])
@@ -125,7 +125,7 @@ def test_another_grid_of_the_last_pair_is_said_before_the_first_is_scored(tmp_pa
 
 @pytest.mark.usefixtures("no_scores")
 @pytest.mark.parametrize("file", ["predictions/b", "truths/b", "truths/c"])
-def test_a_header_that_cannot_be_read_is_said_before_the_first_is_scored(tmp_path: Path, file: str) -> None:
+def test_a_header_that_cannot_be_read_is_reported_before_any_scoring(tmp_path: Path, file: str) -> None:
     for name in ("predictions/a", "predictions/b", "truths/a", "truths/b", "truths/c"):
         write(tmp_path, name, label_map(3))
     (tmp_path / f"{file}.nii.gz").write_bytes(b"no longer packed")

@@ -1,4 +1,4 @@
-"""Members of several weights folders in one: what is copied, in which order, and what is refused before anything is."""
+"""Joining members of several weights folders in one: what is copied, in which order, and what is refused first."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ from htcnns.runs.settings import RunSettings
 
 @pytest.fixture
 def another(tmp_path: Path, tiny_weights: Path) -> Path:
-    """A folder whose one member, `mine`, lies in a file that is called as one of the tiny weights'."""
+    """A folder whose only member, `mine`, lies in a file with the same name as one of the tiny weights."""
     return written(tmp_path / "another", replace(read_manifest(tiny_weights)[0], name="mine", mirror="i"))
 
 
@@ -62,13 +62,13 @@ def test_joined_members_are_fused(
     assert [member.name for member in outcome.members] == ["unet", "mine"]
 
 
-def test_two_of_one_name_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
+def test_two_members_of_one_name_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
     with pytest.raises(SettingsError, match=r"two members are called unet; .*each as FOLDER/MEMBER"):
         join_weights([tiny_weights, tiny_weights / "unet"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_other_regions_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
+def test_different_regions_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
     first = read_manifest(tiny_weights)[0]
     regions = REGION_SETS["wt-tc-et-rc"]
     other = written(tmp_path / "other", replace(first, name="rc", regions=regions, outputs=regions.regions))
@@ -76,12 +76,12 @@ def test_other_regions_are_refused(tmp_path: Path, tiny_weights: Path) -> None:
         join_weights([tiny_weights, other], tmp_path / "out")
 
 
-def test_no_members_are_refused(tmp_path: Path) -> None:
+def test_an_empty_list_of_members_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"this number of members cannot be fused; found 0"):
         join_weights([], tmp_path / "out")
 
 
-def test_what_an_interrupted_call_wrote_is_no_hindrance(tmp_path: Path, tiny_weights: Path) -> None:
+def test_leftovers_of_an_interrupted_call_do_no_harm(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "unet.safetensors").write_bytes((tiny_weights / "unet.safetensors").read_bytes())
     joined = join_weights([tiny_weights], tmp_path / "out")
@@ -89,7 +89,7 @@ def test_what_an_interrupted_call_wrote_is_no_hindrance(tmp_path: Path, tiny_wei
 
 
 def test_file_names_differ_in_more_than_the_case_of_their_letters(tmp_path: Path, tiny_weights: Path) -> None:
-    """As folders of other systems do not tell them apart."""
+    """Folders of other systems do not tell upper and lower case apart."""
     first = read_manifest(tiny_weights)[0]
     other = written(tmp_path / "other", replace(first, name="mine"))
     file = replace(first.files[0], path=(other / "unet.safetensors").rename(other / "UNet.safetensors"))
@@ -98,13 +98,13 @@ def test_file_names_differ_in_more_than_the_case_of_their_letters(tmp_path: Path
     assert [member.files[0].path.name for member in joined] == ["unet.safetensors", "UNet-2.safetensors"]
 
 
-def test_a_file_where_the_folder_is_to_be_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputError, match=r"out: is not a folder"):
         join_weights([tiny_weights], tmp_path / "out")
 
 
-def test_shipped_members_are_named_so(tmp_path: Path) -> None:
+def test_shipped_members_are_found_under_shipped(tmp_path: Path) -> None:
     [joined] = join_weights([Path("shipped/unet")], tmp_path / "out")
     assert joined.files[0].sha256 == read_manifest(shipped_weights())[0].files[0].sha256
 
@@ -129,14 +129,14 @@ def test_the_command_refuses_in_one_sentence(
     assert said.err.startswith("htcnns: two members are called axial_unet; found unet, transbts, axial_unet, unet")
 
 
-def test_a_folder_that_holds_something_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
+def test_a_folder_that_holds_other_files_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(SettingsError, match=r"holds mine\.txt; expected a new or empty folder"):
         join_weights([tiny_weights], tmp_path / "out")
 
 
-def test_nothing_is_written_where_a_file_is_spoilt(tmp_path: Path, tiny_weights: Path, another: Path) -> None:
+def test_nothing_is_written_if_a_file_is_damaged(tmp_path: Path, tiny_weights: Path, another: Path) -> None:
     (another / "unet.safetensors").write_bytes(b"spoilt")
     with pytest.raises(WeightsError, match=r"unet\.safetensors"):
         join_weights([tiny_weights, another], tmp_path / "out")
@@ -148,6 +148,6 @@ def test_nothing_is_written_where_a_file_is_spoilt(tmp_path: Path, tiny_weights:
     [("unat", "unknown member 'unat'.*Did you mean 'unet'"), ("none/unet", r"no manifest\.json there")],
     ids=["member", "folder"],
 )
-def test_what_is_not_there_is_named(tmp_path: Path, tiny_weights: Path, name: str, says: str) -> None:
+def test_a_missing_member_or_folder_is_named(tmp_path: Path, tiny_weights: Path, name: str, says: str) -> None:
     with pytest.raises(HtcnnsError, match=says):
         join_weights([tiny_weights / name], tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Batches that are killed or stopped: whole masks only, and the next run does what is left and no more.
+"""Batches that are killed or stopped leave only whole masks, and the next run does what is left and no more.
 
 The processes are forked from a server that has imported everything already, so that a kill never falls into imports.
 """
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 NAMES = tuple(f"BraTS-GLI-{number:05d}-000" for number in range(12))
 MOMENTS = [random.Random(2024 + number).random() for number in range(70)]  # each a part of a whole run's time
-N_USUAL, USUAL_ROUNDS = 30, 300  # so many of them, and all where more rounds than the usual ones are asked for
+N_USUAL, USUAL_ROUNDS = 30, 300  # this many of them, or all if more than the usual rounds are asked for
 FORKS = multiprocessing.get_context("forkserver")
 Prints = dict[str, tuple[int, str]]
 
@@ -97,36 +97,34 @@ def test_a_kill_after_three_masks_leaves_these_and_the_next_run_touches_none(tmp
     assert finished.items() <= _prints(tmp_path / "out").items()
 
 
-def test_twenty_kills_of_one_batch_change_nothing_and_cost_the_cases_in_hand_alone(
-    tmp_path: Path, batch: Batch
-) -> None:
+def test_twenty_kills_of_one_batch_change_nothing_and_cost_only_the_current_cases(tmp_path: Path, batch: Batch) -> None:
     output, log = tmp_path / "out", tmp_path / "log.jsonl"
     finished = [_killed_at_a_case(batch, output, log, moment) for moment in MOMENTS[:20]]
     assert _finish(batch, output, "--log", log) == 0
     after = _prints(output)
     assert {name: content for name, (_, content) in after.items()} == batch.masks
-    assert all(before.items() <= after.items() for before in finished)  # by the time of change too
+    assert all(before.items() <= after.items() for before in finished)  # with their modification times
     ended = [event["case"] for event in _events(log) if event["event"] == "case end" and event["state"] == "done"]
     started = [event["case"] for event in _events(log) if event["event"] == "case start"]
     assert len(ended) == len(set(ended))
     assert len(started) - len(NAMES) <= 20  # each kill costs one case at most
 
 
-def test_what_lay_half_written_at_a_kill_is_swept_by_the_next_run(tmp_path: Path, batch: Batch) -> None:
+def test_files_half_written_at_a_kill_are_swept_by_the_next_run(tmp_path: Path, batch: Batch) -> None:
     process = batch.process(tmp_path / "out", killed_at_rename=5)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     left = sorted(_prints(tmp_path / "out").keys() - _visible(tmp_path / "out").keys())
     kinds = [re.fullmatch(r"\.htcnns-\d+-(claim-)?[0-9a-f]{32}\.part", name)[1] for name in left]
     assert kinds.count(None) == 1
-    assert 1 <= kinds.count("claim-") <= 2  # of the case at hand, and of the next one where that was being read
+    assert 1 <= kinds.count("claim-") <= 2  # of the current case, and of the next one if that was being read
     assert sorted(_visible(tmp_path / "out")) == [f"{name}.nii.gz" for name in NAMES[:4]]
     assert _finish(batch, tmp_path / "out") == 0
     assert {name: content for name, (_, content) in _prints(tmp_path / "out").items()} == batch.masks
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
-def test_a_signal_ends_the_run_cleanly_and_what_is_left_is_said(
+def test_a_signal_ends_the_run_cleanly_and_what_is_left_is_reported(
     tmp_path: Path, batch: Batch, number: signal.Signals, code: int
 ) -> None:
     report = tmp_path / "report.json"
@@ -174,7 +172,7 @@ def test_an_output_that_is_read_only_is_refused_and_loses_nothing(tmp_path: Path
         assert {name: content for name, (_, content) in _prints(output).items()} == batch.masks
 
 
-def test_64_mb_of_shared_memory_are_enough(tmp_path: Path, batch: Batch) -> None:
+def test_64_mb_of_shared_memory_is_enough(tmp_path: Path, batch: Batch) -> None:
     own = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"', "sh"]
     if subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount")
@@ -246,7 +244,7 @@ def test_a_small_disk_holds_whole_masks_and_a_larger_one_the_rest(tmp_path: Path
 
 @contextlib.contextmanager
 def _disk(folder: Path, n_kib: int) -> Iterator[None]:
-    """A disk in memory of that size; skips where this user may mount none."""
+    """A disk in memory of that size; skips the test if this user may not mount one."""
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={n_kib}k", "tmpfs", str(folder)], check=False)
     if made.returncode:
         pytest.skip("needs the right to mount")
@@ -257,7 +255,7 @@ def _disk(folder: Path, n_kib: int) -> Iterator[None]:
 
 
 def _segment(arguments: tuple[str, ...], killed_at_rename: int) -> None:
-    """In the child: run the command line and leave with its code."""
+    """In the child: run the command line and exit with its code."""
     torch.set_num_threads(1)
     count, real = [], os.replace
 
@@ -281,7 +279,7 @@ def _hold(mask: Path, sign: Path) -> None:
 
 
 def _killed_at_a_case(batch: Batch, output: Path, log: Path, moment: float) -> Prints:
-    """Kill a run that long after it has started one more case, in parts of a case's time; what is finished then."""
+    """Kill a run `moment` of a case's time after it has started one more case; return what is finished by then."""
     process, n_before = batch.process(output, "--log", log), len(_starts(log))
     while process.is_alive() and len(_starts(log)) == n_before:
         time.sleep(0.002)
@@ -320,6 +318,6 @@ def _visible(folder: Path) -> Prints:
 
 
 def _prints(folder: Path) -> Prints:
-    """Time of change and content of every file; empty where the folder is not there yet."""
+    """Modification time and sha256 of every file; empty if the folder is not there yet."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return {path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}

@@ -1,4 +1,4 @@
-"""Items in turn: their order, what reading raises, and what takes too long."""
+"""Working on items one after another: their order, errors in reading, and the time limit."""
 
 import threading
 from collections.abc import Callable
@@ -24,11 +24,11 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert list(run_local(range(5), read=lambda item: item + 1, work=double)) == [(n, 2 * n + 2) for n in range(5)]
 
 
-def test_no_items_give_no_result() -> None:
+def test_no_items_mean_no_results() -> None:
     assert list(run_local([], read=int, work=double)) == []
 
 
-def test_what_reading_raises_is_raised_where_the_result_is_asked_for() -> None:
+def test_an_error_in_reading_is_raised_where_work_calls_read() -> None:
     good, bad = run_local(["1", "x"], read=int, work=error_of)
     assert good is None
     assert isinstance(bad, ValueError)
@@ -36,7 +36,7 @@ def test_what_reading_raises_is_raised_where_the_result_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("n_stuck", [1, 3])
-def test_an_item_that_is_not_read_in_time_costs_only_itself(n_stuck: int) -> None:
+def test_an_item_that_is_not_read_in_time_fails_alone(n_stuck: int) -> None:
     for_ever = threading.Event()
     results = run_local(
         range(n_stuck + 1), read=lambda item: item < n_stuck and for_ever.wait(60), work=error_of, limit_s=0.2
@@ -56,7 +56,7 @@ def test_an_item_that_is_read_in_time_may_wait_longer_for_its_turn() -> None:
     assert list(run_local(range(3), read=int, work=work, limit_s=0.2)) == [0, 1, 2]
 
 
-def test_nobody_reads_on_when_the_results_are_no_longer_wanted() -> None:
+def test_reading_stops_when_the_results_are_no_longer_wanted() -> None:
     read: list[int] = []
     pause = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What decides a mask beside the scans, as a digest."""
+"""The digest of everything but the scans that decides a mask."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -34,7 +34,7 @@ def test_settings_that_change_an_answer_change_the_digest(member: Member, change
     [{"batch": 2}, {"device": "cpu"}, {"again": True}, {"report": "r"}, {"shard": Shard(0, 2)}, {"time_limit_s": 5}],
     ids=str,
 )
-def test_settings_that_change_no_answer_leave_it(member: Member, change: dict) -> None:
+def test_settings_that_change_no_answer_keep_the_digest(member: Member, change: dict) -> None:
     assert method_digest([member], RunSettings(**change)) == method_digest([member], RunSettings())
 
 
@@ -64,19 +64,19 @@ def _changed(member: Member, field: str, value: object) -> Member:
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Member)])
-def test_every_field_of_a_member_decides_or_is_for_people(member: Member, field: str) -> None:
+def test_every_member_field_changes_the_digest_or_is_for_people(member: Member, field: str) -> None:
     """A new field has to be put into one of the tables."""
     other = _changed(member, field, (CHANGED | FOR_PEOPLE)[field])
     is_same = method_digest([other], RunSettings()) == method_digest([member], RunSettings())
     assert is_same == (field in FOR_PEOPLE)
 
 
-def test_mirroring_counts_as_it_is_done_whoever_says_it(member: Member) -> None:
+def test_mirroring_by_manifest_or_run_has_the_same_digest(member: Member) -> None:
     by_manifest, by_run = method_digest([replace(member, mirror="i")], RunSettings()), RunSettings(mirror="i")
     assert by_manifest == method_digest([member], by_run)
 
 
-def test_the_place_of_a_file_leaves_it_and_one_more_voice_does_not(member: Member) -> None:
+def test_moving_a_file_keeps_the_digest_and_one_more_member_changes_it(member: Member) -> None:
     other = replace(member, files=(WeightsFile(Path("b.safetensors"), "0" * 64),))
     assert method_digest([other], RunSettings()) == method_digest([member], RunSettings())
     assert method_digest([member, member], RunSettings()) != method_digest([member], RunSettings())

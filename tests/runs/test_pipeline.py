@@ -1,4 +1,4 @@
-"""One case end to end, by members that look at one voxel at a time, so that the answer is known."""
+"""One case end to end, with members that look at one voxel at a time, so that the answer is known."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +40,7 @@ def _segment(
     )
 
 
-def test_one_member_alone_is_its_own_cut(case: Case, ensemble_of: Make, pointwise: Network) -> None:
+def test_one_member_alone_is_thresholded(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     """Logits of WT are 4 z(t2f) - 4, so WT is where the z-score of t2f reaches 1, and so on."""
     ensemble = ensemble_of([pointwise()])
     ready, answer = prepare_case(case, ensemble), _segment(case, ensemble)
@@ -64,7 +64,7 @@ def test_volumes_are_those_of_the_label_map(case: Case, ensemble_of: Make, point
     [((0.9, 0.9, 0.1), True, True), ((0.6, 0.6, 0.1), True, False), ((0.4, 0.4, 0.9), False, True)],
     ids=["two sure", "two unsure", "one sure"],
 )
-def test_a_majority_counts_votes_and_the_mean_probabilities(
+def test_majority_counts_votes_and_mean_averages_probabilities(
     case: Case, ensemble_of: Make, always: Network, wt: tuple[float, ...], majority: bool, mean: bool
 ) -> None:
     ensemble = ensemble_of(*([always(p, 0.1, 0.1)] for p in wt))
@@ -80,14 +80,14 @@ def test_staple_follows_two_members_against_a_blind_third(case: Case, ensemble_o
     assert answer.members[2].volumes_ml == {"WT": 0, "TC": 0, "ET": 0}
 
 
-def test_an_empty_mask_is_said_with_what_came_nearest(case: Case, ensemble_of: Make, always: Network) -> None:
+def test_an_empty_mask_is_reported_with_the_highest_probability(case: Case, ensemble_of: Make, always: Network) -> None:
     answer = _segment(case, ensemble_of([always(0.31, 0.2, 0.1)], [always(0.42, 0.2, 0.1)]))
     assert not answer.label_map.any()
     assert "no tumour was found: the mask is empty; the highest WT probability was a 0.31, b 0.42" in answer.notes
     assert answer.volumes_ml == {"WT": 0, "TC": 0, "ET": 0}
 
 
-def test_a_tumour_without_enhancing_voxels_is_said(case: Case, ensemble_of: Make, pointwise: Network) -> None:
+def test_a_tumour_without_enhancing_voxels_is_reported(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     answer = _segment(case, ensemble_of([pointwise(bias=(-4.0, -4.0, -40.0))]))
     assert answer.notes[-1].startswith("no enhancing tumour was found; the highest ET probability was a 0.00")
     assert answer.label_map.any()
@@ -103,7 +103,7 @@ def test_each_member_is_cleaned_by_its_own_rules(case: Case, ensemble_of: Make, 
     assert answer.members[0].volumes_ml["TC"] == answer.members[1].volumes_ml["TC"]
 
 
-def test_a_region_that_one_member_alone_marks_is_said_though_the_fusion_is_empty(
+def test_a_region_that_only_one_member_marks_is_reported_even_if_the_fusion_is_empty(
     case: Case, ensemble_of: Make, always: Network
 ) -> None:
     answer = _segment(case, ensemble_of([always(0.9, 0.1, 0.1)], *[[always(0.1, 0.1, 0.1)]] * 2), "majority")
@@ -112,7 +112,7 @@ def test_a_region_that_one_member_alone_marks_is_said_though_the_fusion_is_empty
 
 
 class _Fixed(Contract):
-    """Marks WT in this box of its window, whatever it sees, and another box that all members share."""
+    """Marks WT in its own box of the window and in a box that all members share, whatever it sees."""
 
     multiple = 1
 
@@ -136,7 +136,7 @@ class _Fixed(Contract):
 def test_specks_that_only_the_fusion_has_are_cleaned_as_the_members_are(
     case: Case, ensemble_of: Make, smallest: int, n_fused: int
 ) -> None:
-    """Two members' pieces of 5 x 6 x 6 voxels meet in a row of 6; the third has none there."""
+    """Two members' pieces of 5 x 6 x 6 voxels overlap in a row of 6; the third member has none there."""
     first, second = (slice(18, 23), slice(18, 24), slice(18, 24)), (slice(22, 27), slice(23, 29), slice(18, 24))
     rules = PostprocessRules(min_component_voxels={"WT": smallest})
     ensemble = ensemble_of(*([_Fixed(own)] for own in (first, second, (slice(0),) * 3)), rules=rules)
@@ -145,7 +145,7 @@ def test_specks_that_only_the_fusion_has_are_cleaned_as_the_members_are(
     assert np.count_nonzero(answer.grid_label_map) == n_fused
 
 
-def test_labels_that_no_member_can_give_are_named(case: Case, ensemble_of: Make, pointwise: Network) -> None:
+def test_labels_that_no_member_can_predict_are_named(case: Case, ensemble_of: Make, pointwise: Network) -> None:
     notes = _segment(case, ensemble_of([pointwise()]), labels="brats2024-ped").notes
     assert notes[-1] == "brats2024-ped also has CC (3), which no member can predict"
 

@@ -1,4 +1,4 @@
-"""A folder in, masks and a report out, with tiny members from a weights folder."""
+"""A run turns a folder of cases into masks and a report, here with tiny members from a weights folder."""
 
 import errno
 import json
@@ -90,7 +90,7 @@ def test_the_report_of_a_bad_case_has_its_traceback(tmp_path: Path, two: Path, p
 
 
 @pytest.mark.usefixtures("two")
-def test_the_report_is_written_too_when_the_disk_is_full(
+def test_the_report_is_written_even_when_the_disk_is_full(
     tmp_path: Path, plan_of: Callable[..., RunPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.replace
@@ -119,7 +119,7 @@ def test_the_report_lists_kept_cases(tmp_path: Path, plan_of: Callable[..., RunP
 @pytest.mark.slow
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("fusion", ["staple", "majority", "mean"])
-def test_two_runs_give_byte_identical_masks(tmp_path: Path, plan_of: Callable[..., RunPlan], fusion: str) -> None:
+def test_two_runs_write_byte_identical_masks(tmp_path: Path, plan_of: Callable[..., RunPlan], fusion: str) -> None:
     first = _run(plan_of(output=tmp_path / "a", fusion=fusion))
     second = _run(plan_of(output=tmp_path / "b", fusion=fusion))
     assert [outcome.mask.read_bytes() for outcome in first] == [outcome.mask.read_bytes() for outcome in second]
@@ -127,7 +127,7 @@ def test_two_runs_give_byte_identical_masks(tmp_path: Path, plan_of: Callable[..
 
 
 @pytest.mark.usefixtures("two")
-def test_one_member_alone_gives_another_mask_than_all(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+def test_one_member_and_all_members_write_different_masks(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     together = _run(plan_of(output=tmp_path / "all"))
     alone = _run(plan_of(output=tmp_path / "one", members=("axial_unet",)))
     assert [finding.name for finding in alone[0].members] == ["axial_unet"]
@@ -191,10 +191,10 @@ def test_a_report_that_is_a_folder_is_refused_before_any_work(tmp_path: Path, pl
 
 
 @pytest.mark.usefixtures("two")
-def test_a_report_where_nobody_may_look_is_refused_before_any_work(
+def test_a_report_in_an_unreadable_folder_is_refused_before_any_work(
     tmp_path: Path, plan_of: Callable[..., RunPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused by hand, as root may look everywhere."""
+    """The refusal is simulated, as root may look everywhere."""
     real, report = os.stat, tmp_path / "locked" / "report.json"
 
     def refuse(path: object, *arguments: object, **named: object) -> os.stat_result:
@@ -226,7 +226,9 @@ def test_a_report_never_replaces_a_scan(two: Path, plan_of: Callable[..., RunPla
         plan_of(report=scan)
 
 
-def test_files_of_no_case_are_in_the_report(tmp_path: Path, two: Path, plan_of: Callable[..., RunPlan]) -> None:
+def test_files_that_belong_to_no_case_are_in_the_report(
+    tmp_path: Path, two: Path, plan_of: Callable[..., RunPlan]
+) -> None:
     other = two / FIRST / "localizer.nii.gz"
     other.touch()
     _run(plan_of(report=tmp_path / "report.json"))
@@ -237,7 +239,7 @@ def test_files_of_no_case_are_in_the_report(tmp_path: Path, two: Path, plan_of: 
 @pytest.mark.slow
 @pytest.mark.parametrize(("output", "maps"), [("in", "maps"), ("in/masks", "in/maps")])
 @pytest.mark.usefixtures("two")
-def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
+def test_outputs_in_the_input_are_not_taken_for_scans_by_the_next_run(
     tmp_path: Path, plan_of: Callable[..., RunPlan], output: str, maps: str
 ) -> None:
     places = {"output": tmp_path / output, "probabilities": tmp_path / maps, "previews": tmp_path / maps}
@@ -246,9 +248,7 @@ def test_what_a_run_wrote_into_its_input_is_no_scan_the_next_time(
     assert ([each.case.name for each in plan.cases], plan.not_used) == ([FIRST, SECOND], ())
 
 
-def test_an_input_that_is_a_link_to_itself_is_a_mistake_like_others(
-    tmp_path: Path, plan_of: Callable[..., RunPlan]
-) -> None:
+def test_an_input_that_is_a_link_to_itself_is_an_input_error(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     (tmp_path / "in").symlink_to("in")
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=r"in: .*expected a folder of cases"):
@@ -263,7 +263,7 @@ def test_a_case_in_the_output_folder_is_not_lost(tmp_path: Path, plan_of: Callab
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("two")
-def test_overlap_and_mirroring_cost_windows(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+def test_mirroring_one_axis_doubles_the_windows(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     mirrored = _run(plan_of(overlap=0.0, mirror="i"))
     plain = _run(plan_of(output=tmp_path / "plain"))
     assert [outcome.n_windows for outcome in mirrored] == [2 * outcome.n_windows for outcome in plain]
@@ -337,7 +337,7 @@ def test_a_report_never_replaces_the_manifest_or_a_picture(
 
 
 @pytest.mark.parametrize("how", [{"on_unclear": "fail"}, {"watch_s": 1.0}], ids=["fail", "watch"])
-def test_a_case_that_is_named_as_the_list_may_fail_alone_and_writes_no_report(
+def test_a_case_named_like_the_cohort_report_fails_alone_and_writes_no_report(
     tmp_path: Path, two: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], how: dict
 ) -> None:
     plan = plan_of(report=tmp_path / "reports", **how)
@@ -350,7 +350,7 @@ def test_a_case_that_is_named_as_the_list_may_fail_alone_and_writes_no_report(
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("name", ["cohort.json", "cohort.csv", "index.html"])
-def test_the_log_is_no_part_of_the_report_of_all_cases(
+def test_a_log_named_like_a_cohort_report_file_is_refused(
     tmp_path: Path, plan_of: Callable[..., RunPlan], name: str
 ) -> None:
     with pytest.raises(SettingsError, match=f"log: .*{name}: is a part of the report of all cases, which would"):
@@ -358,7 +358,7 @@ def test_the_log_is_no_part_of_the_report_of_all_cases(
 
 
 @pytest.mark.usefixtures("two")
-def test_a_report_is_written_where_its_link_leads(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+def test_a_report_is_written_where_its_link_points(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "report.json").symlink_to("store/report.json")
     _run(plan_of(report=tmp_path / "report.json"))
@@ -393,7 +393,7 @@ def test_an_unclear_case_is_never_taken_for_finished(two: Path, plan_of: Callabl
     ],
     ids=["incomplete", "MetaImage", "two files"],
 )
-def test_a_case_inside_the_output_folder_is_not_left_out_in_silence(
+def test_a_case_inside_the_output_folder_is_not_silently_left_out(
     two: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan], spoil: Callable[[Path], object]
 ) -> None:
     spoil(make_case(two / "out", "P8", naming="free"))
@@ -401,7 +401,7 @@ def test_a_case_inside_the_output_folder_is_not_left_out_in_silence(
     assert [each.case.name for each in plan.cases] == [FIRST, SECOND, "P8"]
 
 
-def test_a_mask_that_is_called_as_a_scan_is_no_case_of_the_output_folder(
+def test_a_mask_named_like_a_scan_is_not_a_case_of_the_output_folder(
     tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
 ) -> None:
     make_case(tmp_path / "in", "P7", naming="free").rename(tmp_path / "in" / "P7_t1")
@@ -411,7 +411,7 @@ def test_a_mask_that_is_called_as_a_scan_is_no_case_of_the_output_folder(
 
 
 @pytest.mark.usefixtures("two")
-def test_an_output_folder_that_is_deleted_meanwhile_ends_the_run_with_a_sentence_and_a_report(
+def test_deleting_the_output_folder_ends_the_run_with_a_sentence_and_a_report(
     tmp_path: Path, plan_of: Callable[..., RunPlan]
 ) -> None:
     plan = plan_of(report=tmp_path / "report.json")
@@ -433,7 +433,7 @@ def _listed(tmp_path: Path, *lines: str) -> Path:
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("shard", [Shard(0, 3), Shard(1, 3), Shard(2, 3)], ids=str)
-def test_a_list_is_run_in_its_order_and_shared_by_shards(
+def test_a_list_is_run_in_order_and_split_among_shards(
     tmp_path: Path, plan_of: Callable[..., RunPlan], shard: Shard
 ) -> None:
     path = _listed(tmp_path, SECOND, f"in/{FIRST}")
@@ -443,7 +443,7 @@ def test_a_list_is_run_in_its_order_and_shared_by_shards(
 
 
 @pytest.mark.usefixtures("two")
-def test_a_row_that_leads_nowhere_stops_the_run_or_fails_alone(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
+def test_a_row_that_names_no_case_stops_the_run_or_fails_alone(tmp_path: Path, plan_of: Callable[..., RunPlan]) -> None:
     path = _listed(tmp_path, FIRST, "P9")
     with pytest.raises(InputError, match=r"list\.txt: line 2: P9: not found"):
         plan_of(case_list=path)
@@ -464,7 +464,7 @@ def test_a_report_never_replaces_the_list(tmp_path: Path, plan_of: Callable[...,
 def test_a_listed_case_keeps_its_files_wherever_the_masks_go(
     tmp_path: Path, make_case: Callable[..., Path], plan_of: Callable[..., RunPlan]
 ) -> None:
-    """A case outside the input, whose folder is the output folder too and has a mask of the user's."""
+    """A case outside the input; its folder is also the output folder and holds a mask that the user made."""
     (tmp_path / "in").mkdir()
     case = make_case(tmp_path / "elsewhere", "P7", naming="free")
     (case / "P7.nii.gz").write_bytes(b"the user's")

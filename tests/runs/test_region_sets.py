@@ -1,4 +1,4 @@
-"""Every set of regions and members with fewer sequences, by random members: segment, fuse, report, evaluate."""
+"""Random members of every set of regions, and with fewer sequences: segment, fuse, report, evaluate."""
 
 import json
 import re
@@ -28,7 +28,7 @@ Command = Callable[..., object]
 def _member(
     folder: Path, name: str, region_set: str, *, head: Head = Head.SIGMOID, sequences: tuple = SEQUENCES
 ) -> Member:
-    """A member of random weights; its thresholds are what a third of its own probabilities exceed."""
+    """A member with random weights; its thresholds are 0.5, or 1 / n_outputs for a softmax head."""
     regions = REGION_SETS[region_set]
     outputs = regions.regions[::-1] if head is Head.SIGMOID else (Label.BACKGROUND, *regions.labels)
     with torch.random.fork_rng():
@@ -55,7 +55,7 @@ def _member(
 
 @pytest.fixture
 def run(htcnns: Command, tmp_path: Path, make_case: Callable[..., Path]) -> Command:
-    """A function that writes members as a weights folder and segments one case with them; the report."""
+    """A function that writes members as a weights folder, segments one case with them and returns the report."""
     make_case(tmp_path / "in", CASE)
 
     def run(*members: Member, labels: str, fusion: str = "staple") -> dict:

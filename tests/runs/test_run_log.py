@@ -1,4 +1,4 @@
-"""The log of a run: an event a line, strict JSON, from the start to the end however that comes."""
+"""The log of a run: one event per line, strict JSON, from the start to the end, whatever ends it."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ FIRST, SECOND = "BraTS-GLI-00001-000", "BraTS-GLI-00002-000"
 
 @pytest.fixture
 def logged(tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path) -> Callable[..., list[Outcome]]:
-    """Runs two cases, of which the second lacks its t2f, with a log and these further settings."""
+    """A function that runs two cases, the second of which lacks its t2f, with a log and further settings."""
     for seed, name in enumerate((FIRST, SECOND)):
         make_case(tmp_path / "in", name, seed=seed)
     next((tmp_path / "in" / SECOND).glob("*t2f*")).unlink()
@@ -43,7 +43,7 @@ def _events(path: Path) -> list[dict]:
     return [json.loads(line, parse_constant=_refuse) for line in path.read_text(encoding="ascii").splitlines()]
 
 
-def test_a_run_is_told_from_its_start_to_its_end(
+def test_a_run_is_logged_from_its_start_to_its_end(
     tmp_path: Path, tiny_weights: Path, logged: Callable[..., list[Outcome]]
 ) -> None:
     done, failed = logged()
@@ -71,14 +71,14 @@ def test_the_next_run_continues_the_log_under_its_own_number(
     assert [event["state"] for event in events if event.get("case") == FIRST and "state" in event] == ["done", "kept"]
 
 
-def test_a_stop_is_told_by_the_cases_that_were_not_started(
+def test_a_stop_is_logged_with_the_number_of_cases_not_started(
     tmp_path: Path, logged: Callable[..., list[Outcome]]
 ) -> None:
     logged(watcher=Watcher(should_stop=lambda: True))
     assert _events(tmp_path / "log.jsonl")[-1]["states"]["not started"] == 2
 
 
-def test_what_ends_a_run_is_told(
+def test_the_error_that_ends_a_run_is_logged(
     tmp_path: Path, logged: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

@@ -40,7 +40,7 @@ def test_impossible_settings_are_refused(settings: dict, says: str) -> None:
         RunSettings(**settings)
 
 
-def test_paths_may_be_texts() -> None:
+def test_paths_may_be_strings() -> None:
     assert RunSettings(report="r.json", weights="w").report == Path("r.json")
     assert RunSettings(report="r.json", weights="w").weights == Path("w")
 
@@ -49,24 +49,24 @@ def test_paths_may_be_texts() -> None:
     ("labels", "case", "name"),
     [(None, "BraTS2021_00495", "brats2021"), (None, "P7", "brats2023"), ("brats2024-ped", "P7", "brats2024-ped")],
 )
-def test_a_case_has_the_numbers_that_are_named_or_those_of_its_name(labels: str | None, case: str, name: str) -> None:
+def test_a_case_has_the_requested_label_set_or_the_one_of_its_name(labels: str | None, case: str, name: str) -> None:
     assert RunSettings(labels=labels).numbers_for(case).name == name
 
 
-def test_every_case_is_in_exactly_one_shard_and_stays_there_when_others_come() -> None:
+def test_every_case_is_in_exactly_one_shard_and_shards_are_of_similar_size() -> None:
     names = [f"P{number}" for number in range(1000)]
     shards = [[name for name in names if Shard(index, 7).holds(name)] for index in range(7)]
     assert sorted(name for shard in shards for name in shard) == sorted(names)
-    assert all(100 < len(shard) < 190 for shard in shards)  # 143 each on the average
+    assert all(100 < len(shard) < 190 for shard in shards)  # 143 each on average
     assert Shard.of_text("3/7").holds(shards[3][0])
 
 
-def test_a_name_that_is_no_text_is_in_a_shard_too() -> None:
+def test_a_name_that_is_not_valid_text_is_also_in_a_shard() -> None:
     assert Shard(0, 1).holds("P\udcff")
 
 
 @pytest.mark.parametrize("text", ["4/4", "0/0", "1", "-1/4", "a/b", "1/2/3", "٣/4", ""])
-def test_what_is_no_shard_is_refused(text: str) -> None:
+def test_what_is_not_a_shard_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^shard: (no such|not a) shard; .*expected i/n with i from 0 up to n - 1"):
         Shard.of_text(text)
 
@@ -83,6 +83,6 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_said_of_a_cluster_must_be_possible(settings: dict[str, object], says: str) -> None:
+def test_impossible_cluster_settings_are_refused(settings: dict[str, object], says: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(says)):
         RunSettings(**settings)

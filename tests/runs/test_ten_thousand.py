@@ -1,4 +1,4 @@
-"""Ten thousand finished cases, which are links to the files of one: listed, skipped and reported."""
+"""Ten thousand finished cases, which are links to the files of one, are listed, skipped and reported."""
 
 import json
 import resource
@@ -32,7 +32,7 @@ def copies(folder: Path) -> None:
 def test_ten_thousand_finished_cases_are_listed_skipped_and_reported_within_a_minute(
     tmp_path: Path, make_case: Callable[..., Path], tiny_weights: Path
 ) -> None:
-    """Seconds of the processor, which other work on the machine does not change; nothing but the disk is waited for."""
+    """CPU seconds, which other work on the machine does not change; the run waits for nothing but the disk."""
     make_case(tmp_path / "in", FIRST)
     flags = ["--report", "reports", "--weights", tiny_weights, "--device", "cpu"]
     command = [sys.executable, "-m", "htcnns", "segment", "in", "out", *flags]

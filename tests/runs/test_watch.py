@@ -1,4 +1,4 @@
-"""An input that is still being filled: when a case is taken, what is said of others, how it ends."""
+"""Watching an input that is still being filled: when a case is taken, what is reported of others, how it ends."""
 
 import itertools
 import os
@@ -37,7 +37,7 @@ def archive(tmp_path: Path, make_case: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def watch(tmp_path: Path, tiny_weights: Path) -> Callable[..., list[Outcome]]:
-    """Watches `in` until it is idle, with one tiny member; what is on the way is noted."""
+    """A function that watches `in` until it is idle, with one tiny member."""
 
     def watch(*, on_outcome: Callable[[Outcome], object] = bool, watcher: Watcher | None = None, **settings: object):
         how = {"weights": tiny_weights, "members": ("unet",), "device": "cpu", "precision": "fp32"}
@@ -87,7 +87,7 @@ def test_cases_that_come_while_others_are_segmented_are_taken_too(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.nii.gz" for name in NAMES]
 
 
-def test_an_input_that_is_empty_is_watched_and_one_that_is_not_there_is_refused(
+def test_an_empty_input_is_watched_and_a_missing_one_is_refused(
     tmp_path: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     with pytest.raises(InputError, match="in: does not exist"):
@@ -96,7 +96,7 @@ def test_an_input_that_is_empty_is_watched_and_one_that_is_not_there_is_refused(
     assert watch() == []
 
 
-def test_wrong_names_in_an_input_are_refused_at_first_and_said_once_later(
+def test_wrong_names_in_an_input_are_refused_at_first_and_reported_once_later(
     tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     wrong = tmp_path / "in" / "P7" / "scan.nii.gz"
@@ -118,7 +118,7 @@ def test_wrong_names_in_an_input_are_refused_at_first_and_said_once_later(
     assert len(said) == 1
 
 
-def test_a_case_that_lacks_a_sequence_is_said_once_and_fails_only_when_the_watch_ends(
+def test_a_case_that_lacks_a_sequence_is_reported_once_and_fails_only_when_the_watch_ends(
     archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     _bring(archive, NAMES[0], without="t2f")
@@ -134,7 +134,7 @@ def test_a_case_that_is_completed_is_taken(archive: Path, watch: Callable[..., l
     assert _states(watch(watcher=complete)) == {NAMES[0]: State.DONE}
 
 
-def test_a_case_that_is_not_clear_stops_nothing_and_fails_when_the_watch_ends(
+def test_an_unclear_case_stops_nothing_and_fails_when_the_watch_ends(
     archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     folder = _bring(archive, NAMES[0])
@@ -171,7 +171,7 @@ def test_a_failed_case_whose_files_change_is_tried_again(archive: Path, watch: C
 
 
 @pytest.mark.slow
-def test_a_finished_case_whose_files_are_touched_is_kept_and_said_once(
+def test_a_finished_case_whose_files_are_touched_is_kept_and_reported_once(
     archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2w.nii.gz"
@@ -186,7 +186,7 @@ def test_a_finished_case_whose_files_are_touched_is_kept_and_said_once(
     assert _states(watch(on_outcome=touch)) == {NAMES[0]: State.KEPT}  # by the next run
 
 
-def test_a_stop_ends_a_watch_and_what_was_seen_is_not_started(
+def test_a_stop_ends_a_watch_and_leaves_waiting_cases_not_started(
     archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     _bring(archive, NAMES[0])
@@ -214,7 +214,7 @@ def test_a_finished_case_whose_files_change_before_a_stop_is_reported_as_done(
     assert _states(outcomes)[NAMES[0]] is State.DONE
 
 
-def test_a_stop_is_answered_before_the_next_look(watch: Callable[..., list[Outcome]], archive: Path) -> None:
+def test_a_stop_ends_a_watch_before_the_next_look(watch: Callable[..., list[Outcome]], archive: Path) -> None:
     _bring(archive, NAMES[0])
     stop = threading.Event()
     timer = threading.Timer(0.3, stop.set)
@@ -224,7 +224,7 @@ def test_a_stop_is_answered_before_the_next_look(watch: Callable[..., list[Outco
     }
 
 
-def test_an_input_that_is_gone_for_a_while_is_said_once_and_waited_for(
+def test_an_input_that_is_gone_for_a_while_is_reported_once_and_waited_for(
     tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     _bring(archive, NAMES[0])
@@ -245,7 +245,7 @@ def test_an_input_that_is_gone_for_a_while_is_said_once_and_waited_for(
     assert f"{tmp_path}/in: does not exist" in said[0]
 
 
-def test_a_watch_takes_its_shard_alone_and_what_a_list_names(
+def test_a_watch_takes_only_the_listed_cases_of_its_shard(
     tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     for name in NAMES:
@@ -255,7 +255,7 @@ def test_a_watch_takes_its_shard_alone_and_what_a_list_names(
     assert sorted(outcome.case for share in shares for outcome in share) == list(NAMES[:2])
 
 
-def test_a_case_that_another_run_is_at_is_left_to_it(
+def test_a_case_claimed_by_another_run_is_left_to_it(
     tmp_path: Path, archive: Path, watch: Callable[..., list[Outcome]]
 ) -> None:
     _bring(archive, NAMES[0])
@@ -268,7 +268,7 @@ def test_a_case_that_another_run_is_at_is_left_to_it(
 
 
 def test_a_case_is_ready_at_the_second_look_at_the_same_files(tmp_path: Path, archive: Path) -> None:
-    """No clock is asked, as the times of copied files may be old or those of another machine."""
+    """No clock is used, as the times of copied files may be old or those of another machine."""
     path = _bring(archive, NAMES[0]) / f"{NAMES[0]}-t2f.nii.gz"
     arrivals = Arrivals(most_missing=0, on_pending=lambda _: None)
 

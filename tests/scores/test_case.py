@@ -33,7 +33,7 @@ CUBE = boxes((3, (4, 4, 4), (4, 4, 4)))
 NOTHING = boxes()
 
 
-def test_a_stray_voxel_halves_the_dice_and_costs_half_the_penalty() -> None:
+def test_a_stray_voxel_halves_the_lesion_dice_and_costs_half_the_penalty() -> None:
     et = score(CUBE | boxes((3, (30, 30, 30), (1, 1, 1))), CUBE, "brats2023-gli")["ET"]
     assert (et["lesion_dice"], et["lesion_hd95_mm"], et["n_fp"]) == (0.5, 187.0, 1)
     assert et["dice"] == pytest.approx(128 / 129)
@@ -60,7 +60,7 @@ def test_the_threshold_is_a_volume_not_a_voxel_count() -> None:
     assert score(NOTHING, truth, "brats2023-gli", spacing_mm=(1.0, 1.0, 1.5))["ET"]["n_fn"] == 0
 
 
-def test_a_lesion_that_the_prediction_splits_is_one_hit_against_both_parts() -> None:
+def test_a_lesion_that_the_prediction_splits_is_one_hit_scored_against_both_parts() -> None:
     truth = boxes((3, (4, 4, 4), (4, 4, 12)))
     prediction = boxes((3, (4, 4, 4), (4, 4, 5)), (3, (4, 4, 10), (4, 4, 6)))
     et = score(prediction, truth, "brats2023-gli")["ET"]
@@ -68,7 +68,7 @@ def test_a_lesion_that_the_prediction_splits_is_one_hit_against_both_parts() -> 
     assert et["lesion_dice"] == pytest.approx(2 * 176 / (176 + 192))
 
 
-def test_touching_lesions_of_the_truth_are_one_and_near_ones_are_merged_by_the_rule() -> None:
+def test_near_lesions_of_the_truth_are_merged_or_not_depending_on_the_rule() -> None:
     near = boxes((3, (4, 4, 4), (4, 4, 4)), (3, (4, 4, 12), (4, 4, 4)))  # four voxels apart
     assert score(near, near, "brats2023-gli")["ET"]["n_tp"] == 1
     assert score(near, near, "brats2023-met")["ET"]["n_tp"] == 2
@@ -101,7 +101,7 @@ def test_snfh_is_dilated_three_times_by_a_typo_and_five_times_as_meant() -> None
 
 
 def test_whole_mask_scores_of_2024_are_those_of_the_label_image_unless_as_meant() -> None:
-    """Lesion 1 is found, lesion 2 too, but only number 1 counts as found: 64 of 64 + 2 * 64."""
+    """Both lesions are found, but only number 1 counts as found: 64 of 64 + 2 * 64."""
     truth = boxes((3, (4, 4, 4), (4, 4, 4)), (3, (4, 4, 30), (4, 4, 4)))
     row = rule("brats2024-ssa")
     assert score_case(truth, truth, ONE_MM, rule=row)["ET"]["sensitivity"] == pytest.approx(1 / 3)
@@ -109,7 +109,7 @@ def test_whole_mask_scores_of_2024_are_those_of_the_label_image_unless_as_meant(
 
 
 def test_label_image_hd95_measures_the_inside_of_the_second_lesion() -> None:
-    """Without its centre the second lesion's surface is hardly moved; the label image has all its inside as surface."""
+    """Without its centre, the second lesion's surface hardly moves; in the label image all its inside is surface."""
     truth = boxes((3, (4, 4, 4), (4, 4, 4)), (3, (4, 4, 20), (9, 9, 9)))
     prediction = truth.copy()
     prediction[6:11, 6:11, 22:27] = 0
@@ -126,13 +126,13 @@ def test_2026_matches_one_to_one_and_counts_the_other_half_as_invented() -> None
     assert et["lesion_dice"] == pytest.approx(2 * 96 / (96 + 192))
 
 
-def test_2026_has_nan_for_a_region_empty_in_both_and_infinity_for_one() -> None:
+def test_2026_has_nan_for_a_region_empty_in_both_and_infinity_if_empty_in_one() -> None:
     empty, missed = score(NOTHING, NOTHING, "brats2026-gli")["ET"], score(NOTHING, CUBE, "brats2026-gli")["ET"]
     assert np.isnan([empty["dice"], empty["lesion_dice"], empty["f1"], missed["precision"]]).all()
     assert (missed["dice"], missed["hd95_mm"], missed["recall"]) == (0, np.inf, 0)
 
 
-def test_2026_forgets_the_voxel_size_of_whole_masks_unless_as_meant() -> None:
+def test_2026_ignores_the_voxel_size_of_whole_masks_unless_as_meant() -> None:
     moved = np.roll(CUBE, 1, axis=2)
     row = rule("brats2026-gli")
     found = [score_case(moved, CUBE, (1.0, 1.0, 3.0), rule=r)["ET"] for r in (row, as_meant(row))]
@@ -154,7 +154,7 @@ def test_volumes_are_in_millilitres() -> None:
     assert et["ET"]["volume_error_ml"] == pytest.approx(-0.016)
 
 
-def test_a_missing_prediction_gets_the_worst_even_where_the_truth_is_empty() -> None:
+def test_a_missing_prediction_gets_the_worst_scores_even_where_the_truth_is_empty() -> None:
     scores = missed_scores(boxes((2, (4, 4, 4), (4, 4, 4))), ONE_MM, rule=rule("brats2023-gli"))
     assert [scores[r]["lesion_dice"] for r in ("WT", "ET")] == [0, 0]
     assert [scores[r]["lesion_hd95_mm"] for r in ("WT", "ET")] == [374, 374]
@@ -213,7 +213,7 @@ def test_a_prediction_equal_to_the_truth_is_perfect(truth: np.ndarray, rules: st
 
 
 def test_dilation_stops_at_the_border_so_that_lesions_are_numbered_as_officially() -> None:
-    """Unclipped, the second lesion would be met first: dilated beyond the volume it starts a plane earlier."""
+    """Unclipped, the second lesion would be met first: dilated beyond the volume, it would start a plane earlier."""
     truth = np.zeros((8, 8, 40), np.uint8)
     truth[1, 0:2, 2:10] = 3  # starts one plane in, reaches plane 0
     truth[0, 5:7, 20:38] = 3  # in plane 0; unclipped its dilation would reach plane -3

@@ -1,4 +1,4 @@
-"""The table of scores that people read: every asked-for score has a row, and no two names can be confused."""
+"""The table of scores that people read: every score on offer has a row, and no two names can be confused."""
 
 import pytest
 

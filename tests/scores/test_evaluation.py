@@ -1,4 +1,4 @@
-"""Two label maps in their own numbers: which numbers meet, what is dropped, which settings and grids are refused."""
+"""Two label maps, each with its own numbers: which match, what is dropped, which settings and grids are refused."""
 
 import pickle
 from collections import Counter
@@ -14,7 +14,7 @@ NEW, OLD = "BraTS-GLI-00001-000", "BraTS2021_00495"
 
 
 def volume(*numbers: int, offset_mm: float = 0.0) -> Volume:
-    """A volume of 20 voxels with a cube of 6 for each number, side by side."""
+    """A volume of 20 voxels per edge with a cube of 6 for each number, side by side."""
     array = np.zeros((20, 20, 20), np.uint8)
     for position, number in enumerate(numbers):
         array[6 * position : 6 * position + 6, 4:10, 4:10] = number
@@ -42,13 +42,13 @@ def dice(scored: ScoredCase) -> list[float]:
     ],
     ids=["2023", "2021 by its name", "2023 against 2021", "2021 against 2023", "paediatric against 2023"],
 )
-def test_numbers_of_every_year_meet(
+def test_label_numbers_of_every_year_match(
     prediction: tuple[int, ...], truth: tuple[int, ...], case: str, settings: dict
 ) -> None:
     assert dice(score(volume(*prediction), volume(*truth), case, **settings)) == [1, 1, 1]
 
 
-def test_numbers_read_in_the_wrong_set_do_not_meet() -> None:
+def test_label_numbers_read_in_the_wrong_set_do_not_match() -> None:
     assert dice(score(volume(2, 4, 1), volume(1, 2, 3), rules="brats2024-gli")) != [1, 1, 1]
 
 
@@ -58,7 +58,9 @@ def test_numbers_read_in_the_wrong_set_do_not_meet() -> None:
     ids=["4 without 3", "3 without 4"],
 )
 @pytest.mark.parametrize("side", ["prediction", "truth"])
-def test_numbers_of_another_year_name_the_setting(side: str, case: str, numbers: tuple[int, ...], remedy: str) -> None:
+def test_numbers_of_another_year_are_refused_and_name_the_setting(
+    side: str, case: str, numbers: tuple[int, ...], remedy: str
+) -> None:
     sides = {"prediction": volume(1, 2), "truth": volume(1, 2)} | {side: volume(*numbers)}
     with pytest.raises(
         InputError, match=f"^{side}_labels: {case}: {side}: holds .*{remedy} is enhancing tumour"
@@ -86,7 +88,7 @@ def test_grids_that_differ_are_refused(prediction: Volume, says: str) -> None:
         score(prediction, volume(1))
 
 
-def test_float_noise_of_headers_is_one_grid() -> None:
+def test_headers_that_differ_by_float_noise_are_one_grid() -> None:
     assert score(volume(1, offset_mm=1e-4), volume(1)).scores["WT"]["dice"] == 1
 
 

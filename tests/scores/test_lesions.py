@@ -37,7 +37,7 @@ def test_lesions_merge_up_to_twice_the_dilation(gap: int, n: int) -> None:
     assert merged(f"x{'.' * gap}x", 3).n_lesions == n
 
 
-def test_plain_components_join_by_corners_and_number_in_scan_order() -> None:
+def test_plain_components_join_at_corners_and_are_numbered_in_scan_order() -> None:
     mask = np.zeros((4, 4, 4), bool)
     mask[0, 0, 0] = mask[1, 1, 1] = mask[3, 3, 3] = True
     labels, n = components(mask)
@@ -50,13 +50,13 @@ def test_an_empty_mask_has_no_lesions() -> None:
     assert match(lesions, lesions).n_false_positives == 0
 
 
-def test_small_lesions_go_and_the_others_keep_their_numbers() -> None:
+def test_small_lesions_are_removed_and_the_others_keep_their_numbers() -> None:
     lesions = without_small(plain_lesions(row("xx.xxxx.xxx")), most_voxels=3)
     assert lesions.sizes.tolist() == [0, 4]
     assert np.unique(lesions.voxels.numbers).tolist() == [2]
 
 
-def test_match_takes_what_is_within_reach_and_takes_it_whole() -> None:
+def test_match_takes_lesions_within_reach_and_takes_them_whole() -> None:
     truth, prediction = merged("xxxx..........xx....", 1), plain_lesions(row("...xxx..........xx.x"))
     matches = match(prediction, truth)
     assert matches.pairs.tolist() == [[1, 1], [2, 2]]
@@ -77,7 +77,7 @@ def test_a_single_touch_joins_nothing() -> None:
 
 
 def test_a_lesion_follows_only_its_first_partner() -> None:
-    """The middle lesion touches both others of the tissue: it goes with the first, the last stays alone."""
+    """The middle lesion shares a neighbour with each of the others: it joins the first, and the last stays alone."""
     ours, theirs = plain_lesions(row("xx.xx.xx")), plain_lesions(row("..x..x.."))
     assert touching_pairs(ours, theirs).tolist() == [[1, 1], [2, 1], [2, 2], [3, 2]]
     assert joined_by_touch(ours, [theirs]).sizes.tolist() == [4, 2]

@@ -40,7 +40,7 @@ def _matched(pairs: list[tuple[int, int]], dices: list[float], n_lesions: tuple[
     return best_matches(np.array(pairs), np.array(dices), n_lesions=n_lesions).tolist()
 
 
-def test_two_pairs_go_before_one_that_is_better_than_either() -> None:
+def test_two_pairs_beat_one_that_is_better_than_either() -> None:
     """1-1 alone would have 0.6; 1-2 and 2-1 together have 0.8."""
     assert _matched([(1, 1), (1, 2), (2, 1)], [0.6, 0.4, 0.4], (2, 2)) == [False, True, True]
 
@@ -49,7 +49,7 @@ def test_the_better_of_two_halves_is_matched() -> None:
     assert _matched([(1, 1), (1, 2)], [0.3, 0.5], (1, 2)) == [False, True]
 
 
-def test_nothing_overlaps() -> None:
+def test_without_overlaps_nothing_is_matched() -> None:
     assert best_matches(np.zeros((0, 2), int), np.zeros(0), n_lesions=(3, 0)).tolist() == []
 
 
@@ -72,14 +72,14 @@ def test_groups_lead_to_the_same_matches_as_one_table(largest: int, overlaps: di
 
 
 def test_identical_lesions_are_matched_in_a_sparse_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their cost is 0, which in a sparse table would be no pair."""
+    """Their cost is 0, which a sparse table would take for no pair."""
     monkeypatch.setattr(matching, "_LARGEST_TABLE", 0)
     assert _matched([(1, 1), (1, 2), (2, 2)], [1.0, 0.5, 0.25], (2, 2)) == [True, False, True]
     assert _matched([(1, 1), (2, 1)], [0.5, 1.0], (2, 1)) == [False, True]
 
 
 def test_a_chain_of_twenty_thousand_lesions_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each overlaps two of the other mask, so all are one group, which as one table has 3 GiB."""
+    """Each overlaps two of the other mask, so all are one group, which would take 3 GiB as one table."""
     monkeypatch.setattr(matching, "_solved", lambda *_: pytest.fail("a table of all with all"))
     one = np.arange(1, 20_001)
     pairs = np.concatenate([np.stack([one, one], axis=1), np.stack([one[1:], one[:-1]], axis=1)])
@@ -107,7 +107,7 @@ def test_percentiles_of_groups_are_numpys_to_the_bit(values: list[list[float]], 
     ids=["2026", "2023"],
 )
 def test_tens_of_thousands_of_specks_fit(rules: str, n: int, step: int, score: str, expected: float) -> None:
-    """All with all were 12.4 GiB and 67 s at 20,000, and 50,000 died."""
+    """Comparing all with all took 12.4 GiB and 67 s for 20,000 specks, and died at 50,000."""
     code = _SPECKS.format(rules=rules, n=n, step=step, score=score)
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     seconds, gib, found = map(float, said.split())

@@ -65,7 +65,7 @@ def test_nsd_beyond_the_searched_shells_by_hand() -> None:
 
 
 def test_the_three_definitions_of_hd95_disagree_by_hand() -> None:
-    """Ten voxels against the same with a stray one 8 mm off: 1 of 11 one way, 0 of 10 the other."""
+    """Ten voxels, and the same ten with a stray one 8 mm off: 1 of 11 lies apart one way, 0 of 10 the other."""
     truth = np.zeros((40, 5, 5), bool)
     truth[2:12, 2, 2] = True
     prediction = truth.copy()

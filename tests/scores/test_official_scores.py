@@ -1,4 +1,4 @@
-"""Every value that the official code gave for the sixteen hard pairs, and no torch on the way."""
+"""Every value that the official code returned for the sixteen hard pairs, and scoring without importing torch."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def test_verified_rules_are_those_with_official_values() -> None:
     assert {name for name, row in RULES.items() if row.verified} == set(CHALLENGES.values())
 
 
-def test_official_values_cover_every_challenge_of_the_file(data: Path) -> None:
+def test_every_challenge_in_the_official_file_is_tested(data: Path) -> None:
     assert {key.rsplit("|", 1)[0] for key in _official(data)} == set(CHALLENGES)
 
 

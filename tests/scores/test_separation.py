@@ -1,4 +1,4 @@
-"""Whether cohorts are told apart: worked by hand, by chance, and what cannot be told."""
+"""Whether cohorts are told apart: worked by hand, by chance, and for cohorts too small to compare."""
 
 import numpy as np
 import pytest
@@ -22,11 +22,11 @@ def on_a_line(*places: float) -> np.ndarray:
 def test_two_groups_that_lie_apart_are_told_apart_by_hand() -> None:
     found = separated(on_a_line(0, 1, 2, 3, 100, 101, 102, 103), HALVES)
     assert found.accuracy == 1.0
-    assert found.p == pytest.approx(2 / 70, abs=0.01)  # of the 70 divisions this one and its mirror image
+    assert found.p == pytest.approx(2 / 70, abs=0.01)  # this division and its mirror image, of 70
     assert (found.is_told_apart, found.verdict) == (True, "told apart")
 
 
-def test_pairs_of_one_of_each_are_never_right() -> None:
+def test_cases_paired_across_cohorts_are_never_right() -> None:
     found = separated(on_a_line(0, 10, 20, 30, 1, 11, 21, 31), HALVES)
     assert (found.accuracy, found.p, found.verdict) == (0.0, 1.0, "not told apart")
 
@@ -34,11 +34,11 @@ def test_pairs_of_one_of_each_are_never_right() -> None:
 def test_each_cohort_counts_half_whatever_its_size() -> None:
     places = on_a_line(*range(0, 20, 2), 100, 101, 3.1, 13.1)
     found = separated(places, np.arange(14) >= 10)
-    wrong = 2  # the nearest of 4 and of 14 are 3.1 and 13.1, the nearest of 2 and 12 too
+    wrong = 2  # 3.1 and 13.1 are nearest to 4 and 14, and also to 2 and 12
     assert found.accuracy == pytest.approx(((10 - 2 * wrong) / 10 + 2 / 4) / 2)
 
 
-def test_another_case_of_the_same_patient_is_no_neighbour() -> None:
+def test_another_case_of_the_same_patient_is_not_a_neighbour() -> None:
     places = on_a_line(0, 0.1, 10, 10.1, 20, 20.1, 30, 30.1, 1, 11, 21, 31)
     patients = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7])
     is_second = np.arange(12) >= 8
@@ -54,7 +54,7 @@ def test_visits_of_a_patient_change_cohorts_together() -> None:
     assert found.p == pytest.approx(2 / 70, abs=0.01)
 
 
-def test_one_population_is_told_apart_as_seldom_as_chance_has_it() -> None:
+def test_one_population_is_told_apart_as_rarely_as_by_chance() -> None:
     generator = np.random.default_rng(3)
     is_second = np.arange(20) >= 10
     found = [separated(generator.normal(size=(20, 5)), is_second).is_told_apart for _ in range(40)]
@@ -62,14 +62,14 @@ def test_one_population_is_told_apart_as_seldom_as_chance_has_it() -> None:
 
 
 @pytest.mark.parametrize(("n_first", "n_second"), [(3, 3), (1, 30), (2, 3), (8, 0)], ids=str)
-def test_too_few_to_tell_anything_are_refused(n_first: int, n_second: int) -> None:
+def test_too_few_patients_to_compare_are_refused(n_first: int, n_second: int) -> None:
     n = n_first + n_second
     with pytest.raises(InputError, match=rf"too few patients to compare; found {n_first} and {n_second}"):
         separated(np.arange(n, dtype=float)[:, None], np.arange(n) >= n_first)
 
 
 @pytest.mark.parametrize(("n_first", "n_second"), [(4, 4), (3, 5), (2, 8)], ids=str)
-def test_the_smallest_cohorts_that_are_taken_can_be_told_apart(n_first: int, n_second: int) -> None:
+def test_the_smallest_cohorts_that_are_accepted_can_be_told_apart(n_first: int, n_second: int) -> None:
     is_second = np.arange(n_first + n_second) >= n_first
     places = on_a_line(*np.arange(n_first + n_second) + 100.0 * is_second)
     assert separated(places, is_second).is_told_apart

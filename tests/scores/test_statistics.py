@@ -1,4 +1,4 @@
-"""Cohort statistics: by hand, against scipy, and for the cohorts that have nothing to say."""
+"""Cohort statistics: by hand, against scipy, and for cohorts that allow no conclusion."""
 
 import numpy as np
 import pytest
@@ -40,12 +40,12 @@ def test_paired_comparison_by_hand(rng: np.random.Generator) -> None:
     assert test.difference.value == pytest.approx(0.05)
 
 
-def test_wins_turn_round_where_less_is_better(rng: np.random.Generator) -> None:
-    test = compare_paired(np.array([1.0, 5.0]), np.array([2.0, 3.0]), better=-1, generator=rng)
-    assert (test.wins, test.losses) == (1, 1)
+def test_wins_are_reversed_where_less_is_better(rng: np.random.Generator) -> None:
+    test = compare_paired(np.array([1.0, 5.0, 1.0]), np.array([2.0, 3.0, 4.0]), better=-1, generator=rng)
+    assert (test.wins, test.losses) == (2, 1)
 
 
-def test_p_is_scipy_wilcoxon(rng: np.random.Generator) -> None:
+def test_p_is_that_of_scipys_wilcoxon(rng: np.random.Generator) -> None:
     first, second = rng.normal(0.3, 1, 30), rng.normal(0, 1, 30)
     expected = stats.wilcoxon(first, second).pvalue
     assert compare_paired(first, second, better=1, generator=rng).p == pytest.approx(expected)

@@ -36,26 +36,26 @@ def test_hd95_of_single_voxels_side_by_side_is_one() -> None:
     assert hd95_mm(cube((4, 4, 4), 1), cube((5, 4, 4), 1), ONE_MM) == 1.0
 
 
-def test_hd95_of_far_single_voxels_is_their_distance_along_the_tree() -> None:
+def test_hd95_of_far_single_voxels_is_their_distance_found_by_the_tree() -> None:
     far = hd95_mm(cube((1, 1, 1), 1), cube((21, 11, 1), 1), ONE_MM)
     assert far == pytest.approx(np.hypot(20, 10))
 
 
-def test_one_stray_voxel_on_a_large_surface_does_not_count() -> None:
+def test_one_stray_voxel_beside_a_large_surface_does_not_count() -> None:
     prediction = cube((4, 4, 4), 16) | cube((28, 28, 28), 1)
     assert hd95_mm(prediction, cube((4, 4, 4), 16), ONE_MM) == 0.0
 
 
 @pytest.mark.parametrize("spacing_mm", SPACINGS.values(), ids=SPACINGS)
 @pytest.mark.parametrize("share", [1.0, 0.3])
-def test_hd95_of_specks_is_the_same_in_every_way(
+def test_hd95_of_specks_is_the_same_by_every_method(
     spacing_mm: tuple[float, float, float], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = np.random.default_rng(7).standard_normal((2, 40, 30, 24))
     specks, blobs = noise[0] > 1, ndimage.gaussian_filter(noise[1], 2) > 0.1
     blobs[int(40 * share) :] = False
     found = set()
-    for sites_per_point in (0, 32, 10**9):  # shells and tree alone; as shipped; a distance transform alone
+    for sites_per_point in (0, 32, 10**9):  # shells and tree only; as shipped; a distance transform only
         monkeypatch.setattr(distances, "_SITES_PER_POINT", sites_per_point)
         found.add(hd95_mm(specks, blobs, spacing_mm))
     assert len(found) == 1
@@ -80,7 +80,7 @@ def test_cached_areas_cannot_be_changed() -> None:
 
 @pytest.fixture
 def deepmind(monkeypatch: pytest.MonkeyPatch) -> object:
-    """DeepMind's package, brought to today's numpy and scipy."""
+    """DeepMind's package, patched for today's numpy and scipy."""
     monkeypatch.setattr(np, "Inf", np.inf, raising=False)
     monkeypatch.setattr(ndimage, "filters", ndimage, raising=False)
     monkeypatch.setattr(ndimage, "morphology", ndimage, raising=False)

@@ -39,7 +39,7 @@ def make_card(
     sequences: Row[Sequence] = SEQUENCES,
     shape: tuple[int, int, int] = (1, 1, 1),
 ) -> Card:
-    """A card, of a patient with the case's name unless told."""
+    """A card; unless `patients` is given, its patient has the name of the case."""
     return Card(
         name=name,
         kind=kind,
@@ -61,12 +61,12 @@ def phantom_case(name: str = "phantom", *, seed: int = 1, with_tumour: bool = Tr
 
 
 def plain_case(array: np.ndarray, label_map: np.ndarray, *, name: str = "plain", **about: object) -> PreparedCase:
-    """A case of these very numbers, as far as 8 bits hold them."""
+    """A case with exactly these intensities, as far as 8 bits can hold them."""
     return prepared_case(make_card(name, shape=label_map.shape, **about), array, label_map)  # type: ignore[arg-type]
 
 
 def write_phantoms(folder: Path, names: Row[str], **about: object) -> Path:
-    """The folder, with prepared phantoms of these names, one seed each, whose cards say this about them."""
+    """Writes a prepared phantom per name, each with its own seed and `about` in its card; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, name in enumerate(names):
         case = phantom_case(name, seed=seed)
@@ -75,14 +75,14 @@ def write_phantoms(folder: Path, names: Row[str], **about: object) -> Path:
 
 
 def numbered_case(array: np.ndarray, label_map: np.ndarray, **about: object) -> PreparedCase:
-    """A case whose intensities are its very numbers, (4, i, j, k) uint8."""
+    """A case whose intensities are exactly the numbers in `array`, (4, I, J, K) uint8."""
     case = plain_case(array.astype(np.float32), label_map, **about)  # type: ignore[arg-type]
     table = np.tile(np.arange(256, dtype=np.float32), (4, 1))
     return replace(case, array=array.astype(np.uint8), table=table)
 
 
 def addressed_case(shape: tuple[int, int, int]) -> PreparedCase:
-    """A case whose sequences hold the place of each voxel, counted from 1, and a random half of it a label."""
+    """A case whose sequences hold each voxel's indices, counted from 1; a random half of its voxels is labelled."""
     places = 1 + np.indices(shape)
     label_map = np.random.default_rng(1).choice(np.uint8([Label.BACKGROUND, Label.ED]), shape)
     return numbered_case(np.concatenate([places, places[:1]]), label_map)

@@ -1,4 +1,4 @@
-"""An ablation: which rows, the same cases for all, what is finished is kept; its tables."""
+"""Ablations: their rows, the same cases in every row, resuming without repeating finished work, and the tables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ from htcnns.training.shipped_recipes import RECIPES
 ROWS = ["baseline", "+MIE", "+SIE", "+BSC", "all"]
 SHIPPED = RECIPES["dmfnet-mie-sie-bsc"]
 TINY = {"channels": [8, 16], "groups": 4, "norm": "instance", "mie": True, "sie": True}
-# What is hardly trained says noise, whose pieces take long to count; above 0.9 it says nothing.
+# A barely trained network predicts noise, whose pieces take long to count; above 0.9 it predicts nothing.
 SILENT = PostprocessRules(thresholds={"WT": 0.9, "TC": 0.9, "ET": 0.9})
 RECIPE = Recipe(
     name="tiny",
@@ -74,7 +74,7 @@ def test_the_rows_of_the_shipped_recipe() -> None:
     assert recipes["all"] == SHIPPED
 
 
-def test_of_several_members_the_first_is_looked_at() -> None:
+def test_only_the_first_of_several_members_is_ablated() -> None:
     (first,) = RECIPE.members
     two = replace(RECIPE, members=(first, replace(first, name="twin")))
     assert {recipe.members[0].name for recipe in ablation_recipes(two).values()} == {"dmfnet"}
@@ -92,12 +92,12 @@ def test_an_argument_that_the_network_does_not_have_is_refused() -> None:
 
 
 class StopNowError(Exception):
-    """What a watcher raises in the middle."""
+    """Raised by a watcher to stop a run halfway."""
 
 
 @dataclass
 class Heard:
-    """What a run told; it stops it at that fit."""
+    """What a run reported; stops the run at the fit named `stop_at`."""
 
     stop_at: str = ""
     steps: list[str] = field(default_factory=list)
@@ -132,7 +132,7 @@ def plan_of(folder: Path, store: CaseStore, recipe: Recipe = RECIPE) -> HeldOutP
 
 @dataclass(frozen=True)
 class Ran:
-    """An ablation that was cut off and gone on with; what both runs told."""
+    """An ablation that was interrupted and resumed, and what both runs reported."""
 
     plan: HeldOutPlan
     result: Ablation
@@ -160,7 +160,7 @@ def test_every_row_is_trained_in_every_fold_and_scored_on_the_same_cases(ran: Ra
 
 
 @pytest.mark.slow
-def test_an_ablation_that_was_cut_off_goes_on_where_it_stood(ran: Ran) -> None:
+def test_an_interrupted_ablation_resumes_where_it_stopped(ran: Ran) -> None:
     assert ran.first.steps == [f"{row} fold {k} dmfnet" for row in ROWS[:3] for k in (0, 1)] + ["+BSC fold 0 dmfnet"]
     assert ran.second.steps == [f"{row} fold {k} dmfnet" for row in ROWS[3:] for k in (0, 1)][1:]
 
@@ -174,7 +174,7 @@ def test_what_is_finished_is_not_repeated(ran: Ran, store: CaseStore, monkeypatc
 
 
 @pytest.mark.slow
-def test_members_have_what_their_row_says_and_the_recipe_s_rules(ran: Ran) -> None:
+def test_members_have_their_row_s_parts_and_the_recipe_s_rules(ran: Ran) -> None:
     members = [read_manifest(ran.plan.campaign.weights / row / "fold-0")[0] for row in ROWS]
     assert [(member.size["mie"], member.size["sie"]) for member in members] == [
         *((False, False), (True, False), (False, True)),
@@ -191,7 +191,7 @@ def test_key_points_are_kept_beside_the_cases(ran: Ran, store: CaseStore) -> Non
     assert all(key_points_path(folder, name).exists() for name in ("a", "b"))
 
 
-def test_cases_that_tell_too_little_are_refused_before_anything_is_trained(tmp_path: Path, store: CaseStore) -> None:
+def test_cases_that_annotate_too_little_are_refused_before_any_training(tmp_path: Path, store: CaseStore) -> None:
     poor = CaseStore({path: replace(card, known=(Region.WT,)) for path, card in store.files.items()})
     heard = Heard()
     with pytest.raises(SettingsError, match="no case whose truth annotates every region; expected WT, TC, ET"):
@@ -200,7 +200,7 @@ def test_cases_that_tell_too_little_are_refused_before_anything_is_trained(tmp_p
 
 
 def row(name: str, factor: float, cost: Cost) -> AblationRow:
-    """A row of two cases, the second twice as good as the first."""
+    """A row of two cases; every score of the second is twice that of the first."""
     scores = {"lesion_dice": 0.25, "lesion_hd95_mm": 8.0, "dice": 0.125, "hd95_mm": 4.0}
     cases = [
         ScoredCase(
@@ -219,7 +219,7 @@ def found() -> Ablation:
     )
 
 
-def test_tables_have_a_row_for_each_part_with_its_cost(found: Ablation) -> None:
+def test_each_row_of_the_tables_has_its_cost_and_scores(found: Ablation) -> None:
     whole, lesions = ablation_tables(found, (128, 128, 128))
     assert whole.title == "Ablation, whole masks: mean and 95 % interval over 2 cases"
     assert (
@@ -234,7 +234,7 @@ def test_tables_have_a_row_for_each_part_with_its_cost(found: Ablation) -> None:
     assert lesions.rows[1][-1] == "24.00 (16.00 to 32.00)"
 
 
-def test_the_record_has_every_mean_in_full(found: Ablation) -> None:
+def test_the_record_has_every_mean_unrounded(found: Ablation) -> None:
     records = table_records(ablation_record(found))
     assert len(records) == 2 * 3 * 4
     last = next(r for r in records if (r["row"], r["region"], r["score"]) == ("all", "TC", "dice"))

@@ -1,4 +1,4 @@
-"""Work done ahead: in order, not too far, and errors in their turn."""
+"""Work done ahead keeps the order, stays within its limit, and raises errors in their turn."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ def test_results_come_in_order(n_workers: int) -> None:
     assert list(made_ahead(make, range(12), n_workers=n_workers, n_ahead=5)) == [n * n for n in range(12)]
 
 
-def test_no_more_is_made_than_asked_for() -> None:
+def test_no_more_is_made_ahead_than_asked_for() -> None:
     made: list[int] = []
     results = made_ahead(lambda step: made.append(step) or step, range(100), n_workers=2, n_ahead=3)
     assert next(results) == 0
@@ -28,7 +28,7 @@ def test_no_more_is_made_than_asked_for() -> None:
     assert len(made) <= 4
 
 
-def test_it_is_made_while_the_caller_works() -> None:
+def test_results_are_made_while_the_caller_works() -> None:
     began = time.perf_counter()
     for _ in made_ahead(lambda _: time.sleep(0.05), range(6), n_workers=2, n_ahead=4):
         time.sleep(0.05)
@@ -53,12 +53,12 @@ def test_workers_use_one_thread_each_and_leave_the_callers_alone() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_nothing_to_do_is_done_at_once() -> None:
+def test_without_steps_there_are_no_results() -> None:
     assert list(made_ahead(str, [], n_workers=2, n_ahead=4)) == []
 
 
 @pytest.mark.parametrize("n_workers", [0, 1, 3])
-def test_what_is_made_in_gaps_comes_in_order(n_workers: int) -> None:
+def test_results_made_in_gaps_come_in_order(n_workers: int) -> None:
     assert list(made_in_gaps(lambda step: step * step, range(10), n_workers=n_workers)) == [n * n for n in range(10)]
 
 

@@ -1,4 +1,4 @@
-"""What scanners and archives do: every change keeps the background, the argument and the order of magnitude."""
+"""Artefacts of scanners and archives: what each one changes, and the background, input and magnitude it keeps."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def array(rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("change", ALL, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("seed", range(6))
-def test_background_argument_and_magnitude_stay(array: np.ndarray, change: Change, seed: int) -> None:
+def test_background_input_and_magnitude_are_kept(array: np.ndarray, change: Change, seed: int) -> None:
     before = array.copy()
     changed = change(array, np.random.default_rng(seed))
     np.testing.assert_array_equal(array, before)
@@ -34,7 +34,7 @@ def test_background_argument_and_magnitude_stay(array: np.ndarray, change: Chang
 
 
 @pytest.mark.parametrize("change", ALL, ids=lambda change: change.__name__)
-def test_the_same_generator_does_the_same(array: np.ndarray, change: Change) -> None:
+def test_the_same_seed_makes_the_same_change(array: np.ndarray, change: Change) -> None:
     np.testing.assert_array_equal(*(change(array, np.random.default_rng(3)) for _ in range(2)))
 
 
@@ -56,7 +56,7 @@ def test_thick_slices_of_a_slope_are_the_slope(seed: int) -> None:
 
 
 @pytest.mark.parametrize("change", [thicken_slices, coarsen], ids=lambda change: change.__name__)
-def test_a_part_of_the_sequences_keeps_its_detail(array: np.ndarray, change: Change) -> None:
+def test_some_sequences_may_keep_their_detail(array: np.ndarray, change: Change) -> None:
     kept = [
         sum(np.array_equal(a, b) for a, b in zip(array, change(array, np.random.default_rng(seed)), strict=True))
         for seed in range(40)
@@ -75,7 +75,7 @@ def test_coarse_sequences_lose_detail_and_keep_the_mean(array: np.ndarray) -> No
     assert np.abs(np.array([each.mean(axis=(1, 2, 3)) for each in changed]) - inner.mean(axis=(1, 2, 3))).max() < 0.1
 
 
-def test_shading_is_smooth_and_another_one_in_each_sequence() -> None:
+def test_shading_is_smooth_and_differs_between_sequences() -> None:
     shaded = shade(np.ones((4, 24, 24, 24), np.float32), np.random.default_rng(3))
     assert max(np.abs(np.diff(shaded, axis=axis)).max() for axis in (1, 2, 3)) < 1
     assert shaded.std(axis=(1, 2, 3)).min() > 0
@@ -89,13 +89,13 @@ def test_shading_changes_bright_tissue_more_than_dark() -> None:
     np.testing.assert_allclose(bright, 15 * dark, atol=1e-4)
 
 
-def test_noise_is_white_and_mild(array: np.ndarray) -> None:
+def test_noise_has_mean_zero_and_is_mild(array: np.ndarray) -> None:
     added = [add_noise(array, np.random.default_rng(seed)) - array for seed in range(20)]
     assert max(each.std() for each in added) <= artefacts.LARGEST_NOISE
     assert abs(np.mean(added)) < 0.01
 
 
-def test_a_misregistered_sequence_is_the_same_one_or_two_voxels_away() -> None:
+def test_one_or_two_sequences_are_misregistered_by_one_or_two_voxels() -> None:
     array = np.broadcast_to(100 + np.indices((24, 24, 24)).sum(0), (4, 24, 24, 24)).astype(np.float32)
     inner = (slice(None), slice(4, -4), slice(4, -4), slice(4, -4))
     moves = [misregister(array, np.random.default_rng(seed))[inner] - array[inner] for seed in range(30)]
@@ -106,7 +106,7 @@ def test_a_misregistered_sequence_is_the_same_one_or_two_voxels_away() -> None:
     assert max(np.abs(move).max() for move in moves) <= 6
 
 
-def test_one_sequence_is_always_left(array: np.ndarray) -> None:
+def test_at_least_one_sequence_is_always_left(array: np.ndarray) -> None:
     left = [drop_sequences(array, np.random.default_rng(seed)).any(axis=(1, 2, 3)).sum() for seed in range(40)]
     assert set(left) == {1, 2, 3}
     array[:3] = 0

@@ -42,7 +42,7 @@ def test_without_decay_the_last_weights_stay() -> None:
     assert average.state() == {}
 
 
-def test_an_average_goes_on_from_its_state() -> None:
+def test_an_average_resumes_from_its_state() -> None:
     one, other = WeightAverage(linear(0), 0.9), WeightAverage(linear(7), 0.9)
     one.update(linear(1), 50)
     other.load(one.state())

@@ -1,4 +1,4 @@
-"""Batches: of which cases, of which kinds, the same whoever draws them, and what is known of them."""
+"""Batches: which cases and kinds they mix, what is known of them, and that any process draws the same ones."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -24,7 +24,7 @@ FLIPS = [axes for n in range(4) for axes in combinations((1, 2, 3), n)]
 
 
 def piece() -> PreparedCase:
-    """A piece of 12 voxels a side."""
+    """A piece of 12 voxels per side."""
     rng = np.random.default_rng(5)
     label_map = np.full((12, 12, 12), Label.ED, np.uint8)
     case = plain_case(rng.normal(size=(4, 12, 12, 12)).astype(np.float32), label_map, name="c", kind=CaseKind.PIECE)
@@ -33,7 +33,7 @@ def piece() -> PreparedCase:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
-    """Two heads, the second with its whole tumour alone known, and a piece."""
+    """Two heads, the second with only its whole tumour known, and a piece."""
     folder = tmp_path_factory.mktemp("cache")
     partly = phantom_case("b", seed=2)
     for case in (phantom_case("a"), replace(partly, card=replace(partly.card, known=(Region.WT,))), piece()):
@@ -52,7 +52,7 @@ def source(store: CaseStore, **changes: object) -> BatchSource:
     return batch_source(store, changes.pop("cards", store.cards), **{**settings, **changes})
 
 
-def test_a_batch_has_the_shapes_of_its_networks(store: CaseStore) -> None:
+def test_a_batch_has_the_shapes_that_networks_take(store: CaseStore) -> None:
     batch = source(store).draw(0, (16, 24, 32), VARIETY, range(3))
     assert batch.x.shape == (3, 4, 16, 24, 32)
     assert batch.x.is_contiguous(memory_format=torch.channels_last_3d)
@@ -73,7 +73,7 @@ def test_sequences_and_regions_are_those_of_the_recipe(store: CaseStore) -> None
     assert batch.known.tolist() == [[True, True, True, False]] * 2
 
 
-def test_exclusive_labels_are_those_that_the_regions_write(store: CaseStore) -> None:
+def test_exclusive_labels_agree_with_the_regions(store: CaseStore) -> None:
     regions = source(store, cards=store.cards[:1]).draw(1, CUBE, VARIETY, range(2))
     batch = source(store, head=Head.SOFTMAX).draw(1, CUBE, VARIETY, range(2))
     wt, tc, et = regions.truth.unbind(1)
@@ -83,20 +83,20 @@ def test_exclusive_labels_are_those_that_the_regions_write(store: CaseStore) -> 
     assert batch.known.tolist() == [[True] * 4] * 2
 
 
-def test_exclusive_labels_are_learnt_from_cases_that_tell_all_of_them(store: CaseStore) -> None:
+def test_exclusive_labels_are_learnt_from_cases_that_annotate_them_all(store: CaseStore) -> None:
     assert source(store, head=Head.SOFTMAX).names == {CaseKind.HEAD: ("a",)}
     message = "found 0 cases that annotate every region of wt-tc-et-rc"
     with pytest.raises(InputError, match=message):
         source(store, head=Head.SOFTMAX, regions=REGION_SETS["wt-tc-et-rc"])
 
 
-def test_what_a_case_does_not_tell_is_not_known(store: CaseStore) -> None:
+def test_a_region_that_a_case_does_not_annotate_is_unknown(store: CaseStore) -> None:
     batch = source(store).draw(0, CUBE, VARIETY, range(8))
     known = dict(zip(batch.names, batch.known.tolist(), strict=True))
     assert known == {"a": [True, True, True], "b": [True, False, False]}
 
 
-def test_patches_depend_on_seed_step_and_slot_alone(store: CaseStore) -> None:
+def test_patches_depend_only_on_seed_step_and_slot(store: CaseStore) -> None:
     whole = source(store).draw(5, CUBE, VARIETY, range(4))
     for rank in (0, 1):
         part = source(store).draw(5, CUBE, VARIETY, range(rank, 4, 2))
@@ -107,7 +107,7 @@ def test_patches_depend_on_seed_step_and_slot_alone(store: CaseStore) -> None:
     assert not torch.equal(source(store, seed=4).draw(5, CUBE, VARIETY, range(4)).x, whole.x)
 
 
-def test_kinds_are_mixed_by_weight_and_pieces_have_their_own_edges(store: CaseStore) -> None:
+def test_kinds_are_mixed_by_weight_and_pieces_have_their_own_patch_size(store: CaseStore) -> None:
     mixed = source(store, mix={CaseKind.HEAD: 3.0, CaseKind.PIECE: 1.0, CaseKind.SYNTHETIC: 5.0})
     drawn = [mixed.draw(step, CUBE, VARIETY, range(1)) for step in range(80)]
     pieces = [batch for batch in drawn if batch.names == ("c",)]
@@ -119,19 +119,19 @@ def test_kinds_are_mixed_by_weight_and_pieces_have_their_own_edges(store: CaseSt
     assert all(batch.inside is None for batch in drawn if batch.names != ("c",))
 
 
-def test_a_tumour_is_carried_between_the_cases_of_the_fit(store: CaseStore) -> None:
+def test_tumours_are_transplanted_between_the_cases_of_a_fit(store: CaseStore) -> None:
     variety = Augmentation(transplant_share=1.0, quench_share=0)
     seen = {int(batch.truth[0, 0].sum()) for batch in (source(store).draw(s, CUBE, variety, [0]) for s in range(6))}
     assert len(seen) > 3
 
 
-def test_cases_that_know_no_region_of_the_recipe_are_left_out(store: CaseStore) -> None:
+def test_cases_without_a_known_region_of_the_recipe_are_left_out(store: CaseStore) -> None:
     cards = [replace(store.cards[0], known=(Region.RC,)), store.cards[1]]
     assert source(store, cards=cards).names == {CaseKind.HEAD: ("b",)}
     assert source(store, cards=cards).n_cases == 1
 
 
-def test_no_case_to_train_on_is_refused(store: CaseStore) -> None:
+def test_a_mix_without_a_case_to_train_on_is_refused(store: CaseStore) -> None:
     message = (
         "no case to train on; found 1 cases that annotate a region of wt-tc-et, expected cases of a kind .*: piece"
     )
@@ -159,7 +159,7 @@ def test_an_echo_is_the_same_patch_mirrored(store: CaseStore) -> None:
     assert len({batch.x[0].flatten()[:64].sum().item() for batch in shown[::8]}) > 2
 
 
-def test_echoes_are_the_same_from_whichever_step_a_fit_goes_on(store: CaseStore) -> None:
+def test_echoes_are_the_same_from_whichever_step_a_fit_resumes(store: CaseStore) -> None:
     whole = source(store, n_echoes=2)
     for step in range(20):
         there = whole.draw(step, CUBE, VARIETY, range(1))

@@ -67,18 +67,18 @@ def train(folder: Path, store: CaseStore, **changes: object) -> tuple[Member, ..
 
 
 @pytest.mark.parametrize("source", ["", "  \n"])
-def test_what_the_data_are_must_be_said(tmp_path: Path, source: str) -> None:
+def test_the_source_of_the_data_must_be_given(tmp_path: Path, source: str) -> None:
     with pytest.raises(SettingsError, match="source: nothing given; expected what the data are and under which terms"):
         campaign(tmp_path, source=source)
 
 
-def test_rules_on_other_regions_are_refused(tmp_path: Path) -> None:
+def test_rules_for_other_regions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="RC"):
         campaign(tmp_path, rules=PostprocessRules(thresholds={"RC": 0.4}))
 
 
 @pytest.mark.parametrize("setting", [{"frozen_stages": 1}, {"early_rate": 0.5}], ids=["frozen stages", "early rate"])
-def test_how_much_may_change_of_no_weights_is_refused(tmp_path: Path, setting: dict[str, float]) -> None:
+def test_transfer_settings_without_weights_to_start_from_are_refused(tmp_path: Path, setting: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match=f"^{next(iter(setting))}: has no effect without weights to start from"):
         campaign(tmp_path, transfer=TransferSettings(**setting))
     assert campaign(tmp_path, transfer=TransferSettings(**setting), origin=tmp_path).origin == tmp_path
@@ -128,7 +128,7 @@ def test_the_manifest_says_where_weights_come_from(tmp_path: Path, store: CaseSt
     assert second.window == (16, 16, 32)
 
 
-def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path, store: CaseStore) -> None:
+def test_an_interrupted_campaign_resumes(tmp_path: Path, store: CaseStore) -> None:
     def unplug(name: str, _: Progress) -> None:
         if name == "second":
             raise KeyboardInterrupt
@@ -145,7 +145,7 @@ def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path, store: CaseStore) -
     assert [member.files[0].sha256 for member in again] == [member.files[0].sha256 for member in whole]
 
 
-def test_only_some_members_leave_the_manifest_to_others(tmp_path: Path, store: CaseStore) -> None:
+def test_training_only_some_members_writes_no_manifest(tmp_path: Path, store: CaseStore) -> None:
     assert train_set(campaign(tmp_path), store, store.cards, device=CPU, only=["second"]) == ()
     assert {path.name for path in (tmp_path / "weights").iterdir()} == {"second.safetensors"}
     with pytest.raises(SettingsError, match="members: unknown member 'third'"):
@@ -158,7 +158,7 @@ def test_another_recipe_in_the_same_work_folder_is_refused(tmp_path: Path, store
         train(tmp_path, store, recipe=replace(RECIPE, weight_decay=0.5))
 
 
-def test_a_finished_fit_serves_a_recipe_that_changes_no_weight(tmp_path: Path, store: CaseStore) -> None:
+def test_a_finished_fit_is_reused_if_a_recipe_changes_no_weight(tmp_path: Path, store: CaseStore) -> None:
     before = train(tmp_path, store)
     steps: list[str] = []
     other = replace(RECIPE, name="other", title="renamed", window=(32, 32, 32), recompute_activations=True)
@@ -209,7 +209,7 @@ def test_other_weights_to_start_from_are_refused_in_the_same_work_folder(tmp_pat
         train(tmp_path / "new", store, origin=tmp_path / "old" / "weights")
 
 
-def test_weights_without_that_member_are_refused_before_anything_is_trained(tmp_path: Path, store: CaseStore) -> None:
+def test_weights_that_lack_a_member_are_refused_before_any_training(tmp_path: Path, store: CaseStore) -> None:
     train(tmp_path / "old", store)
     recipe = replace(RECIPE, members=(UNET, replace(TRANSBTS, name="third")))
     with pytest.raises(SettingsError, match="members: unknown member 'third'; expected one of unet, second"):
@@ -231,7 +231,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path, store: CaseStore) -
         train(tmp_path, store, origin=tmp_path)
 
 
-def test_members_see_different_patches_and_start_alike_in_every_folder(tmp_path: Path, store: CaseStore) -> None:
+def test_a_member_trains_alike_in_every_folder_and_unlike_its_twin(tmp_path: Path, store: CaseStore) -> None:
     one = replace(RECIPE, members=(UNET, replace(UNET, name="twin")))
     first, twin = train(tmp_path / "one", store, recipe=one)
     alone = train(tmp_path / "alone", store, recipe=replace(RECIPE, members=(UNET,)))

@@ -1,4 +1,4 @@
-"""Other contrasts: rising curves, as steep as asked for, as often as asked for."""
+"""Changes of contrast are rising curves, as steep and as frequent as asked for."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ RANGE = np.linspace(-3.9, 7.9, 200)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_another_scanner_rises_where_the_first_does_and_keeps_the_mean(seed: int) -> None:
+def test_contrast_curves_rise_within_their_slopes_and_keep_the_mean(seed: int) -> None:
     variety = Augmentation(gamma_share=0, scale=0, shift=0, contrast_share=1, slopes=(0.4, 2.0))
     curves = draw_curves(4, variety, np.random.default_rng(seed))
     slopes = np.stack([np.diff(curve(RANGE)) / np.diff(RANGE) for curve in curves])
@@ -22,7 +22,7 @@ def test_another_scanner_rises_where_the_first_does_and_keeps_the_mean(seed: int
     assert len({float(curve(np.ones(1))[0]) for curve in curves}) == 4
 
 
-def test_nothing_asked_for_is_nothing_done(rng: np.random.Generator) -> None:
+def test_curves_change_nothing_unless_asked_to(rng: np.random.Generator) -> None:
     for curve in draw_curves(4, STILL, rng):
         np.testing.assert_array_equal(curve(RANGE), RANGE.astype(np.float32))
 

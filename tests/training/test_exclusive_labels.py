@@ -1,4 +1,4 @@
-"""Cases after surgery from files to scores: members with a softmax of labels on resized brains, alone and fused."""
+"""Post-surgery cases, from files to scores: members with a softmax over labels on resized brains, alone and fused."""
 
 import csv
 import json
@@ -70,7 +70,7 @@ def packs(tmp_path: Path, htcnns: Callable, cases: Path) -> Path:
 
 @pytest.fixture
 def learn(tmp_path: Path, htcnns: Callable, packs: Path) -> Callable:
-    """A function that trains or cross-validates a recipe on the packs from the command line; its output folder."""
+    """A function that runs `train` or `cv` with a recipe on the packs and returns the output folder."""
 
     def learn(command: str, recipe: Recipe, *more: object) -> Path:
         (tmp_path / "recipe.toml").write_text(recipe_toml(recipe))
@@ -84,7 +84,7 @@ def learn(tmp_path: Path, htcnns: Callable, packs: Path) -> Callable:
 
 
 def joined(folder: Path, *weights: Path) -> tuple[Member, ...]:
-    """The members of several folders in one, with one manifest."""
+    """The members of several weights folders, joined in one folder with one manifest."""
     folder.mkdir()
     members = []
     for member in (each for one in weights for each in read_manifest(one)):
@@ -96,7 +96,7 @@ def joined(folder: Path, *weights: Path) -> tuple[Member, ...]:
 
 
 def segmented(folder: Path, cases: Path, htcnns: Callable, *members: str) -> tuple[np.ndarray, dict]:
-    """The mask of the first case by these members of the folder's weights, and what the report says of it."""
+    """The first case's mask from these members of the folder's weights, and the entry of that case in the report."""
     flags = ("--weights", folder / "weights", "--labels", NUMBERS.name, "--report", folder / "report.json", "--again")
     chosen = ("--members", ",".join(members), "--device", "cpu", "--precision", "fp32")
     said = htcnns("segment", cases, folder / "out", *flags, *chosen)
@@ -113,7 +113,7 @@ def test_the_loss_over_labels_reaches_each_parameter(generator: torch.Generator)
 
 
 @pytest.mark.slow
-def test_labels_and_regions_are_learnt_and_fused_in_one_manifest(
+def test_members_for_labels_and_for_regions_are_trained_and_fused(
     tmp_path: Path, htcnns: Callable, cases: Path, learn: Callable
 ) -> None:
     labels, regions = joined(tmp_path / "weights", learn("train", LABELS), learn("train", REGIONS))

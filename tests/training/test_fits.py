@@ -1,4 +1,4 @@
-"""What a fit says that it was made with, so that another one does not go on from it."""
+"""The settings that a fit records, so that a fit with other settings does not resume from it."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
     [({}, {}), ({"key_point_weight": 0.5, "mirror": "ijk"}, {"key_point_weight": 0.5})],
     ids=["an earlier recipe", "with key points"],
 )
-def test_settings_that_came_later_count_only_where_they_are_used(tmp_path: Path, changes: dict, expected: dict) -> None:
-    """A fit that an earlier version began, which knew none of these settings, can be gone on with."""
+def test_newer_settings_are_recorded_only_where_they_are_used(tmp_path: Path, changes: dict, expected: dict) -> None:
+    """A fit begun by an earlier version, which had none of these settings, can therefore be resumed."""
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     recipe = recipe_of(read_toml(tmp_path / "tiny.toml") | changes, place="tiny")
     store = open_store([write_phantoms(tmp_path / "cache", ["a"])])

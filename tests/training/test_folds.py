@@ -1,4 +1,4 @@
-"""Folds: dealt by patient or given, and nobody is trained on whom it is tested on."""
+"""Folds: dealt by patient or given in a list, and no fold is trained on patients that it is tested on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_too_few_or_too_many_folds_are_refused(n_folds: int) -> None:
 
 
 @for_all(patients=st.lists(st.integers(0, 9), min_size=4, max_size=30), n_folds=st.integers(2, 4))
-def test_every_case_is_tested_once_and_never_by_who_saw_its_patient(patients: list[int], n_folds: int) -> None:
+def test_every_case_is_tested_once_by_a_fit_that_never_saw_its_patient(patients: list[int], n_folds: int) -> None:
     cards = [make_card(f"case{i}", patients=[f"p{patient}"]) for i, patient in enumerate([*patients, *range(4)])]
     folds = deal(cards, n_folds)
     tested = [card for fold in range(n_folds) for card in folds.held_out(cards, fold)]
@@ -90,12 +90,12 @@ def test_a_case_without_truth_is_neither_trained_on_nor_tested() -> None:
     assert "f" not in [card.name for card in folds.trained_on(cards, None)]
 
 
-def test_a_case_that_knows_a_part_is_trained_on() -> None:
+def test_a_partly_annotated_case_is_dealt_into_a_fold() -> None:
     cards = [*FIVE, make_card("f", known=(Region.WT,))]
     assert deal(cards, 2).by_case(cards)["f"] == 1
 
 
-def test_what_is_shipped_was_trained_on_every_case() -> None:
+def test_shipped_weights_are_trained_on_every_case() -> None:
     assert [card.name for card in deal(FIVE, 2).trained_on(FIVE, None)] == list("abcde")
 
 
@@ -111,7 +111,7 @@ def test_given_folds_are_taken_as_they_are() -> None:
     assert folds.by_case(FIVE) == {"a": 1, "b": 1, "c": 0, "d": 0, "e": 0}
 
 
-def test_given_folds_know_a_case_by_the_name_of_a_file() -> None:
+def test_given_folds_recognise_a_case_by_a_file_name() -> None:
     lines = [
         Listed(frozenset(["TrainingData", "BraTS2021_01146_seg"]), 0),
         Listed(frozenset(["TrainingData", "BraTS2021_00011-t1c"]), 1),
@@ -121,14 +121,14 @@ def test_given_folds_know_a_case_by_the_name_of_a_file() -> None:
     assert given(cards, lines, place="x") == Folds({"BraTS2021_01146": 0, "BraTS2021_00011": 1}, 2)
 
 
-def test_a_listed_case_without_a_fold_is_trained_on_in_each() -> None:
+def test_a_listed_case_without_a_fold_is_trained_on_in_every_fold() -> None:
     lines = [("a", 0), ("b", None), ("c", 1), ("d", None), ("e", 1)]
     folds = given(FIVE, [listed(*line) for line in lines], place="x")
     assert folds.by_case(FIVE) == {"a": 0, "c": 1, "e": 1}
     assert [card.name for card in folds.trained_on(FIVE, 1)] == ["a", "b", "d"]
 
 
-def test_names_of_a_list_are_found_among_cases() -> None:
+def test_listed_names_are_found_among_cases() -> None:
     lines = [
         Listed(frozenset(["TrainingData", "BraTS2021_01146", "BraTS2021_01146_seg"]), 0),
         Listed(frozenset(["imagesTr", "BraTS2021_00011_t1ce"]), None),
@@ -172,7 +172,7 @@ def test_given_folds_that_cannot_be_used_are_refused(cards: list, lines: list[tu
         given(cards, [listed(*line) for line in lines], place="folds.json")
 
 
-def test_cases_that_weights_were_trained_on_are_known(tmp_path: Path, tiny_weights: Path) -> None:
+def test_cases_that_weights_were_trained_on_are_found(tmp_path: Path, tiny_weights: Path) -> None:
     members = [replace(each, trained_on={"cases": ["c", "e", "other"]}) for each in read_manifest(tiny_weights)]
     write_manifest(tmp_path, tuple(members))
     assert seen_by(tmp_path, ["a", "c", "e"], FIVE) == ["c", "e"]

@@ -1,4 +1,4 @@
-"""Every case is segmented by members that never saw its patient, once, and scored by the evaluation's own code."""
+"""Every case is segmented once, by members that never saw its patient, and scored by the evaluation's own code."""
 
 import shutil
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ RECIPE = Recipe(
     precision="fp32",
     window=(32, 32, 32),
 )
-# What is hardly trained says noise, which takes STAPLE seconds; above 0.9 it says nothing.
+# A barely trained network predicts noise, on which STAPLE takes seconds; above 0.9 it predicts nothing.
 SILENT = PostprocessRules(thresholds={"WT": 0.9, "TC": 0.9, "ET": 0.9})
 CPU = torch.device("cpu")
 NAMES = ["BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000"]
@@ -57,7 +57,7 @@ def plan_of(folder: Path, folds: Folds, **changes: object) -> HeldOutPlan:
 
 @dataclass
 class Heard:
-    """What a run told."""
+    """What a run reported."""
 
     steps: list[str] = field(default_factory=list)
     cases: list[MapCard] = field(default_factory=list)
@@ -88,7 +88,7 @@ def extra(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
 
 @dataclass(frozen=True)
 class Ran:
-    """A cross-validation with its folder, and what it told."""
+    """A cross-validation with its folder, and what it reported."""
 
     folder: Path
     plan: HeldOutPlan
@@ -129,7 +129,7 @@ def test_members_and_fusions_are_scored_cleaned_and_raw(ran: Ran) -> None:
     assert set(ran.result.evaluations[0].cases[0].scores) == {"WT", "TC", "ET"}
 
 
-def test_the_fits_are_named_by_their_fold(ran: Ran) -> None:
+def test_fits_are_named_after_their_fold(ran: Ran) -> None:
     assert ran.heard.steps == ["fold 0 unet", "fold 0 twin", "fold 1 unet", "fold 1 twin"]
 
 
@@ -144,7 +144,7 @@ def test_what_is_finished_is_not_repeated(ran: Ran, store: CaseStore, monkeypatc
     assert again == ran.result
 
 
-def test_probabilities_of_other_weights_are_made_again(tmp_path: Path, ran: Ran, store: CaseStore) -> None:
+def test_probabilities_from_other_weights_are_computed_again(tmp_path: Path, ran: Ran, store: CaseStore) -> None:
     out = tmp_path / "out"
     shutil.copytree(ran.folder / "out", out)
     before = {each.card.case: each.card.key for each in read_maps(out)}
@@ -156,7 +156,7 @@ def test_probabilities_of_other_weights_are_made_again(tmp_path: Path, ran: Ran,
     assert [each.name for each in result.evaluations] == ["unet", "unet, raw"]
 
 
-def test_probabilities_by_other_windows_are_made_again(tmp_path: Path, ran: Ran, store: CaseStore) -> None:
+def test_probabilities_from_other_windows_are_computed_again(tmp_path: Path, ran: Ran, store: CaseStore) -> None:
     shutil.copytree(ran.folder, tmp_path, dirs_exist_ok=True)
     before = {each.card.case: each.card.key for each in read_maps(tmp_path / "out")}
     plan = plan_of(tmp_path, ran.plan.folds)
@@ -167,7 +167,7 @@ def test_probabilities_by_other_windows_are_made_again(tmp_path: Path, ran: Ran,
     assert all(each.card.key != before[each.card.case] for each in read_maps(tmp_path / "out"))
 
 
-def test_a_case_whose_truth_tells_too_little_is_trained_on_and_not_scored(tmp_path: Path, store: CaseStore) -> None:
+def test_a_case_that_annotates_too_little_is_trained_on_but_not_scored(tmp_path: Path, store: CaseStore) -> None:
     bare = {store._paths[c.name]: replace(c, known=(Region.WT,)) if c.name == NAMES[1] else c for c in store.cards}
     plan = plan_of(tmp_path, Folds(PATIENTS, 2))
     result = Heard().run(plan, CaseStore(bare))
@@ -176,7 +176,7 @@ def test_a_case_whose_truth_tells_too_little_is_trained_on_and_not_scored(tmp_pa
     assert read_manifest(tmp_path / "out" / "fold-1")[0].trained_on["cases"] == NAMES[:2]
 
 
-def test_a_missing_sequence_is_zero_and_held_out_cases_alone_are_segmented_without_it(
+def test_a_missing_sequence_is_zero_and_only_held_out_cases_are_segmented_without_it(
     tmp_path: Path, store: CaseStore, extra: CaseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[list[bool]] = []
@@ -217,7 +217,7 @@ def test_weights_that_saw_a_held_out_patient_are_refused(tmp_path: Path, ran: Ra
         Heard().run(plan, store)
 
 
-def test_rules_on_labels_that_no_member_gives_are_refused(tmp_path: Path) -> None:
+def test_rules_for_labels_that_no_member_predicts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"rules: brats2024-gli does not score what the members predict; found .*RC"
     ):
@@ -235,7 +235,7 @@ def test_post_treatment_rules_fit_a_recipe_with_cavities(tmp_path: Path) -> None
     assert replace(plan, campaign=replace(plan.campaign, recipe=recipe), rules="brats2024-gli").rules == "brats2024-gli"
 
 
-def test_a_packed_case_is_padded_and_comes_back() -> None:
+def test_padding_of_a_packed_case_can_be_undone() -> None:
     rng = np.random.default_rng(1)
     array = rng.normal(size=(4, 6, 7, 8)).astype(np.float32)
     array[:, 0] = 0

@@ -1,4 +1,4 @@
-"""Scores of held-out maps: whose they are, and what becomes of a case that every fold's members saw."""
+"""Scores of held-out maps: whose they are, and how an extra case, which every fold segments, is scored."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SCORING = Scoring(regions=GLIOMA, clean_up=lambda _: [PostprocessRules()], rules
 
 
 def write_map(folder: Path, case: str, fold: int, found: float, *, is_held_out: bool = False) -> Path:
-    """The file of a case whose truth is a cube of 6 voxels of ET; everything in it has that probability."""
+    """The map file of a case whose truth is a cube of ET, 6 voxels per side; its probability there is `found`."""
     truth = np.zeros((8, 8, 8), np.uint8)
     truth[1:7, 1:7, 1:7] = Label.ET
     probabilities = np.where(truth, np.float32(found), np.float32(0))[None, None].repeat(3, axis=1)

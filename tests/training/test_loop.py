@@ -1,4 +1,4 @@
-"""One fit: it learns, it resumes exactly, it refuses what it cannot go on with."""
+"""One fit learns, resumes exactly, and refuses what it cannot resume from."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 class Unplugged(Exception):  # noqa: N818 - a power cut, not a mistake
-    """The power went."""
+    """The power failed."""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in (1, 2, 5)]
 
 @pytest.mark.parametrize("n_workers", [0, 2])
 @pytest.mark.parametrize("last_step", [*SLOW_STEPS, 3], ids=lambda step: f"after_step_{step}")
-def test_a_fit_that_was_cut_off_ends_as_one_that_was_not(
+def test_an_interrupted_fit_ends_like_an_uninterrupted_one(
     tmp_path: Path, source: BatchSource, last_step: int, n_workers: int
 ) -> None:
     whole = trained(source, tmp_path / "whole")
@@ -108,7 +108,7 @@ def test_a_fit_that_was_cut_off_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
-def test_dropout_also_goes_the_same_way(tmp_path: Path, source: BatchSource) -> None:
+def test_a_fit_with_dropout_also_resumes_exactly(tmp_path: Path, source: BatchSource) -> None:
     def new() -> Network:
         with torch.random.fork_rng():
             torch.manual_seed(3)
@@ -138,12 +138,12 @@ def test_a_resumed_fit_starts_at_its_last_checkpoint(tmp_path: Path, source: Bat
     assert steps == [5, 6]
 
 
-def test_a_finished_fit_gives_its_network_without_a_step(tmp_path: Path, source: BatchSource) -> None:
+def test_a_finished_fit_loads_its_network_without_a_step(tmp_path: Path, source: BatchSource) -> None:
     first = trained(source, tmp_path)
     require_equal(trained(source, tmp_path, on_step=unplug_at(1)), first)
 
 
-def test_a_fit_gives_the_average_of_its_weights_and_keeps_the_last(tmp_path: Path, source: BatchSource) -> None:
+def test_a_fit_ends_with_its_average_weights_and_saves_the_last(tmp_path: Path, source: BatchSource) -> None:
     network = trained(source, tmp_path)
     saved = read_checkpoint(tmp_path / "checkpoint.pt")
     name = "encoder.stages.0.0.convs.0.conv.weight"
@@ -170,7 +170,7 @@ def test_lower_rates_change_less(tmp_path: Path, source: BatchSource) -> None:
 
 
 @pytest.mark.slow
-def test_adam_goes_another_way_than_adamw(tmp_path: Path, source: BatchSource) -> None:
+def test_adam_ends_with_other_weights_than_adamw(tmp_path: Path, source: BatchSource) -> None:
     adam = trained(source, tmp_path / "adam", replace(PLAN, recipe=replace(RECIPE, optimizer="adam")))
     adamw = trained(source, tmp_path / "adamw")
     assert not torch.equal(next(adam.parameters()), next(adamw.parameters()))
@@ -220,12 +220,12 @@ def test_the_loss_falls_on_an_easy_phantom(tmp_path: Path, source: BatchSource) 
 
 
 def spoilt(monkeypatch: pytest.MonkeyPatch, change: Callable[[Batch], Batch]) -> None:
-    """Let every batch be changed before it is seen."""
+    """Changes every batch before the fit sees it."""
     plain = BatchSource.draw
     monkeypatch.setattr(BatchSource, "draw", lambda *arguments: change(plain(*arguments)))
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(
+def test_a_loss_that_is_not_finite_stops_the_fit_and_saves_the_batch(
     tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt(monkeypatch, lambda batch: replace(batch, x=torch.full_like(batch.x, float("nan"))))
@@ -282,7 +282,7 @@ def test_too_little_memory_says_what_to_lower(
         trained(source, tmp_path)
 
 
-def test_what_is_in_use_already_is_not_advised(
+def test_a_setting_already_in_use_is_not_advised(
     tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -294,12 +294,14 @@ def test_what_is_in_use_already_is_not_advised(
 
 
 @pytest.mark.slow
-def test_activations_that_are_computed_again_give_the_same_weights(tmp_path: Path, source: BatchSource) -> None:
+def test_recomputed_activations_lead_to_the_same_weights(tmp_path: Path, source: BatchSource) -> None:
     again = trained(source, tmp_path / "again", replace(PLAN, recipe=replace(RECIPE, recompute_activations=True)))
     require_equal(again, trained(source, tmp_path / "plain"))
 
 
-def test_other_errors_are_ours(tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_raised_unchanged(
+    tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("shapes do not fit")
 
@@ -321,7 +323,7 @@ def test_every_step_is_reported(tmp_path: Path, source: BatchSource) -> None:
 @pytest.mark.parametrize(
     "change", [{"entropy_weight": 4.0}, {"empty_share": 0.2}], ids=lambda change: next(iter(change))
 )
-def test_the_loss_is_weighed_as_the_recipe_says(tmp_path: Path, source: BatchSource, change: dict[str, float]) -> None:
+def test_the_loss_is_weighted_as_the_recipe_says(tmp_path: Path, source: BatchSource, change: dict[str, float]) -> None:
     losses = []
     without_et = replace(FIRST, steps=1, variety=Augmentation(quench_share=1.0))
     for plan in (plan_of(without_et), plan_of(without_et, **change)):
@@ -338,7 +340,7 @@ def test_rounds_follow_each_other() -> None:
         PLAN.at(6)
 
 
-def test_what_is_left_is_counted_in_voxels_of_patches() -> None:
+def test_remaining_work_is_counted_in_voxels_of_patches() -> None:
     each = [int(np.prod(PLAN.at(step).shape)) for step in range(6)]
     assert [PLAN.n_voxels(start) for start in range(7)] == [sum(each[start:]) for start in range(7)]
 
@@ -348,7 +350,7 @@ def test_epochs_count_the_cases_of_the_fit() -> None:
     assert plan.n_steps == 17
 
 
-def test_a_first_round_alone_goes_the_same_way_as_with_a_second(tmp_path: Path, source: BatchSource) -> None:
+def test_a_first_round_is_the_same_with_and_without_a_second(tmp_path: Path, source: BatchSource) -> None:
     trained(source, tmp_path / "alone", plan_of(FIRST))
     with pytest.raises(Unplugged, match="at step 4"):
         trained(source, tmp_path / "both", on_step=unplug_at(4))
@@ -357,12 +359,12 @@ def test_a_first_round_alone_goes_the_same_way_as_with_a_second(tmp_path: Path, 
     torch.testing.assert_close(both.network, alone.network, rtol=0, atol=0)
 
 
-def test_the_lowest_memory_is_that_of_one_case(source: BatchSource) -> None:
+def test_a_phantom_is_small_and_the_source_has_two_cases(source: BatchSource) -> None:
     assert phantom_case().n_bytes < 200_000
     assert source.n_cases == 2
 
 
-def test_a_checkpoint_of_an_older_average_is_not_mixed_up(tmp_path: Path, source: BatchSource) -> None:
+def test_a_checkpoint_without_its_average_is_not_resumed(tmp_path: Path, source: BatchSource) -> None:
     trained(source, tmp_path)
     saved = read_checkpoint(tmp_path / "checkpoint.pt")
     write_checkpoint(tmp_path / "checkpoint.pt", replace(saved, average={}))

@@ -1,4 +1,4 @@
-"""The loss: worked by hand, empty regions, exclusive labels, deep supervision."""
+"""The losses: worked by hand, on empty regions, for exclusive labels and key points, and with deep supervision."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ def all_known(truth: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def truth() -> torch.Tensor:
-    """Two regions of a 4-voxel cube: one half of it, and nothing."""
+    """Two regions of a cube of 4 voxels per side: one fills half of it, the other is empty."""
     truth = torch.zeros(1, 2, 4, 4, 4)
     truth[:, 0, :2] = 1
     return truth
@@ -66,7 +66,7 @@ def test_a_heavier_entropy_worked_by_hand() -> None:
 
 
 def _of_an_empty_region(n_predicted: int, empty_share: float, inside: torch.Tensor | None = None) -> float:
-    """The Dice loss of a 10-voxel cube without the region, of which the first voxels are predicted."""
+    """The Dice loss of a region that a cube of 10 voxels per side lacks, with its first voxels predicted."""
     logits = torch.full((1000,), -CERTAIN)
     logits[:n_predicted] = CERTAIN
     logits = logits.reshape(1, 1, 10, 10, 10)
@@ -74,20 +74,20 @@ def _of_an_empty_region(n_predicted: int, empty_share: float, inside: torch.Tens
     return region_losses(logits, torch.zeros_like(logits), inside, weights=weights).item()
 
 
-def test_in_an_empty_region_its_share_costs_half_and_more_costs_more() -> None:
+def test_predicting_the_empty_share_costs_half_and_more_costs_more() -> None:
     assert _of_an_empty_region(0, 0.05) == pytest.approx(0, abs=1e-6)
     assert _of_an_empty_region(50, 0.05) == pytest.approx(0.5)
     assert _of_an_empty_region(200, 0.05) == pytest.approx(0.8)
     assert _of_an_empty_region(1, 0.0) == pytest.approx(0.5)
 
 
-def test_the_share_of_an_empty_region_is_of_what_counts() -> None:
+def test_the_empty_share_is_of_the_voxels_that_count() -> None:
     inside = torch.zeros(1, 1, 10, 10, 10, dtype=torch.bool)
     inside[:, :, :2] = True  # 200 voxels, the first ones
     assert _of_an_empty_region(10, 0.05, inside) == pytest.approx(0.5)
 
 
-def test_a_region_that_is_there_costs_the_same_whatever_an_empty_one_would(truth: torch.Tensor) -> None:
+def test_a_region_that_is_present_costs_the_same_whatever_the_empty_share(truth: torch.Tensor) -> None:
     logits = torch.zeros_like(truth)
     plain, wide = (region_losses(logits, truth, weights=LossWeights(empty_share=share)) for share in (0.0, 0.2))
     assert plain[0, 0] == wide[0, 0]
@@ -110,7 +110,7 @@ def test_every_voxel_predicted_in_an_empty_region_costs_more(truth: torch.Tensor
     assert len(set(losses)) == 3
 
 
-def test_the_wrong_way_round_is_worse_than_undecided(truth: torch.Tensor) -> None:
+def test_an_inverted_prediction_is_worse_than_an_undecided_one(truth: torch.Tensor) -> None:
     undecided = dice_and_cross_entropy(torch.zeros_like(truth), truth)
     assert dice_and_cross_entropy(-logits_of(truth), truth) > undecided
 
@@ -122,7 +122,7 @@ def test_flips_do_not_change_the_loss(axis: int, truth: torch.Tensor, generator:
     torch.testing.assert_close(flipped, dice_and_cross_entropy(logits, truth))
 
 
-def test_half_precision_logits_are_summed_in_full(truth: torch.Tensor) -> None:
+def test_half_precision_logits_are_summed_in_float32(truth: torch.Tensor) -> None:
     logits = logits_of(truth).to(torch.bfloat16)
     assert dice_and_cross_entropy(logits, truth).dtype == torch.float32
 
@@ -134,14 +134,14 @@ def test_gradient_points_from_a_wrong_voxel_to_the_truth(truth: torch.Tensor) ->
     assert (logits.grad[truth == 0] > 0).all()
 
 
-def test_one_output_is_not_left_out(truth: torch.Tensor, generator: torch.Generator) -> None:
+def test_a_single_output_is_not_left_out(truth: torch.Tensor, generator: torch.Generator) -> None:
     logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
     torch.testing.assert_close(
         deep_supervision([logits], truth, all_known(truth)), dice_and_cross_entropy(logits, truth)
     )
 
 
-def test_resolutions_weigh_1_and_a_half_and_the_lowest_nothing(generator: torch.Generator) -> None:
+def test_resolutions_weigh_one_then_a_half_and_the_lowest_nothing(generator: torch.Generator) -> None:
     truth = (torch.rand(1, 3, 8, 8, 8, generator=generator) > 0.5).float()
     outputs = [torch.randn(1, 3, edge, edge, edge, generator=generator) for edge in (8, 4, 2)]
     full = dice_and_cross_entropy(outputs[0], truth)
@@ -149,14 +149,14 @@ def test_resolutions_weigh_1_and_a_half_and_the_lowest_nothing(generator: torch.
     torch.testing.assert_close(deep_supervision(outputs, truth, all_known(truth)), (2 * full + half) / 3)
 
 
-def test_lower_truth_is_the_nearest_voxel(generator: torch.Generator) -> None:
+def test_truth_at_lower_resolutions_is_the_nearest_voxel(generator: torch.Generator) -> None:
     coarse = (torch.rand(1, 1, 4, 4, 4, generator=generator) > 0.5).float()
     truth = F.interpolate(coarse, scale_factor=2, mode="nearest")
     outputs = [logits_of(truth), logits_of(coarse), torch.zeros(1, 1, 2, 2, 2)]
     assert deep_supervision(outputs, truth, all_known(truth)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_each_patch_and_region_has_its_loss(truth: torch.Tensor, generator: torch.Generator) -> None:
+def test_each_patch_and_region_has_its_own_loss(truth: torch.Tensor, generator: torch.Generator) -> None:
     logits = torch.randn(3, 2, 4, 4, 4, generator=generator)
     truths = truth.expand(3, -1, -1, -1, -1)
     losses = region_losses(logits, truths)
@@ -170,7 +170,7 @@ def test_a_truth_of_bools_costs_the_same(truth: torch.Tensor, generator: torch.G
     torch.testing.assert_close(region_losses(logits, truth.bool()), region_losses(logits, truth))
 
 
-def test_unknown_regions_cost_nothing_and_learn_nothing(truth: torch.Tensor, generator: torch.Generator) -> None:
+def test_unknown_regions_have_no_loss_and_no_gradient(truth: torch.Tensor, generator: torch.Generator) -> None:
     logits = torch.randn(1, 2, 4, 4, 4, generator=generator, requires_grad=True)
     loss = deep_supervision([logits], truth, torch.tensor([[True, False]]))
     torch.testing.assert_close(loss, region_losses(logits, truth)[0, 0])
@@ -179,7 +179,7 @@ def test_unknown_regions_cost_nothing_and_learn_nothing(truth: torch.Tensor, gen
     assert not logits.grad[0, 1].any()
 
 
-def test_a_batch_that_knows_nothing_costs_nothing(truth: torch.Tensor) -> None:
+def test_a_batch_without_known_regions_costs_nothing(truth: torch.Tensor) -> None:
     logits = torch.zeros(1, 2, 4, 4, 4, requires_grad=True)
     loss = deep_supervision([logits], truth, torch.zeros(1, 2, dtype=torch.bool))
     loss.backward()
@@ -187,13 +187,15 @@ def test_a_batch_that_knows_nothing_costs_nothing(truth: torch.Tensor) -> None:
     assert not logits.grad.any()
 
 
-def test_known_regions_elsewhere_are_divided_by_too(truth: torch.Tensor, generator: torch.Generator) -> None:
+def test_the_loss_is_also_divided_by_known_regions_of_other_processes(
+    truth: torch.Tensor, generator: torch.Generator
+) -> None:
     logits = torch.randn(1, 2, 4, 4, 4, generator=generator)
     alone = deep_supervision([logits], truth, all_known(truth))
     torch.testing.assert_close(deep_supervision([logits], truth, all_known(truth), n_known=6), alone / 3)
 
 
-def test_voxels_outside_cost_nothing_and_learn_nothing(truth: torch.Tensor, generator: torch.Generator) -> None:
+def test_voxels_outside_have_no_loss_and_no_gradient(truth: torch.Tensor, generator: torch.Generator) -> None:
     logits = torch.randn(1, 2, 4, 4, 4, generator=generator, requires_grad=True)
     inside = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
     inside[..., :2] = True
@@ -204,7 +206,7 @@ def test_voxels_outside_cost_nothing_and_learn_nothing(truth: torch.Tensor, gene
     assert not logits.grad[..., 2:].any()
 
 
-def test_where_nothing_is_inside_the_loss_is_finite_and_flat(truth: torch.Tensor) -> None:
+def test_with_nothing_inside_the_loss_and_its_gradient_are_zero(truth: torch.Tensor) -> None:
     logits = torch.zeros(1, 2, 4, 4, 4, requires_grad=True)
     losses = region_losses(logits, truth, torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool))
     losses.sum().backward()
@@ -212,7 +214,7 @@ def test_where_nothing_is_inside_the_loss_is_finite_and_flat(truth: torch.Tensor
     assert not logits.grad.any()
 
 
-def test_lower_resolutions_look_inside_too(generator: torch.Generator) -> None:
+def test_lower_resolutions_also_count_only_voxels_inside(generator: torch.Generator) -> None:
     truth = (torch.rand(1, 1, 8, 8, 8, generator=generator) > 0.5).float()
     outputs = [torch.randn(1, 1, edge, edge, edge, generator=generator, requires_grad=True) for edge in (8, 4, 2)]
     inside = torch.zeros(1, 1, 8, 8, 8, dtype=torch.bool)
@@ -225,14 +227,14 @@ def test_lower_resolutions_look_inside_too(generator: torch.Generator) -> None:
 
 @pytest.fixture
 def labels() -> torch.Tensor:
-    """Three labels of a 4-voxel cube: the last two have a plane each, the first the rest."""
+    """Three labels of a cube of 4 voxels per side: the last two fill a plane each, the first the rest."""
     labels = torch.zeros(1, 3, 4, 4, 4)
     labels[:, 1, 0], labels[:, 2, 1], labels[:, 0, 2:] = 1, 1, 1
     return labels
 
 
 def test_exclusive_labels_worked_by_hand() -> None:
-    """Two voxels of either label, the second label predicted with 3/4 in all four."""
+    """Two voxels of each label; the second label is predicted with 3/4 in all four."""
     truth = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).reshape(1, 2, 4, 1, 1)
     logits = torch.tensor([0.0, math.log(3)]).reshape(1, 2, 1, 1, 1).expand(1, 2, 4, 1, 1)
     dice = [(2 * 2 * 0.25 + 1) / (4 * 0.25 + 2 + 1), (2 * 2 * 0.75 + 1) / (4 * 0.75 + 2 + 1)]
@@ -248,7 +250,7 @@ def test_the_entropy_of_exclusive_labels_is_torchs(labels: torch.Tensor, generat
     torch.testing.assert_close(both - dice, F.cross_entropy(logits, labels.argmax(1)))
 
 
-def test_the_right_labels_cost_nothing_and_others_more(labels: torch.Tensor) -> None:
+def test_right_labels_cost_nothing_and_wrong_ones_more(labels: torch.Tensor) -> None:
     assert label_losses(logits_of(labels), labels).mean().item() == pytest.approx(0, abs=1e-6)
     wrong = labels.clone()
     wrong[:, 1, 0, 0], wrong[:, 2, 0, 0] = 0, 1
@@ -256,7 +258,7 @@ def test_the_right_labels_cost_nothing_and_others_more(labels: torch.Tensor) -> 
 
 
 @pytest.mark.parametrize(("head", "losses"), [(Head.SIGMOID, region_losses), (Head.SOFTMAX, label_losses)])
-def test_a_recipes_head_decides_on_the_loss(
+def test_the_head_decides_which_loss_is_used(
     labels: torch.Tensor, generator: torch.Generator, head: Head, losses: Callable[..., torch.Tensor]
 ) -> None:
     logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
@@ -264,7 +266,7 @@ def test_a_recipes_head_decides_on_the_loss(
     torch.testing.assert_close(found, losses(logits, labels).mean())
 
 
-def test_voxels_outside_cost_no_label_anything(labels: torch.Tensor, generator: torch.Generator) -> None:
+def test_voxels_outside_cost_nothing_for_any_label(labels: torch.Tensor, generator: torch.Generator) -> None:
     logits = torch.randn(1, 3, 4, 4, 4, generator=generator)
     inside = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
     inside[..., :2] = True
@@ -272,7 +274,7 @@ def test_voxels_outside_cost_no_label_anything(labels: torch.Tensor, generator: 
 
 
 def test_generalised_dice_worked_by_hand() -> None:
-    """Regions of four voxels and of one in eight, each predicted with 1/2: the larger counts a sixteenth."""
+    """Regions of four and of one of eight voxels, each predicted with 1/2: the larger one is weighted by 1/16."""
     truth = torch.zeros(1, 2, 2, 2, 2)
     truth[0, 0, 0], truth[0, 1, 0, 0, 0] = 1, 1
     losses = generalised_dice_losses(torch.full_like(truth, 0.5), truth, all_known(truth))
@@ -280,7 +282,7 @@ def test_generalised_dice_worked_by_hand() -> None:
     assert losses.tolist() == [[pytest.approx(1 - (2 * shared + 1) / (total + 1))]]
 
 
-def test_generalised_dice_of_the_truth_costs_nothing_and_a_small_region_more_than_a_large_one() -> None:
+def test_generalised_dice_of_the_truth_is_zero_and_small_regions_cost_more_than_large_ones() -> None:
     truth = torch.zeros(1, 2, 6, 6, 6)
     truth[0, 0, :3], truth[0, 1, :2, :2, :2] = 1, 1  # 108 voxels and 8
     without = [truth.clone(), truth.clone()]
@@ -292,7 +294,7 @@ def test_generalised_dice_of_the_truth_costs_nothing_and_a_small_region_more_tha
     assert small > 10 * large > 0
 
 
-def test_an_empty_region_weighs_as_the_smallest_in_generalised_dice(truth: torch.Tensor) -> None:
+def test_an_empty_region_weighs_like_the_smallest_in_generalised_dice(truth: torch.Tensor) -> None:
     prediction = truth.clone()
     prediction[0, 1, 0, 0] = 1  # four voxels of an empty region
     losses = generalised_dice_losses(prediction, truth, all_known(truth))
@@ -321,7 +323,7 @@ def test_patches_have_a_generalised_dice_of_their_own(truth: torch.Tensor, gener
     torch.testing.assert_close(found, 3 * each.mean())
 
 
-def test_key_points_cost_what_is_missed_of_them() -> None:
+def test_the_key_point_loss_is_the_share_that_is_missed() -> None:
     keys = torch.zeros(1, 2, 4, 4, 4, dtype=torch.bool)
     keys[0, 0, 1, 1] = True
     prediction = torch.zeros(1, 2, 4, 4, 4)
@@ -339,7 +341,7 @@ def bitten(truth: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def cube() -> tuple[torch.Tensor, torch.Tensor]:
-    """A cube of six voxels, and what of it lies around a corner and the middle of a face."""
+    """A cube of six voxels per side, and the parts of it around a corner and around the middle of a face."""
     mask = np.zeros((12, 12, 12), bool)
     mask[3:9, 3:9, 3:9] = True
     balls = key_map({Region.WT: np.array([[3, 3, 3], [8, 5, 5]])}, np.zeros(3, int), np.array(mask.shape)) > 0
@@ -350,7 +352,7 @@ def test_the_loss_falls_when_a_boundary_is_corrected(cube: tuple[torch.Tensor, t
     truth, keys = cube
     weights = LossWeights(dice=0.0, entropy=0.0, key_points=1.0)
     half = bitten(truth, keys)
-    half[..., :5, :, :] = truth[..., :5, :, :]  # the corner is mended, the face is not
+    half[..., :5, :, :] = truth[..., :5, :, :]  # the corner is fixed, the face is not
     losses = [
         deep_supervision([logits_of(each)], truth, all_known(truth), keys=keys, weights=weights).item()
         for each in (bitten(truth, keys), half, truth)
@@ -374,7 +376,7 @@ def test_marking_beyond_a_boundary_costs_more_with_key_points_too(
     assert right < wrong
 
 
-def test_key_points_pull_only_at_what_lies_near_them(cube: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_the_key_point_loss_has_a_gradient_only_near_key_points(cube: tuple[torch.Tensor, torch.Tensor]) -> None:
     truth, keys = cube
     logits = torch.zeros_like(truth, requires_grad=True)
     weights = LossWeights(dice=0.0, entropy=0.0, key_points=1.0)

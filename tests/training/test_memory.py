@@ -1,4 +1,4 @@
-"""The memory of a training over a thousand packed cases of real size."""
+"""The memory that training on a thousand packed cases of real size takes."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from htcnns.labels import Label
 
 SHAPE = (140, 170, 140)  # the box of a brain at 1 mm
 N_CASES = 1000
-N_DRAWN = 320  # more than 4 GiB if all of them stayed
+N_DRAWN = 320  # would take more than 4 GiB if all of them stayed in memory
 MOST_BYTES = 4 * 2**30
 RECIPE = f"""
 name = "long"
@@ -46,9 +46,9 @@ sys.exit(code)
 
 
 def write_copies(folder: Path, n_cases: int) -> int:
-    """One case of real size under so many names; the bytes that its arrays take in memory.
+    """Writes one case of real size under `n_cases` names; returns the bytes that its arrays take in memory.
 
-    Its arrays are steps, so that each file is small; what is read from it is as large as any brain.
+    Its intensities are in steps, so that each file is small; once read, the case is as large as any brain.
     """
     i, j, k = np.indices(SHAPE, np.float32)
     head = np.stack([np.round(i / 20) + factor * np.round((j + k) / 30) + 1 for factor in (1, 2, 3, 4)])
@@ -77,7 +77,7 @@ def write_copies(folder: Path, n_cases: int) -> int:
 
 
 @pytest.mark.slow
-def test_a_training_over_a_thousand_cases_stays_below_four_gib(tmp_path: Path) -> None:
+def test_training_on_a_thousand_cases_stays_below_four_gib(tmp_path: Path) -> None:
     n_bytes = write_copies(tmp_path / "packs", N_CASES)
     assert len({card.name for card in read_cards(tmp_path / "packs").values()}) == N_CASES
     assert N_DRAWN * n_bytes > MOST_BYTES

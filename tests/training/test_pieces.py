@@ -1,4 +1,4 @@
-"""Cubes with truth: at 1 mm, cut to what is known, of their patient, packed once."""
+"""Cubes with truth become pieces at 1 mm, cut to the known voxels, filed under their patient and packed once."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NAMES = ["BraTS20_Training_001_lesion1", "BraTS20_Training_002_lesion2", "BraTS2
 
 @pytest.fixture
 def content() -> dict[str, np.ndarray]:
-    """Three cubes of 8 voxels of 2 x 2 x 1 mm: one all known, one by half, one not at all; background on one side."""
+    """Cubes of 8 voxels of 2 x 2 x 1 mm per side: one known, one half known, one not; background on one side."""
     images = np.full((3, 4, 8, 8, 8), 80, np.uint8)
     images[:, :, 2:] = 96  # z-score 1
     label_maps = np.zeros((3, 8, 8, 8), np.uint8)
@@ -57,7 +57,7 @@ def test_cubes_become_pieces_at_one_millimetre(tmp_path: Path, content: dict[str
     assert (case.label_map == Label.ET).sum() == 4 * 4 * 4
 
 
-def test_what_is_there_is_not_packed_again(tmp_path: Path, content: dict[str, np.ndarray]) -> None:
+def test_existing_pieces_are_not_packed_again(tmp_path: Path, content: dict[str, np.ndarray]) -> None:
     path = written(tmp_path, content)
     pack_pieces(path, tmp_path / "cache", RULE)
     before = {each: each.stat().st_mtime_ns for each in (tmp_path / "cache").iterdir()}

@@ -36,7 +36,7 @@ def ball(edge: int, radius: float) -> np.ndarray:
     return np.where(i**2 + j**2 + k**2 <= radius**2, np.uint8(Label.ET), np.uint8(Label.BACKGROUND))
 
 
-def test_a_pose_without_turn_and_zoom_is_the_middle(rng: np.random.Generator) -> None:
+def test_a_pose_without_turn_or_zoom_changes_nothing(rng: np.random.Generator) -> None:
     array = rng.normal(5, 1, (4, 28, 28, 28)).astype(np.float32)
     label_map = rng.choice(np.uint8([Label.BACKGROUND, Label.ED, Label.ET]), (28, 28, 28))
     moved, labels = posed(array, label_map, 20, STILL, 1)
@@ -44,7 +44,7 @@ def test_a_pose_without_turn_and_zoom_is_the_middle(rng: np.random.Generator) ->
     np.testing.assert_array_equal(labels, label_map[4:-4, 4:-4, 4:-4])
 
 
-def test_axes_keep_their_places_in_patches_of_three_edges() -> None:
+def test_axes_keep_their_order_in_patches_of_three_different_edges() -> None:
     label_map = np.zeros((36, 28, 20), np.uint8)
     label_map[10:26, 8:14, 9:12] = Label.ED
     array = label_map[None].repeat(4, axis=0).astype(np.float32)
@@ -72,10 +72,10 @@ def test_intensities_and_truth_move_alike_and_background_stays(variety: Augmenta
     assert ((moved[0] > 5) == (labels == Label.ET)).mean() > 0.98
     assert (moved == 0).mean() > 0.02
     assert not labels[moved[0] == 0].any()
-    assert ((moved > 0) & (moved < 0.4)).mean() < 2e-3  # lines alone give a fringe between background and brain
+    assert ((moved > 0) & (moved < 0.4)).mean() < 2e-3  # linear interpolation leaves a fringe around the brain
 
 
-def test_zoom_makes_a_tumour_larger_and_smaller_by_no_more_than_its_cube() -> None:
+def test_zoom_grows_and_shrinks_a_tumour_by_no_more_than_its_cube() -> None:
     label_map = ball(47, 9)
     array = np.ones((4, 47, 47, 47), np.float32)
     sizes = [(posed(array, label_map, 33, POSED, seed)[1] > 0).sum() for seed in range(20)]
@@ -84,7 +84,7 @@ def test_zoom_makes_a_tumour_larger_and_smaller_by_no_more_than_its_cube() -> No
     assert 1.2 < share.max() < 1.25**3 * 1.03
 
 
-def test_a_turn_leaves_a_ball_and_moves_a_plate_by_no_more_than_its_angles() -> None:
+def test_a_turn_keeps_a_ball_and_tilts_a_plate_by_no_more_than_its_angles() -> None:
     array = np.ones((4, 47, 47, 47), np.float32)
     around = [posed(array, ball(47, 9), 33, TURNED, seed)[1] for seed in range(4)]
     assert min(dice(each > 0, ball(33, 9) > 0) for each in around) > 0.95

@@ -1,4 +1,4 @@
-"""What was asked for last: kept up to a limit, and made again beyond it."""
+"""Recently used values are kept up to a limit; older ones are made again."""
 
 import pytest
 

@@ -27,7 +27,7 @@ COMPACT = RECIPES["compact"]
 UNET = COMPACT.members[0]
 
 
-def test_a_member_is_named_apart_from_its_network() -> None:
+def test_a_member_may_have_another_name_than_its_network() -> None:
     twin = replace(UNET, name="unet-two")
     assert replace(COMPACT, members=(UNET, twin)).member("unet-two") is twin
 
@@ -316,14 +316,14 @@ def test_what_is_wrong_in_a_file_is_named(path: str, value: object, message: str
         recipe_of(changed(path, value), place="mine.toml")
 
 
-def test_a_setting_that_must_be_given_is_named() -> None:
+def test_a_missing_setting_is_named() -> None:
     data = recipe_data(COMPACT)
     del data["members"][0]["network"]
     with pytest.raises(SettingsError, match=r"mine\.toml: network: missing; expected a value for every MemberRecipe"):
         recipe_of(data, place="mine.toml")
 
 
-def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(InputError, match=r"bad\.toml: cannot be read as TOML"):
         read_toml(tmp_path / "bad.toml")
@@ -331,7 +331,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
         read_toml(tmp_path / "gone.toml")
 
 
-def test_the_compact_recipe_goes_on_with_the_members_of_the_synthetic_one() -> None:
+def test_the_compact_recipe_continues_the_members_of_the_synthetic_one() -> None:
     before = RECIPES["synthetic"]
     assert [(each.name, each.network, each.size) for each in COMPACT.members] == [
         (each.name, each.network, each.size) for each in before.members
@@ -360,13 +360,13 @@ def test_impossible_weights_of_the_loss_are_refused(setting: str, value: float) 
         replace(RECIPES["compact"], **{setting: value})
 
 
-def test_the_synthetic_recipe_sees_synthetic_heads_alone() -> None:
+def test_the_synthetic_recipe_trains_only_on_synthetic_heads() -> None:
     recipe = RECIPES["synthetic"]
     assert dict(recipe.mix) == {CaseKind.SYNTHETIC: 1.0}
     assert {each.variety.transplant_share for member in recipe.members for each in member.rounds} == {0.0}
 
 
-def test_the_recipe_after_treatment_is_as_published() -> None:
+def test_the_post_treatment_recipe_is_as_published() -> None:
     recipe = RECIPES["vnet-gli2024"]
     (member,) = recipe.members
     (only,) = member.rounds
@@ -378,7 +378,7 @@ def test_the_recipe_after_treatment_is_as_published() -> None:
     assert only.n_steps(n_cases=8, batch=4) == 300 * 5 * 8 / 4
 
 
-def test_the_compact_recipe_after_treatment_differs_in_its_size_alone() -> None:
+def test_the_compact_post_treatment_recipe_differs_only_in_size() -> None:
     published, compact = RECIPES["vnet-gli2024"], RECIPES["vnet-gli2024-compact"]
     changed = {name: getattr(compact, name) for name in ("name", "title", "members", "batch", "window", "whole")}
     view = replace(published.preprocessing, resize=compact.window)
@@ -387,7 +387,7 @@ def test_the_compact_recipe_after_treatment_differs_in_its_size_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["paper-gli", "paper-ssa", "paper-ped"])
-def test_the_papers_recipes_are_the_papers(name: str) -> None:
+def test_the_paper_recipes_are_as_published(name: str) -> None:
     recipe = RECIPES[name]
     assert {member.network for member in recipe.members} == {"unet", "transbts", "axial_unet"}
     assert {member.size for member in recipe.members} == {"published"}

@@ -1,4 +1,4 @@
-"""Activations that are computed again: the same logits, gradients and statistics from less memory."""
+"""Recomputed activations: the same loss, gradients and statistics with less memory."""
 
 import copy
 from collections.abc import Iterator
@@ -79,13 +79,13 @@ def test_gradients_are_those_of_a_plain_step(network: Network) -> None:
 
 
 @each_network
-def test_running_statistics_take_a_batch_in_once(network: Network) -> None:
+def test_running_statistics_count_each_batch_once(network: Network) -> None:
     plain, again = (after_a_step(network, enabled=enabled) for enabled in (False, True))
     torch.testing.assert_close(again[2], plain[2], rtol=0, atol=0)
 
 
 @each_network
-def test_less_than_half_is_kept(network: Network) -> None:
+def test_less_than_half_of_the_activations_is_kept(network: Network) -> None:
     x = torch.randn(1, 4, 32, 32, 32)
     kept = []
     for enabled in (False, True):

@@ -1,4 +1,4 @@
-"""Random patches: shapes, places, flips, what is done to them how often; the same draw gives the same patch."""
+"""Random patches: their shapes, places, flips and variations, and that the same seed draws the same patch."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_patches_have_the_shape_asked_for(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_larger_patch_holds_the_whole_case(phantom: PreparedCase, seed: int) -> None:
+def test_a_patch_larger_than_the_case_holds_all_of_it(phantom: PreparedCase, seed: int) -> None:
     patch = draw(phantom, (48, 48, 48), np.random.default_rng(seed), variety=AS_IT_IS)
     assert np.count_nonzero(patch.array) == np.count_nonzero(phantom.array)
     counts = [np.bincount(each.ravel())[1:].tolist() for each in (patch.label_map, phantom.label_map)]
@@ -59,21 +59,21 @@ def test_a_larger_patch_holds_the_whole_case(phantom: PreparedCase, seed: int) -
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_patch_lies_inside_a_case_that_is_larger(seed: int) -> None:
+def test_a_patch_lies_inside_a_larger_case(seed: int) -> None:
     patch = draw(addressed_case((20, 24, 28)), CUBE, np.random.default_rng(seed), variety=AS_IT_IS)
     assert (patch.array > 0).all()
     assert len(np.unique(patch.array.reshape(4, -1), axis=1).T) == 16**3
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_flips_turn_intensities_and_truth_alike(seed: int) -> None:
+def test_flips_move_intensities_and_truth_alike(seed: int) -> None:
     case = addressed_case((20, 24, 28))
     patch = draw(case, CUBE, np.random.default_rng(seed), variety=AS_IT_IS)
     i, j, k = patch.array[:3].astype(int) - 1
     np.testing.assert_array_equal(patch.label_map, case.label_map[i, j, k])
 
 
-def test_every_axis_is_flipped_now_and_then_and_never_without_flips() -> None:
+def test_every_axis_is_flipped_sometimes_and_never_with_flips_off() -> None:
     case = addressed_case((8, 8, 8))
 
     def directions(variety: Augmentation) -> set[tuple[int, ...]]:
@@ -85,7 +85,7 @@ def test_every_axis_is_flipped_now_and_then_and_never_without_flips() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_same_generator_gives_the_same_patch(phantom: PreparedCase, seed: int) -> None:
+def test_the_same_seed_draws_the_same_patch(phantom: PreparedCase, seed: int) -> None:
     other = phantom_case("other", seed=2)
     first, second = (
         draw(phantom, CUBE, np.random.default_rng(seed), variety=EVERYTHING, donors=lambda _: other) for _ in range(2)
@@ -94,7 +94,7 @@ def test_the_same_generator_gives_the_same_patch(phantom: PreparedCase, seed: in
     np.testing.assert_array_equal(first.label_map, second.label_map)
 
 
-def test_another_seed_gives_another_patch(phantom: PreparedCase) -> None:
+def test_another_seed_draws_another_patch(phantom: PreparedCase) -> None:
     first, second = (draw(phantom, CUBE, np.random.default_rng(seed), variety=AS_IT_IS) for seed in (7, 8))
     assert not np.array_equal(first.array, second.array)
 
@@ -105,13 +105,13 @@ def test_intensities_are_the_z_scores_of_the_case(phantom: PreparedCase) -> None
     np.testing.assert_allclose(values, np.sort(phantom.table[3][phantom.array[3][phantom.array[3] > 0]]), atol=1e-6)
 
 
-def test_a_case_without_tumour_gives_patches_of_brain(healthy: PreparedCase, rng: np.random.Generator) -> None:
+def test_patches_of_a_case_without_tumour_hold_brain(healthy: PreparedCase, rng: np.random.Generator) -> None:
     patch = draw(healthy, CUBE, rng, variety=AS_IT_IS)
     assert patch.array.any()
     assert not patch.label_map.any()
 
 
-def test_a_case_without_anything_gives_empty_patches(rng: np.random.Generator) -> None:
+def test_patches_of_an_empty_case_are_empty(rng: np.random.Generator) -> None:
     empty = numbered_case(np.zeros((4, 20, 20, 20), np.uint8), np.zeros((20, 20, 20), np.uint8))
     assert not draw(empty, CUBE, rng, variety=EVERYTHING).array.any()
 
@@ -127,7 +127,7 @@ def test_every_tumour_patch_holds_a_voxel_of_a_small_tumour_and_others_rarely() 
 
 
 @pytest.mark.parametrize("name", ["misregister", "thick", "coarse", "bias", "noise", "drop"])
-def test_what_a_share_asks_for_is_done_to_the_patch_and_never_to_its_truth(
+def test_the_artefact_of_a_share_changes_the_patch_but_never_its_truth(
     phantom: PreparedCase, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     share = f"{name}_share"
@@ -143,7 +143,7 @@ def test_what_a_share_asks_for_is_done_to_the_patch_and_never_to_its_truth(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_posed_patch_has_its_own_truth(seed: int) -> None:
+def test_the_truth_of_a_posed_patch_moves_with_it(seed: int) -> None:
     label_map = np.zeros((40, 44, 48), np.uint8)
     label_map[14:26, 12:30, 20:34] = Label.ED
     case = numbered_case(np.where(label_map > 0, np.uint8(9), np.uint8(1))[None].repeat(4, axis=0), label_map)
@@ -178,7 +178,7 @@ def test_a_case_without_t1n_is_never_quenched() -> None:
     assert not patch.array[T1N].any()
 
 
-def test_a_piece_knows_where_it_ends() -> None:
+def test_a_patch_knows_where_its_piece_ends() -> None:
     inside = np.ones((20, 20, 8), bool)
     inside[:3] = False
     case = numbered_case(inside * np.ones((4, 1, 1, 1), np.uint8), inside.astype(np.uint8), kind=CaseKind.PIECE)
@@ -202,7 +202,7 @@ def host() -> PreparedCase:
 
 @pytest.fixture
 def donor() -> PreparedCase:
-    """A brighter head, twice as contrasted, with a tumour that is brighter still."""
+    """A brighter head with twice the contrast and a tumour that is brighter still."""
     array = np.full((4, 40, 40, 40), 20, np.uint8)
     array[:, ::2] = 24
     label_map = np.zeros((40, 40, 40), np.uint8)
@@ -216,7 +216,7 @@ CARRY = replace(AS_IT_IS, transplant_share=1.0, flip_share=0)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_tumour_is_carried_into_another_head_in_its_contrast(
+def test_a_transplanted_tumour_takes_the_contrast_of_its_new_head(
     host: PreparedCase, donor: PreparedCase, seed: int
 ) -> None:
     patch = draw(host, (32, 32, 32), np.random.default_rng(seed), variety=CARRY, donors=lambda _: donor)
@@ -226,7 +226,7 @@ def test_a_tumour_is_carried_into_another_head_in_its_contrast(
     assert set(np.unique(patch.array[0][~tumour]).round(3)) >= {1, 3}
 
 
-def test_tumours_are_carried_as_often_as_asked_for(host: PreparedCase, donor: PreparedCase) -> None:
+def test_tumours_are_transplanted_as_often_as_asked_for(host: PreparedCase, donor: PreparedCase) -> None:
     variety = replace(CARRY, transplant_share=0.4)
     drawn = [draw(host, CUBE, np.random.default_rng(s), variety=variety, donors=lambda _: donor) for s in range(60)]
     assert 12 <= sum(bool(patch.label_map.any()) for patch in drawn) <= 36
@@ -245,7 +245,7 @@ Change = Callable[[PreparedCase], PreparedCase]
     ],
     ids=["tells_less", "shows_less", "same_case", "no_tumour"],
 )
-def test_a_donor_that_does_not_suit_gives_nothing(host: PreparedCase, donor: PreparedCase, change: Change) -> None:
+def test_an_unsuitable_donor_is_not_used(host: PreparedCase, donor: PreparedCase, change: Change) -> None:
     patch = draw(host, CUBE, np.random.default_rng(1), variety=CARRY, donors=lambda _: change(donor))
     assert not patch.label_map.any()
 

@@ -1,4 +1,4 @@
-"""Packed cases as members with a preprocessing of their own are trained on them."""
+"""Packed cases as training shows them to members with their own preprocessing."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def case() -> PreparedCase:
     return phantom_case()
 
 
-def test_training_sees_what_members_are_shown_later(case: PreparedCase) -> None:
+def test_members_are_shown_the_same_in_training_as_at_inference(case: PreparedCase) -> None:
     shown = case_shown(case, HOW)
     numbers = np.stack([row[array] for row, array in zip(shown.table, shown.array, strict=True)])
     padded = as_networks_see(case, PreprocessSettings(window=(48, 48, 48)))
@@ -43,7 +43,7 @@ def test_the_truth_is_stretched_with_the_brain() -> None:
     }
 
 
-def test_what_is_unknown_stays_unknown() -> None:
+def test_unknown_voxels_stay_unknown() -> None:
     array = np.ones((4, 4, 4, 4), np.float32) * np.arange(1.0, 5.0, dtype=np.float32)
     inside = np.zeros((4, 4, 4), bool)
     inside[:2] = True

@@ -1,4 +1,4 @@
-"""Coarse values stretched over a patch, against torch's interpolation."""
+"""Coarse values stretched over a patch, compared with torch's interpolation."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from htcnns.training.stretch import stretched
 
 
-def test_it_is_linear_interpolation_between_the_corners(rng: np.random.Generator) -> None:
+def test_stretching_is_linear_interpolation_between_the_corners(rng: np.random.Generator) -> None:
     values = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
     expected = F.interpolate(torch.from_numpy(values)[None], size=(7, 9, 8), mode="trilinear", align_corners=True)[0]
     found = stretched(values, (7, 9, 8))

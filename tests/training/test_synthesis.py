@@ -36,7 +36,7 @@ def ball(shape: tuple[int, int, int], centre: tuple[float, ...], radii: tuple[fl
 
 
 def freesurfer_head() -> np.ndarray:
-    """A head of nested ellipsoids in FreeSurfer's numbers, 1 mm."""
+    """A head of nested ellipsoids with FreeSurfer's numbers, at 1 mm."""
     shape, centre = (170, 206, 170), (85.0, 103.0, 85.0)
     head = np.zeros(shape, np.uint16)
     for number, radii in ((515, (78, 96, 78)), (24, (72, 90, 72)), (3, (69, 87, 69)), (2, (65, 83, 65))):
@@ -68,7 +68,7 @@ def material(anatomy: Anatomy) -> Material:
 
 
 @pytest.mark.slow
-def test_a_head_is_the_same_for_the_same_generator_and_other_for_another(anatomy: Anatomy, head: SyntheticHead) -> None:
+def test_a_head_is_the_same_for_the_same_seed_and_differs_for_another(anatomy: Anatomy, head: SyntheticHead) -> None:
     again, other = (
         make_head(np.random.default_rng(seed), anatomy, [tumour_shape()], Contrasts(), settings=SETTINGS)
         for seed in (3, 4)
@@ -93,7 +93,7 @@ def test_the_truth_lies_in_the_brain(head: SyntheticHead) -> None:
     assert not (head.truth[(head.sequences == 0).all(axis=0)] > 0).any()
 
 
-def test_a_healthy_head_has_no_truth() -> None:
+def test_a_healthy_head_has_no_tumour() -> None:
     tumours = draw_tumours(
         np.random.default_rng(0), np.ones(FRAME, np.uint8), [], settings=HeadSettings(healthy_share=1)
     )
@@ -102,7 +102,7 @@ def test_a_healthy_head_has_no_truth() -> None:
 
 
 @pytest.mark.parametrize("grown_share", [0.0, 1.0], ids=["real shape", "grown"])
-def test_tumours_lie_mostly_in_the_brain_and_have_every_label_or_fewer(anatomy: Anatomy, grown_share: float) -> None:
+def test_tumours_lie_mostly_in_the_brain_and_have_only_ncr_ed_and_et(anatomy: Anatomy, grown_share: float) -> None:
     rng = np.random.default_rng(5)
     healthy = _tissues(anatomy)
     settings = HeadSettings(healthy_share=0, grown_share=grown_share, several_share=0, small_share=0, dry_share=0)
@@ -143,14 +143,14 @@ def test_a_push_moves_tissue_away_from_the_tumour() -> None:
     assert np.abs(push).max() <= 11
 
 
-def test_without_a_push_every_voxel_shows_its_place() -> None:
+def test_without_a_push_voxels_stay_in_place() -> None:
     grid = np.meshgrid(*(np.linspace(0, n - 1, m) for n, m in zip(FRAME, NODES, strict=True)), indexing="ij")
     pose = Pose(np.stack(grid).astype(np.float32))
     places = pose.coordinates(np.zeros((3, *NODES), np.float32))
     assert places[:, 80, 100, 76] == pytest.approx((80, 100, 76), abs=1e-3)
 
 
-def test_stripping_leaves_one_piece_around_the_brain(anatomy: Anatomy) -> None:
+def test_stripping_leaves_the_brain_and_little_else(anatomy: Anatomy) -> None:
     tissues = _tissues(anatomy)
     brain = strip(np.random.default_rng(7), tissues)
     inner = mask_of(tissues, Tissue.WHITE)
@@ -181,7 +181,7 @@ def test_a_share_beyond_one_is_refused(field: str) -> None:
 
 
 def test_a_cavity_is_painted_as_fluid_where_the_tumour_was() -> None:
-    """The painting of tumours alone: a cavity in healthy white matter."""
+    """Runs only the painting of tumours, on a cavity in healthy white matter."""
     rng = np.random.default_rng(4)
     levels = draw_tissues(rng, Contrasts().healthy, settings=SETTINGS)
     palette = draw_palette(rng, Contrasts(), levels, settings=SETTINGS)
@@ -196,7 +196,7 @@ def test_a_cavity_is_painted_as_fluid_where_the_tumour_was() -> None:
     assert np.abs(palette.cavity - levels[Tissue.VENTRICLE]).max() < 2
 
 
-def test_every_head_after_surgery_has_a_cavity_in_its_brain(anatomy: Anatomy) -> None:
+def test_a_head_after_surgery_has_a_cavity_and_no_necrosis(anatomy: Anatomy) -> None:
     settings = HeadSettings(healthy_share=0, several_share=0, cavity_share=1)
     label_map = tumour_shape().label_map
     resected = replace(tumour_shape(), name="after", label_map=np.where(label_map == Label.NCR, Label.RC, label_map))
@@ -215,7 +215,7 @@ def test_cavities_need_a_label_set_that_has_them(material: Material, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_series_is_prepared_once_and_names_whose_tumours_it_shows(material: Material, tmp_path: Path) -> None:
+def test_a_series_is_prepared_once_and_names_the_patients_of_its_tumours(material: Material, tmp_path: Path) -> None:
     settings = HeadSettings(healthy_share=0, grown_share=0)
     (card,) = prepare_series(material, tmp_path, [4], seed=1, settings=settings, patients={"shape": "patient"})
     assert (card.name, card.kind, card.patients) == (head_name(1, 4), CaseKind.SYNTHETIC, ("patient",))
@@ -229,7 +229,7 @@ def test_a_series_is_prepared_once_and_names_whose_tumours_it_shows(material: Ma
     assert read_prepared(path).label_map.shape == read_prepared(path).array.shape[1:]
 
 
-def test_material_goes_without_the_tumours_of_patients_under_any_of_their_names(anatomy: Anatomy) -> None:
+def test_tumours_of_left_out_patients_are_removed_under_any_of_their_names(anatomy: Anatomy) -> None:
     names = ("one", "two", "BraTS-GLI-00003-000", "BraTS-GLI-00004-000", "five")
     shapes = tuple(replace(tumour_shape(), name=name) for name in names)
     material = Material(anatomies={"a": anatomy}, shapes=shapes, contrasts=Contrasts())
@@ -240,7 +240,7 @@ def test_material_goes_without_the_tumours_of_patients_under_any_of_their_names(
 
 
 @pytest.mark.slow
-def test_a_series_is_written_as_cases_that_the_case_finder_knows(material: Material, tmp_path: Path) -> None:
+def test_a_series_is_written_as_cases_that_can_be_found_and_read(material: Material, tmp_path: Path) -> None:
     heads: list[SyntheticHead] = []
     names = write_series(
         material, tmp_path, [2], seed=1, settings=SETTINGS, labels=BRATS, on_head=lambda _, head: heads.append(head)
@@ -255,7 +255,7 @@ def test_a_series_is_written_as_cases_that_the_case_finder_knows(material: Mater
     assert set(np.unique(truth)) <= {0, *GLIOMA.labels}
 
 
-def test_anatomies_are_read_turned_to_the_left_posterior_and_superior(tmp_path: Path) -> None:
+def test_anatomies_are_read_in_lps_orientation_at_one_millimetre(tmp_path: Path) -> None:
     head = np.zeros((6, 8, 4), np.int16)
     head[1, 2, 3] = 502
     write_case_file(tmp_path / "one.nii.gz", head, np.diag([1.0, 1.0, 2.0, 1.0]))  # RAS, slices of 2 mm
@@ -270,7 +270,7 @@ def test_a_folder_without_anatomies_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_anatomies, lambda folder: read_shapes(folder, BRATS)], ids=["anatomy", "shapes"])
-def test_a_folder_that_cannot_be_looked_into_is_one_sentence(
+def test_a_missing_or_unreadable_folder_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
 ) -> None:
     with pytest.raises(InputError, match=r"none: does not exist; expected a folder of label maps\. Give the folder of"):
@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_be_looked_into_is_one_sentence(
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)  # by hand, as root may list everything
+    monkeypatch.setattr(Path, "iterdir", refuse)  # patched, because root may list everything
     with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); .*Make it readable\.$"):
         read(tmp_path)
 
@@ -292,7 +292,7 @@ def test_shapes_are_read_from_files_and_packs(tmp_path: Path) -> None:
     single, packed = read_shapes(tmp_path, BRATS)
     assert (single.name, packed.name) == ("a", "x")
     assert single.spacing_mm == (1, 1, 1)
-    assert packed.spacing_mm == (10, 10, 5)  # of the 240 x 240 x 155 mm of BraTS
+    assert packed.spacing_mm == (10, 10, 5)  # because BraTS scans are 240 x 240 x 155 mm
     assert (single.label_map == Label.ET).sum() == 6
     assert single.corner_mm == (10 - 2 - 11.5, 4 - 2 - 11.5, 20 - 2 - 15)
 
@@ -310,6 +310,6 @@ def test_a_pack_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def _tissues(anatomy: Anatomy) -> np.ndarray:
-    """The anatomy at a random place in the frame."""
+    """The tissues of the anatomy at a random place in the frame."""
     coordinates = draw_pose(np.random.default_rng(11), anatomy).coordinates()
     return sampled(anatomy.tissues[None].astype(np.float32), coordinates, nearest=True)[0].astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Statistics of contrasts: measured, kept as text, drawn again; and the random fields."""
+"""Statistics of contrasts, measured, stored as source text and drawn from, and functions for random fields."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from htcnns.training.synthesis.measure import (
 from htcnns.training.synthesis.survey import survey, survey_source
 
 
-def test_a_spread_has_means_deviations_and_correlations_of_what_is_known() -> None:
+def test_a_spread_has_means_deviations_and_correlations_of_known_numbers() -> None:
     spread = spread_of(["a", "b"], [np.array([1.0, 2.0]), np.array([3.0, 6.0]), np.array([5.0, np.nan])])
     assert spread.means == pytest.approx([3, 4])
     assert spread.deviations == pytest.approx([np.sqrt(8 / 3), 2])
@@ -72,7 +72,7 @@ def test_white_and_grey_matter_and_fluid_of_a_phantom_are_told_apart() -> None:
     ],
     ids=["healthy", "tumour", "textures"],
 )
-def test_what_is_kept_can_be_read_back_and_drawn_from(spread: measured.Spread, parts: tuple[str, ...]) -> None:
+def test_stored_statistics_can_be_read_back_and_drawn_from(spread: measured.Spread, parts: tuple[str, ...]) -> None:
     assert spread.names == names_of(parts)
     read: dict = {"Spread": measured.Spread, "np": np}
     exec(as_source(spread, "AGAIN"), read)
@@ -88,7 +88,7 @@ def test_a_random_field_has_mean_zero_and_variance_near_one(step_mm: float) -> N
     assert fields[0].dtype == np.float32
 
 
-def test_reading_at_every_voxel_changes_nothing() -> None:
+def test_sampling_at_every_voxel_changes_nothing() -> None:
     volume = np.random.default_rng(0).random((2, 5, 6, 7), np.float32)
     places = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (5, 6, 7)), indexing="ij"))
     assert sampled(volume, places) == pytest.approx(volume, abs=1e-5)
@@ -133,7 +133,7 @@ def packed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_survey_measures_real_heads_and_pieces_and_no_synthetic_ones(packed: Path) -> None:
+def test_a_survey_measures_real_heads_and_pieces_but_not_synthetic_heads(packed: Path) -> None:
     contrasts = survey([packed])
     assert contrasts.tumour.deviations.max() == pytest.approx(0, abs=1e-6)  # the piece is like the head
     assert contrasts.tumour.means[7] > contrasts.tumour.means[4]  # enhancing tumour is brighter in t2f than in t1n

@@ -1,4 +1,4 @@
-"""Several processes train one fit as one process does with all their patches."""
+"""Several processes train a fit as one process would with all their patches."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def test_fewer_patches_than_processes_are_refused() -> None:
         Team(0, 2).slots(1)
 
 
-def test_a_process_alone_is_a_team_of_one_and_leads() -> None:
+def test_a_single_process_is_a_team_of_one_and_leads() -> None:
     with join_team(torch.device("cpu")) as team:
         assert team == Team(0, 1)
         assert team.leads
@@ -38,7 +38,7 @@ def test_a_process_alone_is_a_team_of_one_and_leads() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_gradients_of_one_with_the_joined_batch(tmp_path: Path) -> None:
+def test_two_processes_compute_the_gradients_of_one_with_the_joint_batch(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     partly = phantom_case("b", seed=2)  # so that the processes know different numbers of regions

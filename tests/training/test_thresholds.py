@@ -21,7 +21,7 @@ CARD = MapCard(case="a", fold=0, is_held_out=True, members=("m", "n"), regions=(
 
 
 def nested(corner: int) -> np.ndarray:
-    """A tumour of boxes inside each other."""
+    """A tumour of nested boxes."""
     truth = np.zeros(SHAPE, np.uint8)
     for inset, label in ((0, Label.ED), (1, Label.NCR), (2, Label.ET)):
         truth[(slice(corner + inset, corner + 12 - inset),) * 3] = label
@@ -40,7 +40,7 @@ def sure(truth: np.ndarray) -> np.ndarray:
 
 
 def case_of(number: int, rng: np.random.Generator) -> HeldOutMap:
-    """Member m says too little, member n is right."""
+    """A case in which member m is too cautious and member n is right."""
     truth = nested(2 + number)
     both = np.stack([shy(truth, rng), sure(truth)])
     return held_out_map(replace(CARD, case=f"case-{number}", fold=number % 2), both, truth)
@@ -79,7 +79,7 @@ def test_a_planted_threshold_is_found(tuned: Tuned) -> None:
     assert (gain.test.difference.low, gain.test.difference.high) == (1, 1)
 
 
-def test_rules_that_are_best_already_stay(tuned: Tuned) -> None:
+def test_rules_that_are_already_best_are_kept(tuned: Tuned) -> None:
     assert tuned.rules["n"] == PAPER
     assert tuned.gains["n"].test.difference.value == 0
 
@@ -90,10 +90,10 @@ def test_every_voice_has_a_gain(tuned: Tuned) -> None:
     assert gains_table(tuned).rows[0][1:4] == (4, 0, 1)
 
 
-def test_a_gain_that_one_fold_alone_would_have_is_not_claimed(rng: np.random.Generator) -> None:
+def test_a_gain_within_a_single_fold_is_not_claimed(rng: np.random.Generator) -> None:
     truth = nested(4)
     loud = sure(truth)
-    loud[:, 18:22, 18:22, 18:22] = 0.75  # right beyond 0.75 in fold 0 alone
+    loud[:, 18:22, 18:22, 18:22] = 0.75  # a cut above 0.75 is right, but only in fold 0
     cases = [
         held_out_map(replace(CARD, case="a", fold=0, members=("m",)), loud[None], truth),
         held_out_map(replace(CARD, case="b", fold=1, members=("m",)), shy(truth, rng)[None], truth),
@@ -103,7 +103,7 @@ def test_a_gain_that_one_fold_alone_would_have_is_not_claimed(rng: np.random.Gen
 
 
 @pytest.mark.parametrize("rules", [PAPER, PostprocessRules(thresholds={"WT": 0.3, "TC": 0.6}, et_total_voxels=0)])
-def test_the_score_is_the_evaluation_s(rng: np.random.Generator, rules: PostprocessRules) -> None:
+def test_the_score_is_that_of_the_evaluation(rng: np.random.Generator, rules: PostprocessRules) -> None:
     truth = nested(0)
     truth[16:20, 16:20, 16:20] = Label.ET
     truth[21, 21, 21] = Label.ED

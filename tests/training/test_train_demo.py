@@ -1,4 +1,4 @@
-"""The commands of `make train-demo`, one after the other: what people without data try works from pack to segment."""
+"""The commands of `make train-demo`, which people without data can try, work one after the other up to the masks."""
 
 import shlex
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands() -> list[list[str]]:
-    """The words of every htcnns command of the target, without the program."""
+    """The arguments of every htcnns command that the make target runs."""
     said = subprocess.run(
         ["make", "--dry-run", "train-demo"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )

@@ -1,4 +1,4 @@
-"""Packing real files for training: what it takes, what it refuses, what it does again, and what stays in memory."""
+"""Packing files for training: what it accepts, refuses and packs again, and which cases stay in memory."""
 
 import errno
 from collections.abc import Callable
@@ -25,7 +25,7 @@ RULE = TruthRule(LABEL_SETS["brats2023"])
 
 @pytest.fixture
 def add_case(make_case: Callable[..., Path]) -> Callable[..., Path]:
-    """A function that writes a synthetic case with its truth and gives its folder."""
+    """A function that writes a synthetic case with its truth and returns its folder."""
 
     def add(
         folder: Path, name: str = NAME, *, labels: str = "brats2023", affine: np.ndarray | None = None, seed: int = 1
@@ -69,7 +69,7 @@ def test_a_case_is_packed_with_its_truth(data: Path, cache: Path) -> None:
     assert z_scores[tumour].mean() > z_scores[brain & ~tumour].mean() + 1  # oedema is bright in t2f
 
 
-def test_a_second_time_nothing_is_written(data: Path, cache: Path) -> None:
+def test_packing_a_second_time_writes_nothing(data: Path, cache: Path) -> None:
     there: list[bool] = []
     for _ in range(2):
         pack(data, cache, [RULE], on_case=lambda packed: there.append(packed.was_there))
@@ -89,7 +89,7 @@ def test_a_changed_file_is_packed_again(data: Path, cache: Path, which: str) -> 
     assert there == [False]
 
 
-def test_another_label_set_packs_again(data: Path, cache: Path) -> None:
+def test_a_case_is_packed_again_for_another_label_set(data: Path, cache: Path) -> None:
     pack(data, cache, [RULE])
     (card,) = pack(data, cache, [TruthRule(LABEL_SETS["brats2024-ped"], known=(Region.WT,))])
     assert card.known == (Region.WT,)
@@ -124,7 +124,7 @@ def test_numbers_that_the_label_set_does_not_have_are_refused(
     assert list(cache.iterdir()) == []
 
 
-def test_a_truth_of_another_grid_is_refused(data: Path, cache: Path) -> None:
+def test_a_truth_on_another_grid_is_refused(data: Path, cache: Path) -> None:
     path = data / NAME / f"{NAME}-seg.nii.gz"
     volume = read_volume(path)
     write_case_file(path, volume.array[:-1].astype(np.uint8), volume.affine)
@@ -134,7 +134,7 @@ def test_a_truth_of_another_grid_is_refused(data: Path, cache: Path) -> None:
         pack(data, cache, [RULE])
 
 
-def test_a_truth_somewhere_else_is_refused(data: Path, cache: Path) -> None:
+def test_a_shifted_truth_is_refused(data: Path, cache: Path) -> None:
     path = data / NAME / f"{NAME}-seg.nii.gz"
     volume = read_volume(path)
     affine = volume.affine.copy()
@@ -154,7 +154,9 @@ def test_cases_without_truth_are_refused_by_name_before_anything_is_written(
     assert not cache.exists()
 
 
-def test_a_case_named_as_unlabelled_knows_no_region(data: Path, cache: Path, make_case: Callable[..., Path]) -> None:
+def test_a_case_named_as_unlabelled_has_no_known_region(
+    data: Path, cache: Path, make_case: Callable[..., Path]
+) -> None:
     make_case(data, "BraTS-GLI-00002-000")
     cards = pack(data, cache, [RULE], unlabelled=["BraTS-GLI-00002-000"])
     assert [bool(card.known) for card in cards] == [True, False]
@@ -165,7 +167,7 @@ def test_an_unlabelled_case_that_is_not_there_is_refused(data: Path, cache: Path
         pack(data, cache, [RULE], unlabelled=["BraTS-GLI-2"])
 
 
-def test_the_cases_of_a_list_alone_are_packed(data: Path, cache: Path, add_case: Callable[..., Path]) -> None:
+def test_only_the_cases_of_a_list_are_packed(data: Path, cache: Path, add_case: Callable[..., Path]) -> None:
     add_case(data, "BraTS-GLI-00002-000", seed=2)
     line = Listed(frozenset(["TrainingData", "BraTS-GLI-00002-000", "BraTS-GLI-00002-000-seg"]), 0)
     (card,) = pack(data, cache, [RULE], listed=[line])
@@ -185,7 +187,7 @@ def test_a_folder_without_cases_is_refused(tmp_path: Path, cache: Path) -> None:
         pack(tmp_path / "empty", cache, [RULE])
 
 
-def test_a_case_without_a_sequence_takes_part(data: Path, cache: Path) -> None:
+def test_a_case_without_a_sequence_is_packed(data: Path, cache: Path) -> None:
     pack(data, cache, [RULE])
     whole = read_prepared(prepared_path(cache, NAME))
     (data / NAME / f"{NAME}-t1n.nii.gz").unlink()
@@ -196,7 +198,7 @@ def test_a_case_without_a_sequence_takes_part(data: Path, cache: Path) -> None:
     np.testing.assert_array_equal(partial.array[1:], whole.array[1:])
 
 
-def test_a_truth_of_the_whole_tumour_alone_knows_nothing_else(
+def test_a_truth_of_only_the_whole_tumour_has_no_other_known_region(
     tmp_path: Path, cache: Path, make_case: Callable[..., Path]
 ) -> None:
     home = make_case(tmp_path / "data", NAME)
@@ -235,7 +237,7 @@ def test_labels_between_voxels_are_those_of_most_weight() -> None:
     assert resample_labels(label_map, (6, 1, 1)).ravel().tolist() == [0, 0, 0, 4, 4, 4]
 
 
-def test_another_version_of_the_cache_is_packed_again_and_refused_in_training(
+def test_a_cache_of_another_version_is_refused_in_training_and_packed_again(
     data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(data, cache, [RULE])
@@ -280,7 +282,7 @@ def test_a_store_reads_a_case_once_while_there_is_room(cache: Path, monkeypatch:
     assert read == ["a", "b", "c"]
 
 
-def test_a_full_store_forgets_the_case_that_was_not_asked_for_longest(cache: Path) -> None:
+def test_a_full_store_forgets_the_least_recently_used_case(cache: Path) -> None:
     write_phantoms(cache, ["a", "b", "c"])
     size = read_prepared(prepared_path(cache, "a")).n_bytes
     store = open_store([cache], most_bytes=int(2.5 * size))
@@ -309,7 +311,7 @@ def test_folders_are_joined_and_a_name_in_two_of_them_is_refused(tmp_path: Path)
         open_store([tmp_path / "one", tmp_path / "other"])
 
 
-def test_cards_name_every_packed_case(data: Path, cache: Path, add_case: Callable[..., Path]) -> None:
+def test_cards_of_two_visits_name_one_patient(data: Path, cache: Path, add_case: Callable[..., Path]) -> None:
     add_case(data, "BraTS-GLI-00001-001")
     pack(data, cache, [RULE])
     assert {card.patients for card in read_cards(cache).values()} == {("BraTS-GLI-00001",)}

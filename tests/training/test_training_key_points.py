@@ -61,7 +61,7 @@ def test_points_lie_on_the_boundary_of_their_region(case: PreparedCase) -> None:
     assert all(0 < len(case.key_points[region]) <= keys.n_points for region, keys in KEYS.items())
 
 
-def test_only_regions_that_the_truth_tells_have_points() -> None:
+def test_only_regions_that_the_truth_annotates_have_points() -> None:
     found = phantom_case("a")
     assert set(find_key_points(replace(found, card=replace(found.card, known=(Region.WT,))))) == {Region.WT}
 
@@ -125,7 +125,7 @@ def test_balls_are_turned_zoomed_and_bent_with_the_truth(seed: int) -> None:
     assert not np.array_equal(patch.keys, balls[4:28, 4:28, 4:28])
 
 
-def test_a_tumour_that_is_carried_brings_its_balls(case: PreparedCase) -> None:
+def test_a_transplanted_tumour_brings_its_balls(case: PreparedCase) -> None:
     other = phantom_case("host", seed=2, with_tumour=False)
     host = replace(other, key_points=find_key_points(other))
     variety = replace(STILL, transplant_share=1.0)
@@ -134,13 +134,13 @@ def test_a_tumour_that_is_carried_brings_its_balls(case: PreparedCase) -> None:
     assert patch.keys.any()
 
 
-def test_without_key_points_a_patch_has_none() -> None:
+def test_a_patch_of_a_case_without_key_points_has_none() -> None:
     patch = drawn(phantom_case("a"), pose_share=1.0)
     assert patch.keys is None
     assert (patch.label_map > 0).any()
 
 
-def test_a_batch_has_what_of_each_region_lies_in_its_balls(store: CaseStore) -> None:
+def test_a_batch_has_the_part_of_each_region_in_its_balls(store: CaseStore) -> None:
     batch = batch_of(store)
     assert (batch.keys.shape, batch.keys.dtype) == ((2, 3, *WHOLE), torch.bool)
     assert not (batch.keys & ~batch.truth).any()
@@ -149,7 +149,7 @@ def test_a_batch_has_what_of_each_region_lies_in_its_balls(store: CaseStore) -> 
     torch.testing.assert_close(moved.keys, batch.keys)
 
 
-def test_a_tumour_without_enhancement_has_no_balls_of_it(store: CaseStore) -> None:
+def test_a_tumour_without_enhancement_has_no_et_balls(store: CaseStore) -> None:
     enhancing = GLIOMA.regions.index(Region.ET)
     assert batch_of(store).keys[:, enhancing].any()
     assert not batch_of(store, quench_share=1.0).keys[:, enhancing].any()

@@ -1,4 +1,4 @@
-"""Transfer: heads go by region, first convolutions by sequence, and the report says what became of every tensor."""
+"""Transfer matches heads by region and first convolutions by sequence, and reports what happened to every tensor."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def shapes(network: str, **changes: object) -> Shapes:
 
 
 def origin(of: Shapes) -> Origin:
-    """Weights of such a network: random numbers of another seed."""
+    """Weights of a network of these shapes: random numbers from another seed."""
     torch.manual_seed(1)
     tensors = {name: torch.randn(tensor.shape) for name, tensor in of.build().state_dict().items()}
     return Origin(name="old/manifest.json: member", shapes=of, tensors=tensors, digest="0f")
@@ -76,7 +76,7 @@ def test_the_same_shapes_keep_everything(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_sequences_and_regions_in_another_order_are_put_in_theirs(network: str) -> None:
+def test_sequences_and_regions_in_another_order_are_reordered(network: str) -> None:
     old = origin(shapes(network))
     of = shapes(network, sequences=(T2F, T1C), outputs=(Region.ET, Region.WT))
     new = of.build()
@@ -130,9 +130,7 @@ def test_a_tensor_with_regions_on_both_axes_is_put_in_order_on_both() -> None:
     ids=["labels", "regions"],
 )
 @pytest.mark.parametrize("network", NETWORKS)
-def test_labels_go_to_their_places_and_to_the_region_that_is_the_same(
-    network: str, outputs: tuple, places: list[int]
-) -> None:
+def test_labels_go_to_the_same_label_or_to_an_equal_region(network: str, outputs: tuple, places: list[int]) -> None:
     old = origin(shapes(network, outputs=(Label.BACKGROUND, Label.NCR, Label.ED, Label.ET)))
     of = shapes(network, outputs=outputs)
     new = of.build()
@@ -141,7 +139,7 @@ def test_labels_go_to_their_places_and_to_the_region_that_is_the_same(
     torch.testing.assert_close(now[: len(places)], then[places], rtol=0, atol=0)
 
 
-def test_channels_that_each_sequence_has_several_of_go_with_it() -> None:
+def test_several_channels_of_a_sequence_move_with_it() -> None:
     old = origin(shapes("dmfnet"))
     of = shapes("dmfnet", sequences=(T2F, T1C))
     new = of.build()
@@ -191,7 +189,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(old: Shapes, new: Shapes, m
         transfer(new.build(), new, origin(old))
 
 
-def test_a_size_from_a_manifest_is_the_same_size() -> None:
+def test_a_size_with_lists_from_a_manifest_is_the_same_size() -> None:
     of = shapes("unet")
     listed = replace(of, size={"channels": [4, 8, 8], "n_convs": [1, 1, 1]})
     assert transfer(of.build(), of, replace(origin(of), shapes=listed)).reset == ()
@@ -214,21 +212,21 @@ def test_frozen_stages_learn_nothing(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_each_part_of_the_encoder_stands_in_one_stage(network: str) -> None:
+def test_each_part_of_the_encoder_belongs_to_one_stage(network: str) -> None:
     built = shapes(network).build()
     parts = [part for stage in built.encoder_stages() for part in stage]
     found = [id(parameter) for part in parts for parameter in part.parameters()]
     assert 0 < len(found) == len(set(found)) < len(list(built.parameters()))
 
 
-def test_what_weighs_the_input_of_a_frozen_stage_is_frozen_with_it() -> None:
+def test_mie_and_sie_are_frozen_with_their_stage() -> None:
     rates = learning_rates(shapes("dmfnet").build(), TransferSettings(frozen_stages=1))
     assert {name.split(".")[0] for name in rates} == {"mie", "stem", "enhancements"}
     assert {name.split(".")[1] for name in rates if name.startswith("enhancements")} == {"0"}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_without_settings_all_learns_alike(network: str) -> None:
+def test_without_settings_everything_learns_at_the_same_rate(network: str) -> None:
     assert learning_rates(shapes(network).build(), TransferSettings()) == {}
 
 

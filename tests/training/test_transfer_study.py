@@ -1,4 +1,4 @@
-"""Transfer between populations: who is trained on whom, who is measured, and what is refused."""
+"""Transfer between populations: which cases each approach is trained and measured on, and what is refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     precision="fp32",
     window=(32, 32, 32),
 )
-# What is hardly trained says noise, which takes STAPLE seconds; above 0.9 it says nothing.
+# A barely trained network predicts noise, on which STAPLE takes seconds; above 0.9 it predicts nothing.
 SILENT = PostprocessRules(thresholds={"WT": 0.9, "TC": 0.9, "ET": 0.9})
 ROWS = [
     *("scratch: unet", "source: unet", "source: twin", "source+EN", "TR: unet", "TR: twin", "TR+EN"),
@@ -58,7 +58,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
 
 @pytest.fixture(scope="module")
 def heads(make_store: MakeStore) -> CaseStore:
-    """Three synthetic heads: of a stranger's tumour, of a target patient's, and of the extra patient's."""
+    """Three synthetic heads: with a stranger's tumour, a target patient's, and the extra patient's."""
     kind = CaseKind.SYNTHETIC
     stores = [make_store(f"with-{of}", kind=kind, patients=(of,)) for of in ("stranger", "target-1", "child")]
     return CaseStore({path: card for store in stores for path, card in store.files.items()})
@@ -66,7 +66,7 @@ def heads(make_store: MakeStore) -> CaseStore:
 
 @pytest.fixture(scope="module")
 def make_plan(make_store: MakeStore, heads: CaseStore) -> Callable[..., TransferPlan]:
-    """A function that plans a study in a folder; keyword arguments replace what it plans."""
+    """A function that plans a study in a folder; keyword arguments replace parts of the plan."""
     target = make_store("target-1", "target-2")
     stores = {"target": target, "source": make_store("source-1", "source-2"), "synthetic": heads}
     extra = make_store("child")
@@ -89,7 +89,7 @@ def make_plan(make_store: MakeStore, heads: CaseStore) -> Callable[..., Transfer
 
 @dataclass
 class Heard:
-    """What a run told."""
+    """What a run reported."""
 
     steps: list[str] = field(default_factory=list)
     cases: list[tuple[str, str, int]] = field(default_factory=list)
@@ -105,14 +105,14 @@ class Heard:
 
 @dataclass(frozen=True)
 class Ran:
-    """A study, its plan, and what it told."""
+    """A study, its plan, and what it reported."""
 
     plan: TransferPlan
     study: TransferStudy
     heard: Heard
 
     def trained_on(self, approach: str, fold: int = 0) -> dict:
-        """What the manifest of a fold says of its first member."""
+        """What the manifest of a fold says about the training of its first member."""
         return dict(read_manifest(self.plan.weights(approach, fold))[0].trained_on)
 
 
@@ -122,7 +122,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, make_plan: Callable[..., Trans
     return Ran(plan, heard.run(plan), heard)
 
 
-def test_a_row_for_every_approach_and_voice_in_the_order_of_the_study(ran: Ran) -> None:
+def test_every_approach_and_voice_has_a_row_in_the_order_of_the_study(ran: Ran) -> None:
     assert [row.name for row in ran.study.rows] == ROWS
     assert [row.target.name for row in ran.study.rows] == ROWS
     assert {tuple(case.case for case in row.target.cases) for row in ran.study.rows} == {("target-1", "target-2")}
@@ -136,7 +136,7 @@ def test_fits_and_steps_are_counted(ran: Ran) -> None:
     assert len(ran.heard.steps) == 2 * ran.study.n_fits
 
 
-def test_nobody_who_is_measured_was_trained_on(ran: Ran) -> None:
+def test_no_measured_patient_was_trained_on(ran: Ran) -> None:
     assert [ran.trained_on("scratch", fold)["cases"] for fold in (0, 1)] == [["target-2"], ["target-1"]]
     assert ran.trained_on("source")["cases"] == ["source-1", "source-2"]
     assert [ran.trained_on("TR", fold)["cases"] for fold in (0, 1)] == [["target-2"], ["target-1"]]
@@ -157,7 +157,7 @@ def test_fine_tuning_starts_from_the_weights_of_its_approach(ran: Ran) -> None:
     assert len({start[-13:] for start in starts.values()}) == 3  # random ones twice
 
 
-def test_fits_and_cases_are_told_by_their_approach(ran: Ran) -> None:
+def test_fits_and_cases_are_reported_with_their_approach(ran: Ran) -> None:
     told = list(dict.fromkeys(ran.heard.steps))
     assert told[:4] == ["scratch fold 0 unet", "scratch fold 1 unet", "source unet", "source twin"]
     assert [case for case in ran.heard.cases if case[0] == "source"] == [
@@ -221,7 +221,7 @@ def test_weights_to_start_from_are_refused(tmp_path: Path, make_plan: Callable[.
         make_plan(tmp_path, held_out=replace(whole, campaign=campaign))
 
 
-def test_a_target_whose_truths_tell_too_little_is_refused(
+def test_a_target_whose_truths_annotate_too_little_is_refused(
     tmp_path: Path, make_plan: Callable[..., TransferPlan], make_store: MakeStore
 ) -> None:
     target = make_store("target-1", "target-2", known=(Region.WT,))

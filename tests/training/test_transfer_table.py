@@ -1,4 +1,4 @@
-"""The tables of a transfer study hold what their cases give."""
+"""The tables and the record of a transfer study hold the statistics of its cases."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ REGIONS = ("WT", "TC", "ET")
 
 
 def evaluation(name: str, factors: dict[str, float], rules: str = "brats2023-gli") -> Evaluation:
-    """Cases whose scores are `SCORES` times a factor; those of ET alone are halved."""
+    """Cases whose scores are `SCORES` times a factor; only those of ET are halved."""
     cases = [
         ScoredCase(
             case=case,
@@ -42,7 +42,7 @@ FUSED = StudyRow(
 STUDY = TransferStudy((SCRATCH, FUSED), ())
 
 
-def test_each_population_has_whole_masks_and_lesions_with_the_inner_regions_first() -> None:
+def test_each_population_has_whole_mask_and_lesion_tables_with_the_inner_regions_first() -> None:
     whole, lesions, *extra = study_tables(STUDY)
     assert whole.title == "Target population, whole masks: mean and 95 % interval over 2 cases"
     assert lesions.title == "Target population, lesion-wise: mean and 95 % interval over 2 cases"
@@ -65,7 +65,7 @@ def test_a_cell_is_the_mean_of_its_cases() -> None:
     assert child.rows[1][3:] == ("0.2500", "0.5000", "0.5000", "4.00", "8.00", "8.00")
 
 
-def test_the_record_has_every_cell_in_full() -> None:
+def test_the_record_has_every_cell_unrounded() -> None:
     records = table_records(study_record(STUDY))
     assert len(records) == 2 * 2 * 3 * 4
     found = next(r for r in records if (r["row"], r["region"], r["score"]) == ("TR+EN", "WT", "lesion_hd95_mm"))

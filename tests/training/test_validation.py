@@ -1,4 +1,4 @@
-"""Cases that a fit is measured on: scored now and then, never trained on, and without any effect on the weights."""
+"""Validation cases of a fit: scored at intervals, never trained on, and without any effect on the weights."""
 
 import csv
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
-    """Two cases; the truth of the second tells only the whole tumour, that of a third nothing."""
+    """Three cases: one fully annotated, one with only its whole tumour known, and one with nothing known."""
     folder = tmp_path_factory.mktemp("others")
     write_phantoms(folder, ["c"])
     case = open_store([folder])["c"]
@@ -85,9 +85,7 @@ def test_cases_are_scored_every_so_often_and_after_the_last_step(
     assert heard[-1].dice["WT"] == pytest.approx(np.mean([float(row["WT"]) for row in rows[-2:]]))
 
 
-def test_the_last_scores_are_those_of_the_weights_that_come_out(
-    tmp_path: Path, store: CaseStore, others: CaseStore
-) -> None:
+def test_the_last_scores_are_those_of_the_final_weights(tmp_path: Path, store: CaseStore, others: CaseStore) -> None:
     weights = train(tmp_path, store, validation=Validation(store=others))
     ensemble = load_ensemble(read_manifest(weights), device=CPU, precision=torch.float32)
     validation = Validation(store=others)
@@ -102,7 +100,7 @@ def test_the_last_scores_are_those_of_the_weights_that_come_out(
 
 
 @pytest.mark.parametrize("member", [UNET, pytest.param(DROPPING, marks=pytest.mark.slow)], ids=["unet", "transbts"])
-def test_a_fit_that_is_measured_gives_the_same_weights_and_leaves_the_random_numbers(
+def test_validation_changes_neither_the_weights_nor_the_random_numbers(
     tmp_path: Path, store: CaseStore, others: CaseStore, member: MemberRecipe
 ) -> None:
     recipe = replace(RECIPE, members=(member,))
@@ -114,7 +112,7 @@ def test_a_fit_that_is_measured_gives_the_same_weights_and_leaves_the_random_num
     torch.testing.assert_close(dict(states[1]), dict(states[0]), rtol=0, atol=0)
 
 
-def test_a_fit_that_was_cut_off_goes_on_with_its_scores(tmp_path: Path, store: CaseStore, others: CaseStore) -> None:
+def test_an_interrupted_fit_resumes_with_its_scores(tmp_path: Path, store: CaseStore, others: CaseStore) -> None:
     def unplug(_: str, progress: Progress) -> None:
         if progress.step == 3:
             raise KeyboardInterrupt
@@ -129,7 +127,7 @@ def test_a_fit_that_was_cut_off_goes_on_with_its_scores(tmp_path: Path, store: C
     assert [point.step for point in read_validation(paths[1], up_to=9)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
-def test_a_fit_may_go_on_with_other_cases_to_measure_and_other_use_of_memory(
+def test_a_fit_may_resume_with_other_validation_cases_and_memory_use(
     tmp_path: Path, store: CaseStore, others: CaseStore
 ) -> None:
     train(tmp_path, store, recipe=RECIPE)
@@ -140,7 +138,9 @@ def test_a_fit_may_go_on_with_other_cases_to_measure_and_other_use_of_memory(
     assert steps == []
 
 
-def test_a_picture_lies_beside_the_curves(tmp_path: Path, store: CaseStore, others: CaseStore) -> None:
+def test_the_picture_of_the_curves_is_taller_with_validation(
+    tmp_path: Path, store: CaseStore, others: CaseStore
+) -> None:
     for name, validation in (("plain", None), ("measured", Validation(store=others, every=2))):
         train(tmp_path / name, store, validation=validation)
     pictures = [(tmp_path / name / "work" / "unet" / "curves.png").read_bytes() for name in ("plain", "measured")]
@@ -185,7 +185,7 @@ def test_weights_that_saw_the_patients_are_refused(tmp_path: Path, store: CaseSt
     assert not (tmp_path / "new").exists()
 
 
-def test_cases_that_tell_nothing_are_refused(tmp_path: Path, store: CaseStore) -> None:
+def test_cases_without_annotation_are_refused(tmp_path: Path, store: CaseStore) -> None:
     case = plain_case(np.ones((4, 8, 8, 8), np.float32), np.zeros((8, 8, 8), np.uint8), name="x", known=())
     (tmp_path / "blind").mkdir()
     write_prepared(tmp_path / "blind", case)
@@ -193,12 +193,12 @@ def test_cases_that_tell_nothing_are_refused(tmp_path: Path, store: CaseStore) -
         train(tmp_path, store, validation=Validation(store=open_store([tmp_path / "blind"])))
 
 
-def test_at_least_a_step_lies_between_two_looks(others: CaseStore) -> None:
+def test_at_least_one_step_lies_between_two_validations(others: CaseStore) -> None:
     with pytest.raises(SettingsError, match="validate_every: too few steps; found 0, expected at least 1"):
         Validation(store=others, every=0)
 
 
-def test_regions_are_averaged_over_the_cases_that_tell_them() -> None:
+def test_regions_are_averaged_over_the_cases_that_annotate_them() -> None:
     assert mean_dice([CaseDice(1, "a", {"WT": 0.5, "ET": 0.25}), CaseDice(1, "b", {"WT": 1.0})]) == {
         "WT": 0.75,
         "ET": 0.25,

@@ -1,4 +1,4 @@
-"""The voices of a set of members: each member, each fusion, cleaned or not, in the rule's numbers."""
+"""The voices of a set of members: each member and each fusion, cleaned or raw, scored in the rule's numbering."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def sure(label_map: np.ndarray) -> np.ndarray:
     return np.where(masks, np.float32(0.8), np.float32(0.1))
 
 
-def test_each_member_and_each_fusion_speaks(truth: np.ndarray) -> None:
+def test_each_member_and_each_fusion_is_a_voice(truth: np.ndarray) -> None:
     twice = np.stack([sure(truth)] * 2)
     said = dict(voices(twice, ["a", "b"], GLIOMA, [without_clean_up(PostprocessRules())] * 2))
     assert list(said) == ["a", "b", "staple", "majority", "mean"]
@@ -37,7 +37,7 @@ def test_one_member_is_not_fused(truth: np.ndarray) -> None:
     assert [name for name, _ in voices(sure(truth)[None], ["a"], GLIOMA, [PostprocessRules()])] == ["a"]
 
 
-def test_a_fusion_is_rid_of_specks_as_in_a_run() -> None:
+def test_specks_are_removed_from_a_fusion_as_in_a_run() -> None:
     maps = [np.zeros(SHAPE, np.uint8) for _ in range(3)]
     for each in maps:
         each[0:4, 0:4, 0:4] = Label.ED
@@ -56,7 +56,7 @@ def test_each_member_has_its_own_rules(truth: np.ndarray) -> None:
     assert not said["b"].any()
 
 
-def test_raw_keeps_the_thresholds_alone() -> None:
+def test_raw_keeps_only_the_thresholds() -> None:
     rules = PostprocessRules(thresholds={"ET": 0.4}, min_component_voxels={"WT": 9})
     raw = without_clean_up(rules)
     assert (raw.thresholds, raw.min_component_voxels) == ({"ET": 0.4}, {})
@@ -84,7 +84,7 @@ def test_half_of_a_truth_scores_as_by_hand(truth: np.ndarray) -> None:
     assert scored.scores["WT"]["dice"] == pytest.approx(2 * 0.5 / 1.5)
 
 
-def test_tables_name_the_voice_in_front(truth: np.ndarray) -> None:
+def test_tables_name_the_voice_first(truth: np.ndarray) -> None:
     scored = score_label_map(truth, truth, case="x", regions=GLIOMA, rules="brats2023-gli")
     settings = EvaluateSettings()
     evaluations = [Evaluation(name=name, settings=settings, cases=(scored,)) for name in ("a", "b")]

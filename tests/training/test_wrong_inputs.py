@@ -1,4 +1,4 @@
-"""What people can do wrong with training data, weights and folders: a sentence for each, and nothing half-written."""
+"""Mistakes with training data, weights and folders are reported in one sentence and leave nothing half-written."""
 
 import errno
 import io
@@ -45,14 +45,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_case: Callable[..., Path
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, which is also where the command runs."""
+    """A copy of that folder, which is also the working directory."""
     shutil.copytree(made, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
 
 
 def _change_card(path: Path, **changes: object) -> None:
-    """Changes what a packed case says of itself."""
+    """Changes entries in the card of a packed case."""
     with np.load(path) as content:
         arrays = dict(content)
     card = json.loads(arrays["card"].tobytes()) | changes
@@ -77,7 +77,7 @@ def _written(name: str, text: str) -> Spoil:
 
 
 def _trained_before(then: str) -> Spoil:
-    """Trains with the recipe, which then is another."""
+    """Trains with the recipe, then replaces the recipe by `then`."""
 
     def spoil(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from htcnns.doors.cli import main
@@ -98,7 +98,7 @@ def _no_room(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _as_it_is(_: Path, __: pytest.MonkeyPatch) -> None:
-    """Everything stays."""
+    """Changes nothing."""
 
 
 OTHER_STEPS = TINY_RECIPE.replace("steps = 2", "steps = 3")
@@ -220,7 +220,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("spoil", "arguments", "code", "says"), FAULTS.values(), ids=FAULTS)
-def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
+def test_a_mistake_is_reported_in_one_sentence_and_leaves_nothing_behind(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     htcnns: Callable[..., object],
@@ -248,7 +248,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def full_disk(folder: Path) -> Iterator[Path]:
-    """The cache's folder as a disk of 64 KiB, of which a file takes half."""
+    """The cache folder as a disk of 64 KiB, half of it taken by a file."""
     cache = folder / "cache"
     cache.mkdir()
     try:
@@ -263,7 +263,7 @@ def full_disk(folder: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_really_full_while_packing_holds_no_half_of_a_case(
+def test_packing_onto_a_really_full_disk_leaves_no_half_written_case(
     full_disk: Path, htcnns: Callable[..., object]
 ) -> None:
     said = htcnns(*PACK)

@@ -21,7 +21,7 @@ BATCH = 4
 
 
 def train(cache: Path, work: Path, team: Team) -> dict[str, torch.Tensor]:
-    """The gradients of the only step of a fit, not clipped, by parameter."""
+    """The unclipped gradients of the only step of a fit, by parameter."""
     each = Round(steps=1, patches=((0.0, (32, 32, 32)),), variety=Augmentation(transplant_share=0.5))
     member = MemberRecipe(name="unet", title="", network="unet", size="compact", rounds=(each,))
     recipe = Recipe(name="r", title="", members=(member,), precision="fp32", batch=BATCH, clip_norm=0.0)

@@ -1,4 +1,4 @@
-"""Imports as people run them, and nnU-Net's own packages where they are installed."""
+"""Fixtures that import weights as users do and find nnU-Net's own packages where they are installed."""
 
 import sys
 from collections.abc import Callable
@@ -21,20 +21,20 @@ NNUNET = Path(__file__).parents[3] / ".work" / "nnunet"  # where `make test` and
 
 @pytest.fixture(scope="session")
 def nnunet() -> None:
-    """nnU-Net's own packages can be imported where they are installed."""
+    """Make nnU-Net's own packages importable where they are installed."""
     if NNUNET.is_dir() and str(NNUNET) not in sys.path:
         sys.path.append(str(NNUNET))  # last, so that our own packages stay as they are pinned
 
 
 @pytest.fixture(scope="session")
-def dna(nnunet: None) -> object:  # noqa: ARG001 - finds its packages
+def dna(nnunet: None) -> object:  # noqa: ARG001 - makes its packages importable
     """nnU-Net v2's package of networks; tests that ask for it are skipped where it is not installed."""
     return pytest.importorskip("dynamic_network_architectures.architectures.unet")
 
 
 @pytest.fixture
 def imported(tmp_path: Path) -> Callable[..., Member]:
-    """A function that imports paths as a kind, and gives the member as its manifest has it."""
+    """Function that imports paths as a kind and returns the member as read from its manifest."""
 
     def run(kind: str, *paths: Path) -> Member:
         import_member(ImportSettings(files=paths, kind=kind, out=tmp_path / "out"))
@@ -46,7 +46,7 @@ def imported(tmp_path: Path) -> Callable[..., Member]:
 
 @pytest.fixture
 def logits(generator: torch.Generator) -> Callable[[Member, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]:
-    """A function that gives the logits of a member's first file and of the original, of one window."""
+    """Function that returns the logits of a member's first file and of the original for the same window."""
 
     def run(member: Member, original: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         x = torch.randn(1, len(member.sequences), *member.window, generator=generator)
@@ -58,7 +58,7 @@ def logits(generator: torch.Generator) -> Callable[[Member, Callable[[Tensor], T
 
 @pytest.fixture
 def read_logits(generator: torch.Generator) -> Callable[..., tuple[Tensor, Tensor]]:
-    """A function that gives the logits of a checkpoint that was read and of the original, of a window of that shape."""
+    """Function that returns the logits of a checkpoint that was read and of the original for the same window."""
 
     def run(foreign: Foreign, original: Callable[[Tensor], Tensor], window: Shape) -> tuple[Tensor, Tensor]:
         of = foreign.description

@@ -1,4 +1,4 @@
-"""Reading a file that torch.save wrote: what is taken, and that nothing in it is ever run."""
+"""Files that torch.save wrote: which are read, which are refused, and that nothing in them is ever run."""
 
 import os
 import pickle
@@ -23,7 +23,7 @@ MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, 2)  # what files before t
 
 
 class Canary:
-    """Makes the file of that name when it is unpickled."""
+    """Creates the file at `path` when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,7 +51,7 @@ def test_tensors_and_plain_data_are_read(tmp_path: Path, is_zip: bool) -> None:
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
 @pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.5), np.int64(7), np.bool_(True)], ids=repr)
-def test_numbers_of_numpy_are_read(tmp_path: Path, number: np.generic, is_zip: bool) -> None:
+def test_numpy_numbers_are_read(tmp_path: Path, number: np.generic, is_zip: bool) -> None:
     path = saved(tmp_path / "a.pth", {"best": number}, _use_new_zipfile_serialization=is_zip)
     assert read_checkpoint(path).content["best"] == number
 
@@ -64,7 +64,7 @@ def test_a_number_that_an_older_numpy_pickled_is_read(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "old.pth").content["best"] == 0.25
 
 
-def test_a_forged_type_of_a_number_is_read_or_refused_and_crashes_nothing(tmp_path: Path) -> None:
+def test_a_number_with_a_forged_type_is_read_and_crashes_nothing(tmp_path: Path) -> None:
     saved(tmp_path / "whole.pth", {"best": np.float64(0.25)})
     with zipfile.ZipFile(tmp_path / "whole.pth") as whole, zipfile.ZipFile(tmp_path / "forged.pth", "w") as forged:
         for name in whole.namelist():
@@ -73,7 +73,7 @@ def test_a_forged_type_of_a_number_is_read_or_refused_and_crashes_nothing(tmp_pa
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_file_with_other_bytes_is_read_or_refused_in_one_sentence(tmp_path: Path, seed: int) -> None:
+def test_a_file_with_a_changed_byte_is_read_or_refused(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     content = {"epoch": 3, "state_dict": {"a": torch.ones(3, 4)}, "best": np.float64(0.5)}
     path = saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=False)
@@ -85,7 +85,7 @@ def test_a_file_with_other_bytes_is_read_or_refused_in_one_sentence(tmp_path: Pa
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
-def test_a_program_in_a_checkpoint_is_refused_by_name_and_does_not_run(tmp_path: Path, is_zip: bool) -> None:
+def test_code_in_a_checkpoint_is_refused_by_name_and_does_not_run(tmp_path: Path, is_zip: bool) -> None:
     canary = tmp_path / "sang"
     path = saved(tmp_path / "a.pth", {"x": Canary(canary)}, _use_new_zipfile_serialization=is_zip)
     with pytest.raises(
@@ -111,7 +111,7 @@ def test_a_whole_network_is_refused_by_the_name_of_its_class(tmp_path: Path) -> 
         read_checkpoint(path)
 
 
-def test_a_program_of_torchscript_is_refused(tmp_path: Path) -> None:
+def test_a_torchscript_program_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("a/constants.pkl", b"")
         archive.writestr("a/data.pkl", b"")
@@ -119,7 +119,7 @@ def test_a_program_of_torchscript_is_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -> None:
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "a.pth", {"x": torch.zeros(10_000)})
     packed = zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED)
     with zipfile.ZipFile(tmp_path / "a.pth") as plain, packed:
@@ -147,14 +147,14 @@ def test_other_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes,
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.99], ids=str)
-def test_a_file_that_was_cut_is_refused(tmp_path: Path, cut: float) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, cut: float) -> None:
     whole = saved(tmp_path / "a.pth", {"x": torch.zeros(1000)}).read_bytes()
     (tmp_path / "a.pth").write_bytes(whole[: int(cut * len(whole))])
     with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"a\.pth: cannot be read \(No such file or directory\)"):
         read_checkpoint(tmp_path / "a.pth")
 
@@ -167,7 +167,7 @@ def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("before", ["module.", "_orig_mod.", "module._orig_mod."])
-def test_what_training_puts_before_names_is_taken_off(before: str) -> None:
+def test_prefixes_that_training_adds_to_names_are_removed(before: str) -> None:
     assert list(tensors_in(of({"state_dict": {f"{before}conv.weight": torch.zeros(1)}}), "state_dict")) == [
         "conv.weight"
     ]

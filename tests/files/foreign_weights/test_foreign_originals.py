@@ -1,4 +1,4 @@
-"""With nnU-Net's own packages: folders that their code writes, and what their networks give for the same window."""
+"""Folders that nnU-Net's own packages write are imported and return the logits of nnU-Net's own networks."""
 
 import ast
 import json
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def written_by_nnunet(folder: Path, plans: dict, labels: dict) -> torch.nn.Module:
-    """A folder whose network nnU-Net's own planner of networks builds, with random statistics."""
+    """Write a folder of nnU-Net and return its network, built by nnU-Net from the plans, with random statistics."""
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -73,7 +73,7 @@ def build(chosen: object, *, n_in: int, n_out: int) -> torch.nn.Module:
     ],
     ids=["plain", "batch", "flat", "residual", "flat residual"],
 )
-def test_a_folder_of_nnunet_gives_the_logits_of_nnunet(
+def test_the_network_of_an_nnunet_folder_returns_nnunets_logits(
     tmp_path: Path, is_residual: bool, arguments: dict, labels: dict
 ) -> None:
     pytest.importorskip("nnunetv2")
@@ -88,7 +88,7 @@ def test_a_folder_of_nnunet_gives_the_logits_of_nnunet(
     assert found.comparison.largest > 0.1
 
 
-def test_another_network_than_the_plans_have_does_not_pass_the_comparison(
+def test_another_norm_than_the_plans_have_changes_the_originals_logits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = (
@@ -104,7 +104,7 @@ def test_another_network_than_the_plans_have_does_not_pass_the_comparison(
 
 @pytest.fixture
 def trainer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """A function that gives nnU-Net's own trainer, ready to train in its folder for fold 0; skips without its packages.
+    """Function that returns nnU-Net's own trainer, ready to train fold 0 in its folder; skips without its packages.
 
     `make bench` installs these.
     """
@@ -116,7 +116,7 @@ def trainer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     def run(plans: dict, dataset: dict) -> object:
         cases = tmp_path / "Dataset777_Tiny" / "nnUNetPlans_3d_fullres"
         cases.mkdir(parents=True)
-        (cases / "case.npz").touch()  # its kind of data is told by a file
+        (cases / "case.npz").touch()  # nnU-Net tells the kind of data from a file
         trainer = module.nnUNetTrainer(plans | {"continue_training": False}, "3d_fullres", 0, dataset, CPU)
         trainer.initialize()
         folder = Path(trainer.output_folder_base)
@@ -128,7 +128,7 @@ def trainer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 
 def train(trainer: object, *, n_steps: int) -> None:
-    """So many steps of nnU-Net's own loop on random patches."""
+    """Run `n_steps` steps of nnU-Net's own loop on random patches."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 4, *PATCH, generator=generator)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def train(trainer: object, *, n_steps: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("labels", [theirs.REGIONS, theirs.LABELS], ids=["regions", "labels"])
 @pytest.mark.parametrize("is_residual", [False, True], ids=["plain", "residual"])
-def test_what_nnunet_trained_gives_the_logits_of_its_predictor(
+def test_a_network_that_nnunet_trained_returns_its_predictors_logits(
     trainer_of: Callable, imported: Callable[..., Member], read_logits: Callable, is_residual: bool, labels: dict
 ) -> None:
     predictors = pytest.importorskip("nnunetv2.inference.predict_from_raw_data", exc_type=ImportError)
@@ -171,7 +171,7 @@ def test_what_nnunet_trained_gives_the_logits_of_its_predictor(
     assert member.trained_on["trainer"] == "nnUNetTrainer"
 
 
-def test_the_trainers_that_are_known_leave_the_network_alone() -> None:
+def test_trainers_listed_without_a_norm_leave_the_network_unchanged() -> None:
     nnunet = pytest.importorskip("nnunetv2")
     bases, builders = {}, set()
     for path in (Path(nnunet.__path__[0]) / "training" / "nnUNetTrainer").rglob("*.py"):
@@ -194,7 +194,7 @@ def ancestors(name: str, bases: dict[str, list[str]]) -> set[str]:
 
 @pytest.mark.usefixtures("nnunet")
 @pytest.mark.parametrize(("norm", "kind"), [("batch", "kaist-bl"), ("instance", "nnunet-v1")])
-def test_a_network_of_nnunet_v1_gives_the_logits_of_nnunet_v1(tmp_path: Path, norm: str, kind: str) -> None:
+def test_a_network_of_nnunet_v1_returns_the_logits_of_nnunet_v1(tmp_path: Path, norm: str, kind: str) -> None:
     pytest.importorskip("nnunet.network_architecture.generic_UNet", exc_type=ImportError)
     torch.save({"state_dict": randomised(V1UNet((4, 8, 16), norm=norm)).state_dict()}, tmp_path / "a.model")
     foreign = KINDS[kind].read(tmp_path / "a.model")

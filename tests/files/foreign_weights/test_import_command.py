@@ -35,13 +35,13 @@ Command = Callable[..., object]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """nnU-Net's folder with two folds."""
+    """A folder of nnU-Net with two folds."""
     return write_v2_folder(tmp_path / "theirs", [randomised(V2UNet(), seed) for seed in (1, 2)])
 
 
 @pytest.fixture
 def run(htcnns: Command, tmp_path: Path) -> Command:
-    """A function that imports paths of nnU-Net v2 into `out`, with these further arguments, which come last."""
+    """Function that imports nnU-Net v2's weights into `out`; its arguments come last in the command."""
     return lambda *more: htcnns("weights", "import", "--kind", "nnunet-v2", "--out", tmp_path / "out", *more)
 
 
@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_it_says_what_it_wrote_and_how_near_that_is(run: Command, tmp_path: Path, folder: Path) -> None:
+def test_it_says_what_it_wrote_and_how_close_the_logits_are(run: Command, tmp_path: Path, folder: Path) -> None:
     said = run(folder)
     assert (said.code, said.err) == (0, "")
     first, second, member, sees, *notes, last = said.out.splitlines()
@@ -73,7 +73,7 @@ def test_what_it_wrote_is_listed_and_verified(run: Command, htcnns: Command, tmp
     assert "  imported as: nnunet-v2\n  imported from: fold_0/checkpoint_final.pth sha256 " in listed
 
 
-def test_a_case_is_segmented_by_what_was_imported(
+def test_a_case_is_segmented_with_imported_weights(
     run: Command, htcnns: Command, tmp_path: Path, folder: Path, make_case: Callable[..., Path]
 ) -> None:
     run(folder)
@@ -84,7 +84,7 @@ def test_a_case_is_segmented_by_what_was_imported(
     assert (tmp_path / "masks" / f"{CASE}.nii.gz").exists()
 
 
-def test_weights_that_float16_does_not_hold_move_the_logits(run: Command, tmp_path: Path) -> None:
+def test_weights_that_float16_cannot_hold_move_the_logits(run: Command, tmp_path: Path) -> None:
     network = randomised(V2UNet())
     with torch.no_grad():
         network.encoder.stages[0][0].convs[0].conv.weight.add_(1e-4)
@@ -176,9 +176,7 @@ def test_what_another_import_left_is_not_replaced(run: Command, tmp_path: Path, 
     assert "holds nnunet-v2-1.safetensors, which was not imported" in said.err
 
 
-def test_a_folder_with_as_many_members_as_a_manifest_may_list_takes_no_other(
-    run: Command, tmp_path: Path, folder: Path
-) -> None:
+def test_a_folder_with_the_most_members_allowed_takes_no_other(run: Command, tmp_path: Path, folder: Path) -> None:
     run(folder / "fold_0")
     (member,) = read_manifest(tmp_path / "out")
     others = ((f"m{n}", WeightsFile(tmp_path / "out" / f"m{n}.safetensors", "")) for n in range(1, MOST_MEMBERS))
@@ -193,7 +191,7 @@ def test_a_folder_with_as_many_members_as_a_manifest_may_list_takes_no_other(
     assert (run(folder / "fold_0").code, len(read_manifest(tmp_path / "out"))) == (0, MOST_MEMBERS)
 
 
-def test_an_order_of_sequences_that_no_file_says_is_a_note(run: Command, tmp_path: Path) -> None:
+def test_an_order_of_sequences_that_no_file_states_is_noted(run: Command, tmp_path: Path) -> None:
     said = run(written(tmp_path / "a.model", randomised(V1UNet())), "--kind", "kaist-bl")
     (member,) = read_manifest(tmp_path / "out")
     taken = "as in tasks 82 and 500, which were published; the checkpoint does not say so"
@@ -202,7 +200,7 @@ def test_an_order_of_sequences_that_no_file_says_is_a_note(run: Command, tmp_pat
     assert f"  {note}\n" in said.out
 
 
-def test_an_order_of_sequences_that_was_named_is_taken_without_a_note(run: Command, tmp_path: Path) -> None:
+def test_an_order_of_sequences_that_was_given_is_used_without_a_note(run: Command, tmp_path: Path) -> None:
     path = written(tmp_path / "a.model", randomised(V1UNet()))
     said = run(path, "--kind", "kaist-bl", "--sequences", "FLAIR,t1ce, T1,t2")
     assert (said.code, said.err) == (0, "")
@@ -214,14 +212,14 @@ def test_an_order_of_sequences_that_was_named_is_taken_without_a_note(run: Comma
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nnunet-v2"])
-def test_all_kinds_but_nnunet_v2_take_their_order_from_somewhere(kind: str) -> None:
+def test_all_kinds_but_nnunet_v2_say_where_their_order_is_from(kind: str) -> None:
     assert KINDS[kind].order.startswith("as ")
 
 
 @pytest.mark.parametrize(
     "order", [(Sequence.T1N,), (Sequence.T1N,) * 4, (*Sequence, Sequence.T1N)], ids=["one", "one four times", "five"]
 )
-def test_another_number_of_sequences_than_four_is_refused(tmp_path: Path, order: tuple[Sequence, ...]) -> None:
+def test_anything_but_four_different_sequences_is_refused(tmp_path: Path, order: tuple[Sequence, ...]) -> None:
     with pytest.raises(SettingsError, match=r"^sequences: not the four sequences that these networks see; found t1n"):
         ImportSettings(files=(tmp_path,), kind="kaist-bl", out=tmp_path / "out", sequences=order)
 
@@ -317,7 +315,7 @@ def test_trained_members_are_left_alone(htcnns: Command, tiny_weights: Path, fol
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_a_mistake_is_one_sentence_and_writes_nothing(
+def test_a_mistake_is_reported_in_one_line_and_writes_nothing(
     run: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     said = run(*(argument.replace("{}", str(tmp_path)) for argument in arguments))
@@ -326,7 +324,7 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_program_in_a_checkpoint_does_not_run(run: Command, tmp_path: Path, folder: Path) -> None:
+def test_code_in_a_checkpoint_does_not_run(run: Command, tmp_path: Path, folder: Path) -> None:
     canary = tmp_path / "sang"
     path = folder / "fold_1" / "checkpoint_final.pth"
     write_v2_checkpoint(path, randomised(V2UNet()).state_dict(), logging=Canary(canary))
@@ -340,7 +338,7 @@ def test_a_program_in_a_checkpoint_does_not_run(run: Command, tmp_path: Path, fo
     assert not (tmp_path / "out").exists()
 
 
-def test_checkpoints_of_two_networks_are_no_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
+def test_checkpoints_of_two_networks_are_not_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
     other = write_v2_folder(tmp_path / "other", [randomised(V2UNet((4, 8)))], of=theirs.plans((4, 8)))
     said = run(folder, other)
     assert said.code == 4
@@ -350,7 +348,7 @@ def test_checkpoints_of_two_networks_are_no_folds_of_one(run: Command, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-def test_folds_of_another_order_of_sequences_are_no_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
+def test_folds_with_another_order_of_sequences_are_not_folds_of_one(run: Command, tmp_path: Path, folder: Path) -> None:
     other = write_v2_folder(tmp_path / "other", [randomised(V2UNet())])
     (other / "dataset.json").write_text(json.dumps(SWAPPED))
     said = run(folder, other)
@@ -358,7 +356,7 @@ def test_folds_of_another_order_of_sequences_are_no_folds_of_one(run: Command, t
     assert "not a fold of the same network: another sequences; found" in said.err
 
 
-def test_a_network_that_computes_something_else_than_the_original_is_refused(
+def test_a_network_that_computes_other_logits_than_the_original_is_refused(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = KINDS["nnunet-v2"]
@@ -374,7 +372,9 @@ def test_no_checkpoint_at_all_is_refused(tmp_path: Path) -> None:
         import_member(ImportSettings(files=(), kind="nnunet-v2", out=tmp_path / "out"))
 
 
-def test_more_than_a_run_takes_is_refused(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_too_large_for_a_run_are_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = ImportSettings(files=(folder,), kind="nnunet-v2", out=tmp_path / "out")
     monkeypatch.setattr(foreign_member, "MOST_SET_BYTES", 1000)
     with pytest.raises(WeightsError, match="too many or too large checkpoints; found"):

@@ -1,4 +1,4 @@
-"""Names in dataset.json: regions and labels by name, checked by their numbers."""
+"""Regions, labels and channels in dataset.json are recognised by name, and regions and labels checked by number."""
 
 import json
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "{}"], ids=["no JSON", "no channels"])
-def test_a_file_that_says_nothing_of_channels_is_to_be_restored(tmp_path: Path, text: str) -> None:
+def test_a_file_without_channels_is_refused_with_advice_to_restore_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(WeightsError, match=r"dataset\.json: cannot be read as .*\. Restore or correct the file\."):
         sequences_in(tmp_path / "dataset.json")

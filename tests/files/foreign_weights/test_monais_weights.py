@@ -1,4 +1,4 @@
-"""MONAI's checkpoints, Swin UNETR's folds and the bundle with a SegResNet: logits as MONAI's own classes give them."""
+"""MONAI's checkpoints (Swin UNETR's folds and the SegResNet bundle) return the logits of MONAI's own classes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def halved(network: nn.Module) -> nn.Module:
 
 
 def swin(downsample: object = "merging") -> nn.Module:
-    """Swin UNETR of a feature size that is a multiple of every number of heads, with another number of blocks."""
+    """Swin UNETR with other numbers of blocks than published; each number of heads divides its feature size."""
     layers = {"depths": (1, 2, 1, 1), "num_heads": (1, 2, 4, 4), "window_size": 3}
     return halved(monai.SwinUNETR(in_channels=4, out_channels=3, feature_size=4 * 3, downsample=downsample, **layers))
 
@@ -58,7 +58,7 @@ def segresnet() -> nn.Module:
 
 
 def written_fold(path: Path, network: nn.Module, **changes: Tensor | None) -> Path:
-    """A file as its `trainer.py` writes it; a change of None leaves a tensor out."""
+    """A file as Swin UNETR's `trainer.py` writes it; a change of None leaves a tensor out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor for name, tensor in {**network.state_dict(), **changes}.items() if tensor is not None}
     state = {f"module.{name}": tensor for name, tensor in weights.items()}
@@ -68,7 +68,7 @@ def written_fold(path: Path, network: nn.Module, **changes: Tensor | None) -> Pa
 
 @pytest.fixture
 def _with_einops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two permutations of einops that MONAI's Swin UNETR asks for."""
+    """Stand-in for the two permutations by einops that MONAI's Swin UNETR uses."""
     monkeypatch.setattr(monai, "rearrange", lambda x, to: x.movedim(1, -1) if to.endswith("c") else x.movedim(-1, 1))
 
 
@@ -78,7 +78,7 @@ def _with_einops(monkeypatch: pytest.MonkeyPatch) -> None:
     [("swin-unetr-1.4", "swin-unetr-1.5", LegacyMerging), ("swin-unetr-1.5", "swin-unetr-1.4", "merging")],
     ids=["1.4", "1.5"],
 )
-def test_a_fold_of_swin_unetr_gives_monais_logits(
+def test_a_fold_of_swin_unetr_returns_monais_logits(
     tmp_path: Path, kind: str, other: str, downsample: object, read_logits: Callable
 ) -> None:
     network = swin(downsample)
@@ -102,7 +102,7 @@ def test_our_merging_of_1_5_is_monais(edges: tuple[int, int, int], generator: to
     torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
 
 
-def test_without_einops_there_is_no_original_of_swin_unetr(
+def test_without_einops_swin_unetr_has_no_original(
     tmp_path: Path, network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: object) -> None:
@@ -143,7 +143,7 @@ def test_the_folds_of_a_folder_are_compared_with_monai_when_they_are_imported(
         assert each.comparison.rounding == 0
 
 
-def test_a_folder_of_folds_is_one_member(tmp_path: Path) -> None:
+def test_folds_are_found_in_a_folder_of_folds_a_fold_or_a_file(tmp_path: Path) -> None:
     paths = tuple(tmp_path / name / "model.pt" for name in FOLDS)
     for path in paths:
         written_fold(path, nn.Linear(1, 1))
@@ -159,7 +159,7 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("merging", ["1.4", "1.5"])
-def test_what_the_folds_do_not_hold_is_as_they_published_it(tmp_path: Path, network: nn.Module, merging: str) -> None:
+def test_what_the_folds_do_not_hold_is_as_published(tmp_path: Path, network: nn.Module, merging: str) -> None:
     found = KINDS[f"swin-unetr-{merging}"].read(written_fold(tmp_path / "model.pt", network)).description
     assert found.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
     assert (found.regions, found.head, found.window) == (GLIOMA, Head.SIGMOID, (128, 128, 128))
@@ -173,7 +173,7 @@ def test_what_the_folds_do_not_hold_is_as_they_published_it(tmp_path: Path, netw
     }
 
 
-def test_the_bundle_gives_monais_logits(tmp_path: Path, read_logits: Callable) -> None:
+def test_the_bundle_returns_monais_logits(tmp_path: Path, read_logits: Callable) -> None:
     network = segresnet()
     (tmp_path / "bundle" / "models").mkdir(parents=True)
     torch.save(network.state_dict(), tmp_path / "bundle" / "models" / "model.pt")
@@ -233,7 +233,7 @@ def test_tensors_of_a_fold_that_do_not_fit_are_named(
         KINDS["swin-unetr-1.4"].read(path)
 
 
-def test_tables_that_follow_from_the_sizes_may_be_there_or_not(tmp_path: Path, network: nn.Module) -> None:
+def test_tables_that_follow_from_the_sizes_are_optional(tmp_path: Path, network: nn.Module) -> None:
     tables = dict.fromkeys(name for name in network.state_dict() if name.endswith(INDEX))
     read = KINDS["swin-unetr-1.5"].read
     with_tables = read(written_fold(tmp_path / "a.pt", network)).tensors

@@ -1,4 +1,4 @@
-"""nnU-Net v2's plans: networks in our words, and all that is refused by its name."""
+"""nnU-Net v2's plans are read as networks of ours, and whatever we cannot build is refused by name."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def with_arguments(**arguments: object) -> dict:
     return theirs.plans(arguments=arguments)
 
 
-def test_a_plain_network_in_our_words(tmp_path: Path) -> None:
+def test_a_plain_network_becomes_a_unet(tmp_path: Path) -> None:
     assert read(tmp_path, theirs.plans()) == Plan(
         network="unet",
         size={"channels": [4, 8, 8], "n_convs": [2, 2, 2]},
@@ -39,7 +39,7 @@ def test_a_plain_network_in_our_words(tmp_path: Path) -> None:
     )
 
 
-def test_a_residual_network_in_our_words(tmp_path: Path) -> None:
+def test_a_residual_network_becomes_a_res_unet(tmp_path: Path) -> None:
     arguments = {"n_blocks_per_stage": [1, 3, 4], "n_conv_per_stage_decoder": [1, 2]}
     plan = read(tmp_path, theirs.plans(residual=True, arguments=arguments))
     assert (plan.network, plan.size) == (
@@ -58,7 +58,7 @@ def test_an_axis_that_is_halved_less_often_comes_in_our_order(tmp_path: Path) ->
     assert plan.size["halvings"] == [1, 2, 2]
 
 
-def test_batch_normalisation_is_an_argument(tmp_path: Path) -> None:
+def test_batch_normalisation_is_recognised(tmp_path: Path) -> None:
     plan = read(tmp_path, with_arguments(norm_op="torch.nn.modules.batchnorm.BatchNorm3d"))
     assert plan.size["norm"] == "batch"
 
@@ -107,7 +107,7 @@ def test_a_configuration_that_inherits_from_itself_is_refused(tmp_path: Path) ->
     ],
     ids=["spacing", "normalisation", "outside the brain", "preprocessor", "cascade", "none"],
 )
-def test_preprocessing_that_ours_is_not_is_refused_by_name(tmp_path: Path, changes: dict, says: str) -> None:
+def test_preprocessing_that_differs_from_ours_is_refused_by_name(tmp_path: Path, changes: dict, says: str) -> None:
     with pytest.raises(WeightsError, match=f"3d_fullres: preprocessing that htcnns does not support; .*{says}"):
         read(tmp_path, theirs.plans(**changes))
 
@@ -116,7 +116,7 @@ def test_preprocessing_that_ours_is_not_is_refused_by_name(tmp_path: Path, chang
     ("key", "value"),
     [("transpose_forward", [2, 0, 1]), ("image_reader_writer", "NibabelIOWithReorient")],
 )
-def test_axes_that_are_not_as_in_the_file_are_refused(tmp_path: Path, key: str, value: object) -> None:
+def test_axes_in_another_order_than_in_the_file_are_refused(tmp_path: Path, key: str, value: object) -> None:
     with pytest.raises(WeightsError, match=f"preprocessing that htcnns does not support; found {key}"):
         read(tmp_path, theirs.plans() | {key: value})
 
@@ -145,13 +145,13 @@ def test_axes_that_are_not_as_in_the_file_are_refused(tmp_path: Path, key: str, 
     ],
     ids=lambda value: "" if isinstance(value, str) else ", ".join(value),
 )
-def test_a_network_that_ours_cannot_be_is_refused_by_name(tmp_path: Path, arguments: dict, says: str) -> None:
+def test_a_network_that_we_cannot_build_is_refused_by_name(tmp_path: Path, arguments: dict, says: str) -> None:
     with pytest.raises(WeightsError, match=f"3d_fullres: .*{says}"):
         read(tmp_path, with_arguments(**arguments))
 
 
 @pytest.mark.parametrize("name", ["os.system", "dynamic_network_architectures.architectures.unet.ResidualUNet", ""])
-def test_a_class_that_no_table_has_is_refused_and_not_imported(tmp_path: Path, name: str) -> None:
+def test_an_unknown_class_is_refused_and_not_imported(tmp_path: Path, name: str) -> None:
     plans = theirs.plans()
     plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = name
     with pytest.raises(
@@ -168,6 +168,6 @@ def test_other_json_is_refused_in_one_sentence(tmp_path: Path, text: str) -> Non
 
 
 @pytest.mark.parametrize("patch", [[128, 128], [128, 128, 0], [128, 128, 10**6], "x"], ids=str)
-def test_a_patch_that_is_no_window_is_refused(tmp_path: Path, patch: object) -> None:
+def test_a_patch_that_cannot_be_a_window_is_refused(tmp_path: Path, patch: object) -> None:
     with pytest.raises(WeightsError, match="patch_size"):
         read(tmp_path, theirs.plans(patch_size=patch))

@@ -1,4 +1,4 @@
-"""nnU-Net v1's networks, KAIST's among them: logits as in its own program, and which kind is which."""
+"""nnU-Net v1's networks, including KAIST's, return the original's logits, and kinds are told apart."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +16,11 @@ from htcnns.networks.contract import Head
 
 pytestmark = pytest.mark.slow
 
-SMALL = (16, 24, 32)  # a window for the tests; theirs is too large for them
+SMALL = (16, 24, 32)  # window for the tests, for which theirs is too large
 
 
 def written(path: Path, network: torch.nn.Module) -> Path:
-    """A file with what nnU-Net v1 keeps in it."""
+    """A checkpoint with the contents of nnU-Net v1's."""
     content = {
         "epoch": 1000,
         "state_dict": network.state_dict(),
@@ -59,9 +59,7 @@ def test_logits_are_those_of_the_original(
     assert expected.abs().max() > 0.1
 
 
-def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(
-    tmp_path: Path, imported: Callable[..., Member]
-) -> None:
+def test_what_a_checkpoint_does_not_hold_is_as_published(tmp_path: Path, imported: Callable[..., Member]) -> None:
     member = imported("kaist-bl", written(tmp_path / "a.model", randomised(V1UNet())))
     assert (member.sequences, member.window) == (SEQUENCES, (128, 128, 128))
     assert (member.regions, member.head) == (GLIOMA, Head.SIGMOID)
@@ -91,9 +89,7 @@ def test_layers_without_biases_get_biases_of_zero(tmp_path: Path) -> None:
     ],
     ids=["instance for batch", "batch for group", "narrow", "not narrow"],
 )
-def test_another_network_than_the_kind_has_is_refused(
-    tmp_path: Path, kind: str, network: torch.nn.Module, says: str
-) -> None:
+def test_a_network_of_another_kind_is_refused(tmp_path: Path, kind: str, network: torch.nn.Module, says: str) -> None:
     with pytest.raises(WeightsError, match=f"a.model: {says}"):
         KINDS[kind].read(written(tmp_path / "a.model", network))
 

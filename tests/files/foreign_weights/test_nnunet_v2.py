@@ -1,4 +1,4 @@
-"""nnU-Net v2's folders: logits as in its own program, and everything in them that cannot be taken."""
+"""nnU-Net v2's folders return the original's logits, and everything in them that cannot be used is refused."""
 
 import json
 from collections.abc import Callable
@@ -28,13 +28,13 @@ def network() -> torch.nn.Module:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, network: torch.nn.Module) -> Path:
-    """A fold of a folder that can be imported."""
+    """Checkpoint of the only fold in a folder that can be imported."""
     write_v2_folder(tmp_path / "theirs", [network])
     return tmp_path / "theirs" / "fold_0" / "checkpoint_final.pth"
 
 
 def spoilt(checkpoint: Path, network: torch.nn.Module, spoil: Spoil) -> Path:
-    """The checkpoint with other tensors."""
+    """The checkpoint, rewritten with spoilt tensors."""
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     spoil(weights)
     return write_v2_checkpoint(checkpoint, weights)
@@ -61,7 +61,7 @@ def test_the_axes_matter(checkpoint: Path, network: torch.nn.Module, generator: 
     assert read(checkpoint).description.window == (16, 24, 32)
 
 
-def test_regions_are_under_a_sigmoid(checkpoint: Path) -> None:
+def test_regions_are_predicted_by_a_sigmoid(checkpoint: Path) -> None:
     found = read(checkpoint).description
     assert (found.regions, found.head) == (GLIOMA, Head.SIGMOID)
     assert found.outputs == (Region.WT, Region.TC, Region.ET)
@@ -79,12 +79,12 @@ def test_regions_are_under_a_sigmoid(checkpoint: Path) -> None:
 def test_windows_are_mirrored_over_the_axes_of_the_original(
     checkpoint: Path, network: torch.nn.Module, theirs_is: object, ours: str
 ) -> None:
-    """Theirs come in the other order, as all that SimpleITK reads."""
+    """Their axes are in reverse order, as in everything that SimpleITK reads."""
     write_v2_checkpoint(checkpoint, network.state_dict(), **{theirs.MIRRORED: theirs_is})
     assert read(checkpoint).description.mirror == ours
 
 
-def test_labels_are_under_a_softmax(tmp_path: Path, imported: Callable[..., Member], logits: Callable) -> None:
+def test_labels_are_predicted_by_a_softmax(tmp_path: Path, imported: Callable[..., Member], logits: Callable) -> None:
     original = randomised(V2UNet(n_out=4))
     member = imported("nnunet-v2", write_v2_folder(tmp_path / "theirs", [original], labels=theirs.LABELS))
     assert (member.regions, member.head) == (GLIOMA, Head.SOFTMAX)
@@ -109,7 +109,7 @@ def test_every_fold_is_a_file_of_the_member(tmp_path: Path, imported: Callable[.
     ]
 
 
-def test_a_fold_of_all_cases_is_only_taken_where_there_are_no_others(tmp_path: Path) -> None:
+def test_a_fold_of_all_cases_is_only_used_where_there_are_no_others(tmp_path: Path) -> None:
     folder = write_v2_folder(tmp_path / "theirs", [])
     write_v2_checkpoint(folder / "fold_all" / "checkpoint_final.pth", {})
     assert [path.parent.name for path in find(folder)] == ["fold_all"]
@@ -123,7 +123,7 @@ def test_a_folder_without_folds_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", ["module.", "_orig_mod."])
-def test_names_from_several_gpus_or_a_compiled_network_are_known(
+def test_names_from_several_gpus_or_a_compiled_network_are_recognised(
     checkpoint: Path, network: torch.nn.Module, before: str
 ) -> None:
     expected = read(checkpoint).tensors
@@ -183,7 +183,7 @@ def test_tensors_that_do_not_fit_are_named(checkpoint: Path, network: torch.nn.M
         read(spoilt(checkpoint, network, spoil))
 
 
-def test_how_many_tensors_have_another_shape_is_said(checkpoint: Path) -> None:
+def test_the_number_of_tensors_with_a_wrong_shape_is_reported(checkpoint: Path) -> None:
     write_v2_checkpoint(checkpoint, V2UNet((4, 8, 16)).state_dict())
     with pytest.raises(WeightsError, match=r"encoder\.stages\.2.* and 8 other tensors have the wrong shape"):
         read(checkpoint)
@@ -202,7 +202,7 @@ def test_a_trainer_that_may_change_the_network_is_refused_by_name(
         read(checkpoint)
 
 
-def test_a_trainer_that_puts_in_batch_normalisation_is_known(checkpoint: Path) -> None:
+def test_a_trainer_that_uses_batch_normalisation_is_recognised(checkpoint: Path) -> None:
     write_v2_checkpoint(checkpoint, randomised(V2UNet(norm="batch")).state_dict(), trainer="nnUNetTrainerBN")
     assert read(checkpoint).description.size["norm"] == "batch"
 
@@ -230,7 +230,7 @@ def test_a_trainer_that_puts_in_batch_normalisation_is_known(checkpoint: Path) -
         "tensor",
     ],
 )
-def test_a_checkpoint_without_its_facts_is_refused(
+def test_a_checkpoint_with_missing_or_wrong_fields_is_refused(
     checkpoint: Path, network: torch.nn.Module, more: dict, says: str
 ) -> None:
     write_v2_checkpoint(checkpoint, network.state_dict(), **more)
@@ -238,7 +238,7 @@ def test_a_checkpoint_without_its_facts_is_refused(
         read(checkpoint)
 
 
-def test_a_checkpoint_of_another_kind_is_to_be_named_as_that(checkpoint: Path) -> None:
+def test_a_checkpoint_of_another_kind_is_refused_with_advice_to_name_it(checkpoint: Path) -> None:
     torch.save({"epoch": 1000, "state_dict": {}}, checkpoint)
     with pytest.raises(WeightsError, match=r"trainer_name is missing; expected a string\. .*or name the right kind\.$"):
         read(checkpoint)
@@ -252,14 +252,14 @@ def test_a_checkpoint_of_another_kind_is_to_be_named_as_that(checkpoint: Path) -
     ],
     ids=["window", "parameters"],
 )
-def test_a_network_that_cannot_be_run_has_no_remedy(checkpoint: Path, change: dict, says: str) -> None:
+def test_a_network_that_cannot_be_run_is_refused_without_a_remedy(checkpoint: Path, change: dict, says: str) -> None:
     (checkpoint.parents[1] / "plans.json").write_text(json.dumps(theirs.plans(**change)))
     with pytest.raises(WeightsError, match=rf"{says}\. Such weights cannot be used here\.$"):
         read(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
-def test_a_checkpoint_without_its_folder_is_refused(checkpoint: Path, name: str) -> None:
+def test_a_checkpoint_without_its_json_files_is_refused(checkpoint: Path, name: str) -> None:
     (checkpoint.parents[1] / name).unlink()
     with pytest.raises(WeightsError, match=f"no {name} there; expected plans.json and dataset.json"):
         read(checkpoint)

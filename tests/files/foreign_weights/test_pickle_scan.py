@@ -1,4 +1,4 @@
-"""Pickles that would crash or stop whoever unpickles them are refused before; what torch.save writes is let through."""
+"""Pickles that would crash or hang the process are refused before unpickling; what torch.save writes is let through."""
 
 import io
 import pickle
@@ -81,7 +81,7 @@ def test_what_torch_save_never_writes_is_refused(pickled: bytes, says: str) -> N
         require_harmless(io.BytesIO(PICKLE + pickled + b"."))
 
 
-def test_parts_may_be_as_deep_as_the_limit_and_no_deeper() -> None:
+def test_parts_may_be_nested_up_to_the_limit_and_no_deeper() -> None:
     require_harmless(io.BytesIO(nested(DEEPEST)))
     with pytest.raises(ValueError, match=DEEP):
         require_harmless(io.BytesIO(nested(DEEPEST + 1)))
@@ -94,7 +94,7 @@ def nested(n: int) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
-def test_hostile_files_take_neither_long_nor_much_memory_and_crash_nothing(tmp_path: Path, is_zip: bool) -> None:
+def test_hostile_files_take_little_time_and_memory_and_crash_nothing(tmp_path: Path, is_zip: bool) -> None:
     paths = [tmp_path / f"{n}.pth" for n in range(len(HOSTILE))]
     for path, (pickled, _) in zip(paths, HOSTILE.values(), strict=True):
         content = PICKLE + pickled + b"."
@@ -107,7 +107,7 @@ def test_hostile_files_take_neither_long_nor_much_memory_and_crash_nothing(tmp_p
 
 
 def limited() -> None:
-    """Ends this process after a minute of computing, and lets it have 4 GiB; importing torch takes 5 seconds of it."""
+    """Limit this process to 4 GiB and to one minute of computing, of which importing torch takes 5 seconds."""
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
     resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
 
@@ -123,7 +123,7 @@ def zipped(pickled: bytes) -> bytes:
 
 
 def trained(kind: type[torch.optim.Optimizer], **settings: object) -> dict:
-    """What a training keeps of a network, its optimizer and what changes its rate."""
+    """What a training saves: the state of a network, its optimizer, its learning rate scheduler and its scaler."""
     network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), torch.nn.BatchNorm3d(2))
     optimizer = kind(network.parameters(), lr=0.01, **settings)
     rate = torch.optim.lr_scheduler.StepLR(optimizer, 5)
@@ -152,6 +152,6 @@ PLAIN = {
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
 @pytest.mark.parametrize("content", PLAIN.values(), ids=PLAIN)
-def test_what_trainings_keep_is_read(tmp_path: Path, content: dict, is_zip: bool) -> None:
+def test_what_training_programs_save_is_read(tmp_path: Path, content: dict, is_zip: bool) -> None:
     path = saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=is_zip)
     assert repr(read_checkpoint(path).content) == repr(content)

@@ -1,4 +1,4 @@
-"""DMFNet's published checkpoints: logits as in its own program before the softmax."""
+"""DMFNet's published checkpoints return the logits of its own program, before the softmax."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def written(path: Path, weights: dict) -> Path:
-    """A file as its `train_all.py` writes it, from several GPUs."""
+    """A file as DMFNet's `train_all.py` writes it on several GPUs."""
     weights = {f"module.{name}": tensor for name, tensor in weights.items()}
     torch.save({"iter": 1000, "state_dict": weights, "optim_dict": {"state": {}}}, path)
     return path
@@ -39,20 +39,20 @@ def test_logits_are_those_of_the_original(tmp_path: Path, original: torch.nn.Mod
     assert expected.abs().max() > 0.1
 
 
-def test_it_is_imported_as_a_member(tmp_path: Path, original: torch.nn.Module, imported: Callable) -> None:
+def test_a_checkpoint_is_imported_as_a_member(tmp_path: Path, original: torch.nn.Module, imported: Callable) -> None:
     member = imported("dmfnet", written(tmp_path / "a.pth", original.state_dict()))
     assert (member.name, member.network, member.head) == ("dmfnet", "dmfnet", Head.SOFTMAX)
     assert member.trained_on["trainer"] == "DMFNet"
 
 
-def test_the_weight_of_each_branch_comes_to_its_place(tmp_path: Path, original: torch.nn.Module) -> None:
+def test_the_weight_of_each_branch_is_put_in_its_place(tmp_path: Path, original: torch.nn.Module) -> None:
     units = [original.encoder_block2[0], original.encoder_block3[2]]
     tensors = read(written(tmp_path / "a.pth", original.state_dict())).tensors
     for unit, name in zip(units, ("downs.0.0.weights", "downs.1.2.weights"), strict=True):
         assert tensors[name].tolist() == [unit.weight1.item(), unit.weight2.item(), unit.weight3.item()]
 
 
-def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(tmp_path: Path, original: torch.nn.Module) -> None:
+def test_what_a_checkpoint_does_not_hold_is_as_published(tmp_path: Path, original: torch.nn.Module) -> None:
     found = read(written(tmp_path / "a.pth", original.state_dict())).description
     assert found.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
     assert (found.regions, found.head) == (GLIOMA, Head.SOFTMAX)
@@ -60,7 +60,7 @@ def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(tmp_path: Path,
     assert found.size == {"channels": [8, 16, 32, 48], "groups": 4, "norm": "batch", "mie": False, "sie": False}
 
 
-def test_our_published_size_has_410_names_whose_6_tables_of_weights_are_18_of_the_422_published_ones() -> None:
+def test_our_410_names_of_the_published_size_are_its_422_with_18_joined_into_6_tables_of_weights() -> None:
     outline = outline_network("dmfnet", SIZES["published"], WINDOW, n_in=4, n_out=4).state_dict()
     names = {_theirs(ours) for ours in outline}
     tables = {name for name in names if name.endswith(".weights")}
@@ -71,7 +71,7 @@ def test_our_published_size_has_410_names_whose_6_tables_of_weights_are_18_of_th
     assert len(published) == 410 + 12 == 422
 
 
-def test_sequences_are_cut_at_quantiles_and_what_differs_is_noted(
+def test_sequences_are_clipped_at_quantiles_and_what_differs_is_noted(
     tmp_path: Path, original: torch.nn.Module, imported: Callable
 ) -> None:
     member = imported("dmfnet", written(tmp_path / "a.pth", original.state_dict()))

@@ -1,4 +1,4 @@
-"""TransBTS's published checkpoints: logits as in its own program with its mistakes off."""
+"""TransBTS's published checkpoints return the logits of its own program without that program's mistakes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ POSITIONS = "position_encoding.position_embeddings"
 
 
 def written(path: Path, network: torch.nn.Module, **changes: torch.Tensor) -> Path:
-    """A file as its `train.py` writes it, from several GPUs."""
+    """A file as TransBTS's `train.py` writes it on several GPUs."""
     weights = {f"module.{name}": tensor for name, tensor in (network.state_dict() | changes).items()}
     torch.save({"epoch": 1000, "state_dict": weights, "optim_dict": {"state": {}}}, path)
     return path
@@ -46,7 +46,9 @@ def test_logits_are_those_of_the_original(
     assert expected.abs().max() > 0.1
 
 
-def test_positions_count(tmp_path: Path, original: torch.nn.Module, imported: Callable, logits: Callable) -> None:
+def test_position_embeddings_change_the_logits(
+    tmp_path: Path, original: torch.nn.Module, imported: Callable, logits: Callable
+) -> None:
     member = imported("transbts", written(tmp_path / "a.pth", original))
     with torch.no_grad():
         original.position_encoding.position_embeddings.add_(1)
@@ -54,7 +56,7 @@ def test_positions_count(tmp_path: Path, original: torch.nn.Module, imported: Ca
     assert (ours - other).abs().max() > 1e-2
 
 
-def test_what_a_checkpoint_does_not_hold_is_as_they_published_it(tmp_path: Path, original: torch.nn.Module) -> None:
+def test_what_a_checkpoint_does_not_hold_is_as_published(tmp_path: Path, original: torch.nn.Module) -> None:
     found = read(written(tmp_path / "a.pth", original)).description
     assert found.sequences == (Sequence.T2F, Sequence.T1C, Sequence.T1N, Sequence.T2W)
     assert (found.regions, found.head) == (GLIOMA, Head.SOFTMAX)
@@ -75,13 +77,13 @@ def test_nothing_is_random_at_inference(tmp_path: Path, original: torch.nn.Modul
         torch.testing.assert_close(network(x), network(x), rtol=0, atol=0)
 
 
-def test_its_unused_layers_may_be_there_or_not(tmp_path: Path, original: torch.nn.Module) -> None:
+def test_its_unused_layers_are_optional(tmp_path: Path, original: torch.nn.Module) -> None:
     expected = read(written(tmp_path / "a.pth", original)).tensors
     del original.linear_encoding, original.pre_head_ln
     torch.testing.assert_close(read(written(tmp_path / "b.pth", original)).tensors, expected, rtol=0, atol=0)
 
 
-def test_positions_of_no_cube_are_refused(tmp_path: Path, original: torch.nn.Module) -> None:
+def test_positions_that_form_no_cube_are_refused(tmp_path: Path, original: torch.nn.Module) -> None:
     path = written(tmp_path / "a.pth", original, **{POSITIONS: torch.zeros(1, 9, EMBEDDING)})
     with pytest.raises(WeightsError, match=f"{POSITIONS} does not describe a cube; found 9 tokens"):
         read(path)
@@ -97,7 +99,7 @@ def test_positions_of_no_cube_are_refused(tmp_path: Path, original: torch.nn.Mod
     ],
     ids=["embedding", "feed-forward", "width", "positions"],
 )
-def test_a_missing_tensor_is_named_as_it_is_called_there(
+def test_a_missing_tensor_is_reported_by_its_published_name(
     tmp_path: Path, original: torch.nn.Module, removed: str, says: str
 ) -> None:
     weights = {name: tensor for name, tensor in original.state_dict().items() if name != removed}
@@ -106,7 +108,7 @@ def test_a_missing_tensor_is_named_as_it_is_called_there(
         read(tmp_path / "a.pth")
 
 
-def test_our_published_size_has_the_226_names_of_the_published_code_but_for_4_that_it_does_not_use() -> None:
+def test_our_published_size_has_all_226_published_names_but_4_that_are_unused() -> None:
     names = {
         _theirs(ours)
         for ours in outline_network("transbts", SIZES["published"], (128,) * 3, n_in=4, n_out=4).state_dict()
@@ -115,7 +117,7 @@ def test_our_published_size_has_the_226_names_of_the_published_code_but_for_4_th
     assert (len(names), len(unused), len(names | unused)) == (222, 4, 226)
 
 
-def test_it_is_mirrored_and_cleaned_as_in_the_published_code(
+def test_a_member_is_mirrored_and_cleaned_as_in_the_published_code(
     tmp_path: Path, original: torch.nn.Module, imported: Callable[..., Member]
 ) -> None:
     member = imported("transbts", written(tmp_path / "a.pth", original))

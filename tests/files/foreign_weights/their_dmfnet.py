@@ -1,4 +1,4 @@
-"""A tiny DMFNet with the names of the published code, written from what its tensors are called and shaped like."""
+"""A tiny DMFNet with the names of the published code, written from the names and shapes of its tensors."""
 
 from itertools import pairwise
 

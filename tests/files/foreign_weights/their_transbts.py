@@ -1,4 +1,4 @@
-"""TransBTS with the names of its published code, tiny; dropout off and no softmax, so that it gives logits."""
+"""A tiny TransBTS with the names of its published code; without dropout or softmax, so that it returns logits."""
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +109,7 @@ class Transformer(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Enblock8_1 where it is no residual, else Enblock8_2 and the blocks of the decoder."""
+    """Enblock8_1 if it is not residual, else Enblock8_2 or a block of the decoder."""
 
     def __init__(self, n_in: int, *, is_residual: bool) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Tiny networks with the names that other people's checkpoints have, and folders of weights as they write them.
 
-Each is written here from what its tensors are called and shaped like; axes are in the order that it was trained in.
+Each is written here from the names and shapes of its tensors; axes are in the order that it was trained in.
 """
 
 import json
@@ -66,7 +66,7 @@ class V2Stack(nn.Module):
 
 
 class V2Block(nn.Module):
-    """A residual block; what does nothing has no name."""
+    """A residual block; it has no `skip` where that would do nothing."""
 
     def __init__(self, n_in: int, n_out: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class V2Encoder(nn.Module):
 
 
 class V2Decoder(nn.Module):
-    """It holds the encoder once more, so that each tensor of that has up to four names."""
+    """It also holds the encoder, so that each of the encoder's tensors has up to four names."""
 
     def __init__(self, encoder: V2Encoder, channels: Sequence[int], norm: str, *, n_convs: int, n_out: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class V1Stack(nn.Module):
 
 
 class V1UNet(nn.Module):
-    """nnU-Net v1's Generic_UNet by its names; `scale` is KAIST's, by which the way back up is narrower."""
+    """nnU-Net v1's Generic_UNet by its names; `scale` is KAIST's divisor of the widths on the way back up."""
 
     def __init__(self, channels: Sequence[int] = (4, 8, 8), *, norm: str = "batch", scale: int = 1) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class V1UNet(nn.Module):
 def write_v2_checkpoint(
     path: Path, weights: dict, *, trainer: str = "nnUNetTrainer", configuration: str = "3d_fullres", **more: object
 ) -> Path:
-    """A checkpoint with what nnU-Net v2 keeps in it; `more` replaces parts."""
+    """A checkpoint with the contents of nnU-Net v2's; `more` adds or replaces parts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "network_weights": weights,
@@ -282,6 +282,6 @@ def write_v2_folder(
 
 
 def itk_logits(network: nn.Module, x: Tensor) -> Tensor:
-    """What a network that was trained on (K, J, I) gives for (1, C, I, J, K), in that order."""
+    """Logits of a network that was trained on (K, J, I) for (1, C, I, J, K), in the latter order."""
     with torch.no_grad():
         return network(x.permute(ITK_AXES)).permute(ITK_AXES)

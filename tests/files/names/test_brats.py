@@ -1,4 +1,4 @@
-"""File names against the conventions that BraTS publishes."""
+"""File names checked against the conventions that BraTS publishes."""
 
 import re
 
@@ -26,7 +26,7 @@ T1N, T1C, T2W, T2F = Sequence
         ("BraTS20_Training_001_t1ce", "BraTS 2017-20", "BraTS20_Training_001", T1C),
     ],
 )
-def test_brats_names_give_naming_case_and_sequence(
+def test_naming_case_and_sequence_are_read_from_brats_names(
     name: str, naming: str, case: str, sequence: Sequence | None
 ) -> None:
     found = read_brats(name)
@@ -46,7 +46,7 @@ def test_brats_names_give_naming_case_and_sequence(
         "BraTS-GLI-00001-000",
     ],
 )
-def test_near_misses_are_no_brats_names(name: str) -> None:
+def test_near_misses_are_not_brats_names(name: str) -> None:
     assert read_brats(name) is None
 
 

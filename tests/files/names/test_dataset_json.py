@@ -1,4 +1,4 @@
-"""nnU-Net's file names and the names of its channels; whole folders are in test_cases."""
+"""nnU-Net's file names and the names of its channels; whole folders are tested in test_cases."""
 
 import time
 
@@ -39,17 +39,17 @@ def test_nnunet_names_end_with_a_channel_number(name: str, expected: tuple[str, 
         ("", None),
     ],
 )
-def test_channels_are_known_by_their_common_names(name: str, expected: Sequence | None) -> None:
+def test_channels_are_recognised_by_their_common_names(name: str, expected: Sequence | None) -> None:
     assert read_channel(name) == expected
 
 
-def test_a_lone_number_is_no_channel() -> None:
+def test_a_lone_number_is_not_a_channel() -> None:
     assert read_channels(["dwi_0012", "x_0001"]) == {}
     assert read_channels(["a_0000", "a_0001", "b_0001"]) == {"a_0000": ("a", 0), "a_0001": ("a", 1)}
 
 
-def test_the_channels_of_many_cases_take_time_in_proportion_to_their_number() -> None:
-    """All files with all cases would take twenty seconds; 20,000 cases take a fifth of a second."""
+def test_the_time_to_read_channels_grows_in_proportion_to_the_cases() -> None:
+    """20,000 cases take a fifth of a second; comparing all files with all cases would take twenty seconds."""
     stems = [f"glioma_{case}_{channel:04}" for case in range(20_000) for channel in range(4)]
     began = time.process_time()
     assert len(read_channels(stems, (T1N, T1C, T2W, T2F))) == len(stems)

@@ -1,4 +1,4 @@
-"""The words of file names: sequences and masks, whatever separates them."""
+"""Words in file names that mean sequences and masks, whatever separates them."""
 
 import pytest
 
@@ -51,21 +51,21 @@ def test_stem_is_the_name_without_its_nifti_ending(name: str, expected: str | No
         ("t10", ()),
     ],
 )
-def test_free_names_hold_sequences_as_words(name: str, expected: tuple[Sequence, ...]) -> None:
+def test_sequences_in_free_names_are_whole_words(name: str, expected: tuple[Sequence, ...]) -> None:
     assert sequences_in(name) == expected
 
 
 @pytest.mark.parametrize("name", ["x_seg", "flair_mask", "t1_brainmask", "Tumor-Label", "a_gtv", "x_t1_tumorseg"])
-def test_masks_are_known_by_a_word_of_their_name(name: str) -> None:
+def test_masks_are_recognised_by_a_word_in_their_name(name: str) -> None:
     assert is_mask(name)
 
 
 @pytest.mark.parametrize("name", ["segal_t1", "masked_t1", "gtx_flair", "t1c"])
-def test_scans_are_no_masks(name: str) -> None:
+def test_scans_are_not_masks(name: str) -> None:
     assert not is_mask(name)
 
 
-def test_a_brain_mask_is_no_segmentation() -> None:
+def test_a_brain_mask_is_not_a_segmentation() -> None:
     assert is_segmentation("x_t1_seg")
     assert not is_segmentation("x_t1_mask")
 
