@@ -35,9 +35,7 @@ HOSTILE = (
     "{{script}}",
 )
 OF_STYLE = "sha256-7yqHVAesot11p6HczDsgKRipvI5UPgs97z80zNXlans="  # printf 'b{}' | openssl dgst -sha256 -binary | base64
-OF_SCRIPT = (
-    "sha256-JUSJ4uSAPdgEZaIPMaRtqQei7jxt6C/Vfd/p1yvl4uc="  # printf '{{data}}' | openssl dgst -sha256 -binary | base64
-)
+OF_SCRIPT = "sha256-JUSJ4uSAPdgEZaIPMaRtqQei7jxt6C/Vfd/p1yvl4uc="  # likewise of '{{data}}'
 
 
 def listed(name: str = "P7", **fields: object) -> CohortCase:
