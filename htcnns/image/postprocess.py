@@ -34,6 +34,8 @@ class PostprocessRules:
         et_component_mean: mean probability below which such a small component leaves ET.
         et_total_voxels: size below which all remaining enhancing voxels leave ET, if of low mean probability.
         et_total_mean: mean probability below which so few remaining voxels leave ET.
+        et_least_mean: mean probability below which all remaining enhancing voxels leave ET, however many there are; 0,
+            which keeps them, as in the paper.
         filled_regions: names of regions whose holes in axial slices are filled, each name once.
 
     Raises:
@@ -46,6 +48,7 @@ class PostprocessRules:
     et_component_mean: float = 0.9
     et_total_voxels: int = 73
     et_total_mean: float = 0.9
+    et_least_mean: float = 0.0
     filled_regions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,7 +60,7 @@ class PostprocessRules:
             _require_number(f"min_component_voxels of {region}", n_voxels, 0)
         for name in ("et_component_voxels", "et_total_voxels"):
             _require_number(name, getattr(self, name), 0)
-        for name in ("et_component_mean", "et_total_mean"):
+        for name in ("et_component_mean", "et_total_mean", "et_least_mean"):
             _require_number(name, getattr(self, name), 0.0, 1.0)
         _require_region_names("filled_regions", self.filled_regions)
 
@@ -213,7 +216,7 @@ def _without_doubtful_et(
 
 
 def _doubtful_et(mask: np.ndarray, probability: np.ndarray, rules: PostprocessRules) -> np.ndarray:
-    """The part of an ET mask that is small and of low mean probability, component by component or as a whole."""
+    """The part of an ET mask that is small and improbable, component by component, or improbable as a whole."""
     component_map, n_voxels = components(mask)
     sums = np.bincount(component_map.ravel(), weights=probability.ravel())  # float64
     means = sums / np.maximum(n_voxels, 1)
@@ -222,7 +225,8 @@ def _doubtful_et(mask: np.ndarray, probability: np.ndarray, rules: PostprocessRu
     kept[0] = False
     n_kept = n_voxels[kept].sum()
     total_mean = sums[kept].sum() / max(n_kept, 1)
-    if n_kept < rules.et_total_voxels and total_mean < _as_float32(rules.et_total_mean):
+    is_small = n_kept < rules.et_total_voxels
+    if total_mean < _as_float32(max(rules.et_least_mean, rules.et_total_mean if is_small else 0.0)):
         doubtful[:] = True
     return _pick(component_map, doubtful)
 

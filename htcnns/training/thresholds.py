@@ -33,6 +33,7 @@ _ET_CHOICES: Mapping[str, tuple] = MappingProxyType(
         "et_component_mean": (0.7, 0.8, 0.9, 0.95),
         "et_total_voxels": (0, 73, 150, 300, 600),
         "et_total_mean": (0.7, 0.8, 0.9, 0.95),
+        "et_least_mean": (0.0, 0.6, 0.7, 0.75, 0.8),
     }
 )
 

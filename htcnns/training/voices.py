@@ -41,7 +41,9 @@ def voices(
 
 def without_clean_up(rules: PostprocessRules) -> PostprocessRules:
     """The rules reduced to their thresholds: nothing is removed or filled afterwards."""
-    return replace(rules, min_component_voxels={}, et_component_voxels=0, et_total_voxels=0, filled_regions=[])
+    return replace(
+        rules, min_component_voxels={}, et_component_voxels=0, et_total_voxels=0, et_least_mean=0, filled_regions=[]
+    )
 
 
 def score_label_map(

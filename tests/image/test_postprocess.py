@@ -128,6 +128,21 @@ def test_the_mean_of_the_total_is_over_voxels_not_components():
     assert n_labelled(cleaned(sure, RULES), Label.ET) == 60
 
 
+@pytest.mark.parametrize(
+    ("p", "least", "n_left"), [(0.7, 0.75, 0), (0.75, 0.75, 200), (0.8, 0.75, 200), (0.7, 0.0, 200)], ids=str
+)
+def test_improbable_et_becomes_ncr_whatever_its_size(p: float, least: float, n_left: int):
+    label_map, changes = counted(put_et(head(), 200, p), PostprocessRules(et_least_mean=least))
+    assert n_labelled(label_map, Label.ET) == n_left
+    assert n_labelled(label_map, Label.NCR) == changes.n_voxels == 200 - n_left
+
+
+def test_the_least_mean_is_over_what_the_component_rule_left():
+    # (10 * 0.6 + 400 * 0.8) / 410 = 0.795 < 0.8, but the 10 doubtful voxels go first
+    probabilities = put_et(put_et(head(), 400, 0.8, at=(2, 2)), 10, 0.6, at=(2, 20))
+    assert n_labelled(cleaned(probabilities, PostprocessRules(et_least_mean=0.8)), Label.ET) == 400
+
+
 def test_the_component_mean_is_over_et_probabilities_alone():
     probabilities = put_et(put_et(head(), 120, 1.0, at=(2, 2)), 10, 0.8, at=(2, 20))
     probabilities[:2] = 1
@@ -318,6 +333,7 @@ def test_an_unknown_field_lists_the_known_ones():
         ({"et_total_voxels": None}, "et_total_voxels is impossible; found None"),
         ({"et_component_mean": 90}, "et_component_mean is impossible; found 90, expected a number from 0.0 to 1.0"),
         ({"et_total_mean": -0.1}, "et_total_mean is impossible; found -0.1"),
+        ({"et_least_mean": 1.5}, "et_least_mean is impossible; found 1.5"),
         ({"filled_regions": ["TCC"]}, "unknown region in filled_regions 'TCC'; expected one of WT, TC"),
         ({"filled_regions": "TC"}, "filled_regions is not a list of regions; found 'TC', expected names of"),
         ({"filled_regions": ["TC", "TC"]}, r"filled_regions is not a list of regions; found \['TC', 'TC'\]"),
