@@ -229,7 +229,9 @@ def test_a_loss_that_is_not_finite_stops_the_fit_and_saves_the_batch(
     tmp_path: Path, source: BatchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt(monkeypatch, lambda batch: replace(batch, x=torch.full_like(batch.x, float("nan"))))
-    with pytest.raises(SettingsError, match=r"recipe: unet: the loss of step 1 is nan; found a batch of [ab], saved in"):
+    with pytest.raises(
+        SettingsError, match=r"recipe: unet: the loss of step 1 is nan; found a batch of [ab], saved in"
+    ):
         trained(source, tmp_path)
     saved = torch.load(tmp_path / "not-finite-1-0.pt", weights_only=True)
     assert saved["names"][0] in "ab"
