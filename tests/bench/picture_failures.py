@@ -15,7 +15,7 @@ from PIL import Image
 import htcnns
 from htcnns.files.nifti import write_case_file
 from htcnns.image.phantom import Phantom, make_phantom
-from htcnns.labels import GLIOMA, SEQUENCES, Sequence, region_mask
+from htcnns.labels import GLIOMA, SEQUENCES, Region, Sequence, region_mask
 from htcnns.reports.gallery import Shown, gallery
 from htcnns.scores.metrics import dice
 
@@ -65,7 +65,7 @@ def _segmented(phantom: Phantom) -> np.ndarray:
         return htcnns.segment(**files).label_map
 
 
-def _dice(found: np.ndarray, truth: np.ndarray) -> dict:
+def _dice(found: np.ndarray, truth: np.ndarray) -> dict[Region, float]:
     return {each: dice(region_mask(found, each), region_mask(truth, each)) for each in GLIOMA.regions}
 
 
